@@ -1,0 +1,61 @@
+"""Sends one HTTP request and tells what came of it: no redirect is followed, certificates are verified."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+import aiohttp
+
+from remediator.actions import Call, HttpSpec, Outcome, Result
+from remediator.durations import format_duration
+
+OUTPUT_LIMIT = 8192
+"""How many bytes are kept of an answer's body, from its beginning."""
+
+
+def http_session() -> aiohttp.ClientSession:
+    """A session for `run_http`: it keeps no cookies, and no connections, on which a request may be sent twice."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),
+    )
+
+
+async def run_http(session: aiohttp.ClientSession, call: Call) -> Result:
+    """Send `call.http`; never raises for what the other side does."""
+    spec = call.http or HttpSpec(url="")
+    try:
+        async with (
+            asyncio.timeout(call.timeout),
+            session.request(
+                spec.method,
+                spec.url,
+                headers=spec.headers,
+                data=spec.body.encode() if spec.body else None,
+                allow_redirects=False,
+            ) as answer,
+        ):
+            output = (await _beginning(answer)).decode(errors="replace").replace("\0", "\ufffd")
+    except TimeoutError:
+        return Result(Outcome.TIMED_OUT, f"no answer within {format_duration(call.timeout)}")
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return Result(Outcome.FAILED, f"cannot send the request: {error or type(error).__name__}")
+    expected = answer.status in spec.expect if spec.expect else 200 <= answer.status < 300
+    outcome = Outcome.SUCCEEDED if expected else Outcome.FAILED
+    return Result(outcome, f"answered {_status(answer.status)}", None, output)
+
+
+async def _beginning(answer: aiohttp.ClientResponse) -> bytes:
+    body = b""
+    while len(body) < OUTPUT_LIMIT and (chunk := await answer.content.read(OUTPUT_LIMIT - len(body))):
+        body += chunk
+    return body
+
+
+def _status(code: int) -> str:
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)

@@ -1,0 +1,32 @@
+"""Runs any call, with what calls share: the watchdog of the commands and the session of the HTTP requests."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from remediator.actions import Call, Result
+from remediator.actions.command import run_command
+from remediator.actions.http import http_session, run_http
+from remediator.actions.keeper import Keeper
+
+
+class Runner:
+    """The real `Run`. What it shares comes into being at the first use and goes with `close`."""
+
+    def __init__(self) -> None:
+        self._keeper = Keeper()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __call__(self, call: Call) -> Result:
+        if call.http is None:
+            return await run_command(call, self._keeper)
+        if self._session is None:
+            self._session = http_session()
+        return await run_http(self._session, call)
+
+    async def close(self) -> None:
+        """Let go of everything; commands that still run are ended."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+        await self._keeper.close()

@@ -1,0 +1,65 @@
+"""An alert as Alertmanager knows it, whatever brought it: Alertmanager, a threshold, or an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+
+class Source(StrEnum):
+    """Who says that something is wrong."""
+
+    ALERTMANAGER = "alertmanager"
+    THRESHOLD = "threshold"
+    OPERATOR = "operator"
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """One alert. Its identity is `key`; `ends_at` is None while it fires. Times are seconds since the epoch, UTC."""
+
+    fingerprint: str
+    starts_at: float
+    ends_at: float | None
+    labels: dict[str, str]
+    annotations: dict[str, str] = {}
+    source: Source = Source.ALERTMANAGER
+    generator_url: str = ""
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """What work is keyed by: the same labels firing again later are another alert."""
+        return (self.fingerprint, self.starts_at)
+
+    @property
+    def firing(self) -> bool:
+        """Whether it still fires, as far as is known."""
+        return self.ends_at is None
+
+    @property
+    def name(self) -> str:
+        """Its alertname, or the empty string."""
+        return self.labels.get("alertname", "")
+
+
+class Notification(msgspec.Struct, frozen=True):
+    """One webhook POST: a group of alerts. `truncated` counts alerts the sender left out."""
+
+    alerts: tuple[Alert, ...]
+    receiver: str = ""
+    group_key: str = ""
+    truncated: int = 0
+
+
+_FNV_OFFSET, _FNV_PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF
+
+
+def fingerprint(labels: Mapping[str, str]) -> str:
+    """The fingerprint Alertmanager gives a label set (prometheus/common `labelSetToFingerprint`: FNV-1a, 64 bits,
+    names and values sorted by name, each followed by 0xff)."""
+    value = _FNV_OFFSET
+    for name in sorted(labels):
+        for byte in (*name.encode(), 0xFF, *labels[name].encode(), 0xFF):
+            value = ((value ^ byte) * _FNV_PRIME) & _MASK
+    return f"{value:016x}"

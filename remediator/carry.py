@@ -1,0 +1,207 @@
+"""Carrying decisions out: each one becomes what is written down, what is run, and when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import msgspec
+
+from remediator import decide as d
+from remediator.agenda import Agenda
+from remediator.alert import Source
+from remediator.case import Case, Choice
+from remediator.docket import Docket
+from remediator.incident import Disposition, Incident, Settlement, StoredAlert
+from remediator.metrics import Metrics
+from remediator.rulebook import merged_labels
+from remediator.steps import Steps
+from remediator.store import NewIncident, Store
+
+RECHECK = 15.0
+"""Seconds until a hold or a wait is looked at again, whatever else happens."""
+REQUEST_LIFE = 300.0
+"""Seconds after which an operator's request that could not be carried out is dropped."""
+
+
+class Carrier:
+    """Writes first, then changes the docket, and puts the service back on the agenda."""
+
+    def __init__(
+        self,
+        store: Store,
+        docket: Docket,
+        agenda: Agenda,
+        steps: Steps,
+        metrics: Metrics,
+        look: Callable[[Collection[str]], None],
+    ) -> None:
+        self.waiting_for_slot: dict[str, None] = {}
+        """Services that only the number of running commands holds, in the order in which they came."""
+        self._store = store
+        self._docket = docket
+        self._agenda = agenda
+        self._steps = steps
+        self._metrics = metrics
+        self._look = look
+
+    async def carry_out(self, case: Case, decision: d.Decision) -> None:
+        """Do what was decided. StoreError when it could not be written down; then nothing has changed."""
+        self.waiting_for_slot.pop(case.service.name, None)
+        if case.incident is None:
+            await self._without_incident(case, decision)
+        else:
+            await self._join(case, case.incident)
+            await self._with_incident(case, case.incident, decision)
+
+    async def settle(self, settlements: list[Settlement], alerts: Iterable[StoredAlert], now: float) -> None:
+        """Write down what became of alerts, and count each alert's first disposition."""
+        await self._store.settle(settlements, now)
+        self._settled(settlements, alerts)
+
+    async def _without_incident(self, case: Case, decision: d.Decision) -> None:
+        name, now = case.service.name, case.now
+        match decision:
+            case d.Open() if case.choice is not None:
+                await self._open(case, case.choice, decision)
+            case d.Held(hold):
+                kind = Disposition.NOT_CORROBORATED if hold.gate == "not_corroborated" else Disposition.HELD
+                await self._settle_all(case, kind, hold.text, hold.gate)
+                requests = [s for s in case.alerts if s.alert.source is Source.OPERATOR]
+                if requests and now - max(s.received_at for s in requests) > REQUEST_LIFE:
+                    await self._resolve_requests(case)
+                self._agenda.put(name, min(hold.until or now + RECHECK, now + RECHECK))
+            case d.Idle(text, disposition):
+                if disposition is not None:
+                    await self._settle_all(case, disposition, text, "")
+                    await self._resolve_requests(case)
+            case d.Wait(_, until):
+                self._agenda.put(name, until)
+            case _:
+                raise AssertionError(f"{decision} is not for a service without an incident")
+
+    async def _with_incident(self, case: Case, incident: Incident, decision: d.Decision) -> None:
+        name, now = case.service.name, case.now
+        match decision:
+            case d.Held(hold):
+                if incident.hold is None or incident.hold.gate != hold.gate:
+                    await self._store.hold_incident(incident.id, hold, now)
+                self._amend(incident, hold=hold)
+                if hold.gate == "concurrency":
+                    self.waiting_for_slot[name] = None
+                self._agenda.put(name, min(hold.until or now + RECHECK, now + RECHECK))
+            case d.Wait(_, until):
+                if incident.hold is not None:
+                    await self._store.hold_incident(incident.id, None, now)
+                    self._amend(incident, hold=None)
+                # Not what was seen counts here, but when it was last tried: nothing is seen of a Prometheus that is down.
+                if incident.running is None and now - self._docket.round_started() >= d.LOOK_AGAIN:
+                    self._look([name])
+                self._agenda.put(name, min(until, now + case.policy.look_every))
+            case d.Ask(_, exprs):
+                self._steps.ask(case, exprs)
+            case d.Gather(text):
+                run = await self._steps.begin(case, incident, None, text)
+                self._agenda.put(name, run.deadline + d.MARGIN)
+            case d.RunStep(text, rung):
+                run = await self._steps.begin(case, incident, rung, text)
+                self._agenda.put(name, run.deadline + d.MARGIN)
+            case d.PassOver(text, rung):
+                run = await self._store.pass_over(incident.id, rung.index, rung.step.name, text, now)
+                self._docket.put_run(run)
+                self._agenda.put(name, now)
+            case d.Interrupt(text, run):
+                await self._steps.interrupt(run, text, now)
+                self._agenda.put(name, now)
+            case d.Close(text, verdict):
+                closed = await self._store.close_incident(incident.id, verdict, text, case.health, now)
+                self._docket.put_incident(closed)
+                await self._resolve_requests(case)
+                self._agenda.put(name, now)
+            case _:
+                raise AssertionError(f"{decision} is not for a service with an incident")
+
+    async def _open(self, case: Case, choice: Choice, decision: d.Open) -> None:
+        name, now, alert = case.service.name, case.now, choice.alert.alert
+        settlements = [
+            settlement(s, Disposition.OPENED if s is choice.alert else Disposition.JOINED, decision.text, name)
+            for s in case.alerts
+        ]
+        incident = await self._store.open_incident(
+            NewIncident(
+                service=name,
+                runbook=choice.plan.runbook.name,
+                opened_at=now,
+                health=decision.health,
+                text=decision.text,
+                plan=choice.plan,
+                labels=merged_labels(case.service, alert.labels),
+                annotations=alert.annotations,
+                source=alert.source,
+                thresholds=decision.thresholds,
+                forced=case.forced,
+            ),
+            settlements,
+        )
+        filled = [msgspec.structs.replace(settlement, incident=incident.id) for settlement in settlements]
+        self._settled(filled, case.alerts)
+        self._docket.put_incident(incident)
+        self._agenda.put(name, now)
+
+    async def _join(self, case: Case, incident: Incident) -> None:
+        alerts = [stored for stored in case.alerts if stored.incident != incident.id]
+        if alerts:
+            text, name = f"joined incident {incident.id}", case.service.name
+            settlements = [settlement(s, Disposition.JOINED, text, name, incident=incident.id) for s in alerts]
+            await self.settle(settlements, alerts, case.now)
+
+    def _amend(self, incident: Incident, **changes: Any) -> None:
+        current = self._docket.open.get(incident.service)
+        if current is not None and current.id == incident.id:
+            self._docket.put_incident(msgspec.structs.replace(current, **changes))
+
+    async def _settle_all(self, case: Case, kind: Disposition, text: str, gate: str) -> None:
+        alerts = [s for s in case.alerts if s.disposition is not kind or s.gate != gate]
+        if alerts:
+            settlements = [settlement(s, kind, text, case.service.name, gate) for s in alerts]
+            await self.settle(settlements, alerts, case.now)
+
+    def _settled(self, settlements: Iterable[Settlement], alerts: Iterable[StoredAlert]) -> None:
+        for settled, stored in zip(settlements, alerts, strict=True):
+            # A resolved alert that was never seen firing was counted when it was taken in.
+            counted = not stored.alert.firing and stored.updated_at == stored.received_at
+            if stored.disposition is None and not counted:
+                self._metrics.alerts.labels(settled.disposition).inc()
+            kept = self._docket.firing.get(settled.service, {})
+            if settled.key in kept:
+                kept[settled.key] = msgspec.structs.replace(
+                    kept[settled.key],
+                    service=settled.service,
+                    disposition=settled.disposition,
+                    gate=settled.gate,
+                    text=settled.text,
+                    incident=settled.incident,
+                )
+
+    async def _resolve_requests(self, case: Case) -> None:
+        """An operator's request is over with the incident it led to."""
+        requests = [s.alert for s in case.alerts if s.alert.source is Source.OPERATOR]
+        if requests:
+            over = [msgspec.structs.replace(alert, ends_at=case.now) for alert in requests]
+            await self._store.put_alerts(over, case.now)
+            for stored in case.alerts:
+                if stored.alert.source is Source.OPERATOR:
+                    self._docket.firing.get(case.service.name, {}).pop(stored.alert.key, None)
+
+
+def settlement(
+    stored: StoredAlert,
+    disposition: Disposition,
+    text: str,
+    service: str = "",
+    gate: str = "",
+    *,
+    incident: int | None = None,
+) -> Settlement:
+    """What became of a stored alert."""
+    return Settlement(stored.alert.key, disposition, text, service, gate, incident)

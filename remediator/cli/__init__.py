@@ -1,0 +1,57 @@
+"""The command line: one module per command, each with `add` (its arguments) and `run` (exit code 0, 1 or 2).
+
+Exit codes as promtool's: 0 all is well, 1 what was looked at is not, 2 the command itself could not be carried out.
+Modules here import at their top only what parsing arguments needs; the rest waits until the command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from remediator import __version__
+from remediator.errors import RemediatorError
+
+_COMMANDS = (
+    "serve",
+    "check",
+    "heal",
+    "services",
+    "incidents",
+    "history",
+    "alerts",
+    "why",
+    "pause",
+    "resume",
+    "approve",
+    "deny",
+    "dismiss",
+    "schema",
+    "demo",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the console script's entry."""
+    parser = argparse.ArgumentParser(
+        prog="remediator", description="Heals services by rule, on alerts from Alertmanager, verified by PromQL."
+    )
+    parser.add_argument("--version", action="version", version=f"remediator {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in _COMMANDS:
+        importlib.import_module(f"remediator.cli.{name}").add(commands)
+    args = parser.parse_args(argv)
+    try:
+        code: int = args.run(args)
+    except RemediatorError as error:
+        print(f"remediator: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output, such as head, has seen enough.
+        sys.stderr.close()
+        return 0
+    return code

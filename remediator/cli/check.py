@@ -1,0 +1,165 @@
+"""`remediator check`: every problem of config and rule files at once; with a Prometheus, of their PromQL too."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from remediator.config import Config
+    from remediator.problem import Problem
+    from remediator.ruleset import RuleSet
+    from remediator.yamldoc import Document
+
+_RULE_KEYS = frozenset({"services", "thresholds", "runbooks", "targets"})
+_CONFIG_KEYS = frozenset(
+    {"global", "prometheus", "alertmanagers", "grafana", "rule_files", "storage", "limits", "severity"}
+)
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "check",
+        help="check config and rule files",
+        description="Check config and rule files, and show every problem with its place and a remedy."
+        " Exit codes: 0 none but warnings, 1 problems, 2 a file or Prometheus cannot be read.",
+    )
+    parser.add_argument("files", nargs="*", metavar="FILE", help="rule files or configs (default: --config.file)")
+    parser.add_argument("--config.file", dest="config_file", metavar="FILE", help="the config (default remediator.yml)")
+    parser.add_argument(
+        "--prometheus",
+        metavar="URL",
+        help="also run each expression there, and name thresholds and services that see nothing",
+    )
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="default: %(default)s")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, and show what was found."""
+    from remediator.problem import Severity
+    from remediator.rulefile import read_rules
+    from remediator.yamldoc import open_document
+
+    names = list(dict.fromkeys(args.files)) or [args.config_file or "remediator.yml"]
+    if args.files and args.config_file:
+        names.insert(0, args.config_file)
+    configs, rules, config = _sorted_out([open_document(Path(name)) for name in names])
+    label = config.global_.service_label if config is not None else "service"
+    rule_set, problems = read_rules(rules, service_label=label)
+    problems = [problem for document in configs for problem in document.problems] + problems
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    unread = [problem for problem in problems if problem.check == "unreadable-file"]
+    failure = ""
+    if args.prometheus and not errors:
+        from remediator.cli.promql import ask_prometheus
+
+        found, failure = ask_prometheus(rule_set, args.prometheus, config)
+        problems += found
+        errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    files = {document.file: index for index, document in enumerate([*configs, *rules])}
+    problems.sort(key=lambda problem: (files[problem.position.file], problem.position.line, problem.position.column))
+    if args.output == "json":
+        print(json.dumps(_as_json(problems, rule_set, failure), indent=2))
+    else:
+        _show(problems, "" if failure else _summary(problems, rule_set))
+    if failure:
+        print(f"remediator: {failure}", file=sys.stderr)
+    return 2 if unread or failure else 1 if errors else 0
+
+
+def _sorted_out(documents: Sequence[Document]) -> tuple[list[Document], list[Document], Config | None]:
+    """The configs and the rule files among the documents, with the rule files that the configs name."""
+    from remediator.config import read_config, rule_files
+    from remediator.problem import Severity
+    from remediator.yamldoc import open_document
+
+    configs, rules = [], []
+    config = None
+    for document in documents:
+        if not _is_config(document):
+            rules.append(document)
+            continue
+        configs.append(document)
+        read = read_config(document, Path(document.file).parent)
+        config = config or read
+        for index, pattern in enumerate(read.rule_files if read is not None else ()):
+            if not rule_files(pattern):
+                message = "no file fits this pattern"
+                document.report(("rule_files", index), "empty-pattern", message, severity=Severity.WARNING)
+        for path in read.rule_paths() if read is not None else ():
+            if str(path) not in {rule.file for rule in rules}:
+                rules.append(open_document(path))
+    return configs, rules, config
+
+
+def _is_config(document: Document) -> bool:
+    keys = document.keys()
+    if keys & _RULE_KEYS:
+        return False
+    return bool(keys & _CONFIG_KEYS) or Path(document.file).name == "remediator.yml"
+
+
+def _summary(problems: Sequence[Problem], rules: RuleSet) -> str:
+    errors = sum(problem.severity == "error" for problem in problems)
+    warnings = _many(len(problems) - errors, "warning") if len(problems) > errors else ""
+    if errors:
+        return f"FAILED: {_many(errors, 'error')}" + (f", {warnings}" if warnings else "")
+    counts = ", ".join(_many(count, noun) for noun, count in _counts(rules).items() if count or noun != "target")
+    return f"SUCCESS: {counts}" + (f" ({warnings})" if warnings else "")
+
+
+def _counts(rules: RuleSet) -> dict[str, int]:
+    kinds = (rules.services, rules.thresholds, rules.runbooks, rules.targets)
+    return dict(zip(("service", "threshold", "runbook", "target"), map(len, kinds), strict=True))
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _as_json(problems: Sequence[Problem], rules: RuleSet, failure: str) -> dict[str, Any]:
+    return {
+        "problems": [
+            {
+                "file": problem.position.file,
+                "line": problem.position.line,
+                "column": problem.position.column,
+                "source": problem.position.source,
+                "severity": str(problem.severity),
+                "check": problem.check,
+                "message": problem.message,
+                "remedy": problem.remedy,
+            }
+            for problem in problems
+        ],
+        "counts": {f"{noun}s": count for noun, count in _counts(rules).items()},
+        "failure": failure,
+    }
+
+
+def _show(problems: Sequence[Problem], summary: str) -> None:
+    texts = [problem.render() for problem in problems]
+    if not sys.stdout.isatty():
+        for text in [*texts, summary] if summary else texts:
+            print(text, end="\n" if text is summary else "\n\n")
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for problem, text in zip(problems, texts, strict=True):
+        colour = "red" if problem.severity == "error" else "yellow"
+        shown = Text(text)
+        shown.highlight_words([f"{problem.severity}:"], f"bold {colour}")
+        shown.highlight_words([f"[{problem.check}]"], "dim")
+        shown.highlight_regex(r"(?m)^\s+\^$", f"bold {colour}")
+        console.print(shown, end="\n\n")
+    if summary:
+        console.print(Text(summary, "bold red" if summary.startswith("FAILED") else "bold green"))

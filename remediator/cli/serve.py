@@ -1,0 +1,47 @@
+"""`remediator serve`: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("serve", help="run the daemon", description="Receive alerts and heal services.")
+    parser.add_argument("--config.file", dest="config_file", default="remediator.yml", metavar="FILE")
+    parser.add_argument(
+        "--web.listen-address",
+        dest="listen",
+        default="127.0.0.1:9797",
+        metavar="HOST:PORT",
+        help="where to serve (default %(default)s); anything but loopback needs a web config with credentials",
+    )
+    parser.add_argument("--web.config.file", dest="web_config", default="", metavar="FILE", help="TLS and credentials")
+    parser.add_argument(
+        "--web.allow-unauthenticated",
+        dest="allow_unauthenticated",
+        action="store_true",
+        help="serve on any address without credentials; whoever reaches it may then run the runbooks",
+    )
+    parser.add_argument("--log.level", dest="log_level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--log.format", dest="log_format", default="logfmt", choices=("logfmt", "json"))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until told to end."""
+    import asyncio
+    from pathlib import Path
+
+    from remediator.announce.log import set_up_logging
+    from remediator.app import Options, serve
+
+    set_up_logging(args.log_level, args.log_format)
+    options = Options(
+        config_file=Path(args.config_file),
+        listen=args.listen,
+        web_config=Path(args.web_config) if args.web_config else None,
+        allow_unauthenticated=args.allow_unauthenticated,
+    )
+    return asyncio.run(serve(options))

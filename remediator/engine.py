@@ -1,0 +1,306 @@
+"""The loop: observe, decide, carry out. Every decision is made here, one cycle at a time; commands run beside it.
+
+A push (an alert stored, a judgement changed, a step ended, an operator's word) only makes the loop look sooner. Nothing
+is done before the store has committed it, and the docket changes only after. `now` is read once per cycle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+
+from remediator import decide as d
+from remediator.actions import Run
+from remediator.agenda import Agenda
+from remediator.alert import Alert, Source, fingerprint
+from remediator.carry import Carrier, settlement
+from remediator.case import Case, Policy, Why
+from remediator.clock import Clock
+from remediator.docket import Docket
+from remediator.errors import ConflictError, StoreError
+from remediator.gates import GATES
+from remediator.incident import Disposition, Settlement, StoredAlert
+from remediator.metrics import Metrics
+from remediator.prometheus import Answer
+from remediator.rulebook import Rulebook
+from remediator.steps import RETRY, Steps
+from remediator.store import Store
+
+log = logging.getLogger(__name__)
+
+_BATCH = 200
+"""Services decided on before their writes are awaited, and others get their turn on the loop."""
+_PAGE = 500
+_POLL = 5.0
+"""Seconds until the store is asked for what other processes wrote."""
+_GRACE = 8.0
+"""Seconds running steps are given to end when the engine stops."""
+_MEMORY = 8 * 86400.0
+"""Seconds for which step runs are kept in mind; longer than any rate window worth writing."""
+
+
+class Engine:
+    """Makes every decision. `look` asks for an evaluation of services, `told` is called after each commit."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        docket: Docket,
+        clock: Clock,
+        metrics: Metrics,
+        run: Run,
+        query: Callable[[str], Awaitable[Answer]],
+        look: Callable[[Collection[str]], None],
+        told: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.docket = docket
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._look = look
+        self._told = told
+        self._agenda = Agenda()
+        self._steps = Steps(store, docket, clock, metrics, run, query, self._step_done)
+        self._carrier = Carrier(store, docket, self._agenda, self._steps, metrics, look)
+        self._woken = asyncio.Event()
+        self._seq = 0
+        self._polled = float("-inf")
+        self._asked_to_poll = True
+        self._asked_to_reread = False
+        self._requests: dict[tuple[str, float], asyncio.Future[str]] = {}
+
+    # What makes it look.
+
+    def wake(self) -> None:
+        """Something was stored: read it now."""
+        self._asked_to_poll = True
+        self._woken.set()
+
+    def answered(self) -> None:
+        """An operator paused, answered or closed something: read what is open again."""
+        self._asked_to_reread = True
+        self.wake()
+
+    def changed(self, names: Iterable[str]) -> None:
+        """The judgement of these services changed, or was made anew because they were asked for."""
+        now = self._clock.now()
+        for name in names:
+            if name in self.docket.open or name in self.docket.firing:
+                self._agenda.put(name, now)
+        self._woken.set()
+
+    def _step_done(self, name: str) -> None:
+        now = self._clock.now()
+        self._look([name])
+        for other in (name, *list(self._carrier.waiting_for_slot)[: self.docket.policy.concurrent]):
+            self._agenda.put(other, now)
+        self._told()
+        self._woken.set()
+
+    # Running.
+
+    async def load(self) -> None:
+        """Take up what the store remembers: open incidents, firing alerts, recent runs, pauses."""
+        docket, now = self.docket, self._clock.now()
+        for run in await self._store.runs_since(now - _MEMORY):
+            docket.put_run(run)
+        for incident in reversed(await self._store.incidents(limit=1000)):
+            if not incident.open:
+                docket.put_incident(incident)
+        for incident in await self._store.open_incidents():
+            docket.put_incident(incident)
+            for run in incident.runs:
+                docket.put_run(run)
+            self._agenda.put(incident.service, now)
+        await self._take_in(await self._store.firing_alerts(), now)
+        self._metrics.incidents_open.set(len(docket.open))
+
+    async def run(self) -> None:
+        """Cycle until cancelled."""
+        while True:
+            self._woken.clear()
+            now = self._clock.now()
+            try:
+                with self._metrics.cycle_duration.time():
+                    await self.run_cycle(now)
+            except StoreError as error:
+                log.error("cannot decide: %s", error)
+                self._asked_to_poll = True
+                await self._clock.wait(asyncio.Event(), RETRY)
+                continue
+            due = min(self._polled + _POLL, self._agenda.next())
+            await self._clock.wait(self._woken, due - self._clock.now())
+
+    async def stop(self) -> None:
+        """Let running steps end for a few seconds, then hand them over as running."""
+        await self._steps.stop(_GRACE)
+
+    async def run_cycle(self, now: float) -> None:
+        """Read what is new, then decide on every service that is due, until none is."""
+        if self._asked_to_poll or not 0 <= now - self._polled < _POLL:
+            self._asked_to_poll = False
+            await self._poll(now)
+        while names := self._agenda.take(now, _BATCH):
+            writes = [self._carry_out(case, decision) for case, decision in self._decide(names, now)]
+            await asyncio.gather(*writes)
+            self._told()
+            await asyncio.sleep(0)
+        self._metrics.incidents_open.set(len(self.docket.open))
+
+    async def reload(self, rulebook: Rulebook, policy: Policy) -> None:
+        """Go on by other rules; alerts that had no service or no runbook may have one now."""
+        now = self._clock.now()
+        firing = await self._store.firing_alerts()
+        self.docket.swap(rulebook, policy)
+        await self._take_in(firing, now)
+        for name in self.docket.open:
+            self._agenda.put(name, now)
+        self.wake()
+
+    # What operators ask for.
+
+    async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
+        """Ask for a heal, as an operator's alert; its `text` says what was decided. None when there is no such service.
+        `force` overrides cooldown and mode."""
+        if self.docket.service(name) is None:
+            return None
+        now = self._clock.now()
+        labels = {
+            "alertname": "HealRequested",
+            self.docket.rulebook.service_label: name,
+            "author": author,
+            "force": str(force).lower(),
+        }
+        annotations = {"comment": comment} if comment else {}
+        alert = Alert(fingerprint(labels), now, None, labels, annotations, Source.OPERATOR)
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._requests[alert.key] = answer
+        await self._store.put_alerts([alert], now)
+        self.wake()
+        try:
+            async with asyncio.timeout(self.docket.policy.patience):
+                text = await answer
+        except TimeoutError:
+            text = "is not decided yet"
+        finally:
+            self._requests.pop(alert.key, None)
+        return StoredAlert(seq=0, alert=alert, received_at=now, updated_at=now, service=name, text=text)
+
+    async def why(self, name: str) -> Why | None:
+        """The account of a service."""
+        now = self._clock.now()
+        case, view = self.docket.observe(name, now), self.docket.view(name, now)
+        if case is None or view is None:
+            return None
+        gates = tuple((gate.__name__, hold.text if (hold := gate(case)) else "") for gate in GATES)
+        facts = {
+            "commands running": f"{case.running} of {case.policy.concurrent}",
+            "decision now": d.decide(case).text,
+        }
+        if case.last_heal is not None:
+            facts["last heal"] = f"{case.last_heal.action} in incident {case.last_heal.incident}"
+        return Why(view, case.alerts, case.incident, gates, facts)
+
+    # The inside of a cycle.
+
+    async def _poll(self, now: float) -> None:
+        """Read pauses, operators' answers and alerts that were stored since the last time."""
+        self._polled = now
+        self.docket.ledger.forget(now - _MEMORY)
+        if self._asked_to_reread:
+            self._asked_to_reread = False
+            await self._reread(now)
+        pauses = tuple(await self._store.pauses(now))
+        if pauses != self.docket.pauses:
+            self.docket.pauses = pauses
+            for name in {*self.docket.open, *self.docket.firing}:
+                self._agenda.put(name, now)
+        while True:
+            page = await self._store.alerts_since(self._seq, _PAGE)
+            await self._take_in(page, now)
+            if len(page) < _PAGE:
+                return
+
+    async def _reread(self, now: float) -> None:
+        """Bring the open incidents in line with the store."""
+        stored = {incident.service: incident for incident in await self._store.open_incidents()}
+        for name, known in list(self.docket.open.items()):
+            incident = stored.get(name)
+            if incident is None or incident.id != known.id:
+                incident = await self._store.incident(known.id)
+            if incident is not None and (incident.approval, incident.open) != (known.approval, known.open):
+                self.docket.put_incident(incident)
+                self._agenda.put(name, now)
+
+    async def _take_in(self, page: Sequence[StoredAlert], now: float) -> None:
+        """Put alerts into the docket and have their services looked at; settle those that lead to nothing."""
+        over: list[StoredAlert] = []
+        settlements: list[Settlement] = []
+        looked_for: set[str] = set()
+        for stored in page:
+            self._seq = max(self._seq, stored.seq)
+            name = self.docket.admit(stored)
+            if name is not None:
+                self._agenda.put(name, now)
+                if stored.alert.firing and stored.alert.source is not Source.THRESHOLD:
+                    looked_for.add(name)
+            if stored.alert.firing:
+                settled = name is not None or stored.disposition is Disposition.NO_SERVICE
+                kind, text = Disposition.NO_SERVICE, "no service in the rule files owns it"
+            else:
+                settled = stored.disposition is not None
+                kind, text = Disposition.RESOLVED, "was resolved before it was looked at"
+            if not settled:
+                over.append(stored)
+                settlements.append(settlement(stored, kind, text, name or ""))
+        if looked_for:
+            self._look(looked_for)
+        if settlements:
+            await self._carrier.settle(settlements, over, now)
+            self._told()
+
+    def _decide(self, names: Iterable[str], now: float) -> Iterable[tuple[Case, d.Decision]]:
+        for name in names:
+            try:
+                case = self.docket.observe(name, now)
+                if case is None:
+                    continue
+                decision = d.decide(case)
+            except Exception:
+                # One service's rules must never keep the others from being healed.
+                log.exception("cannot decide on %s, tries again in a minute", name)
+                self._agenda.put(name, now + 60.0)
+                continue
+            self.docket.decided[name] = decision.text
+            self._answer_requests(case, decision)
+            if isinstance(decision, d.RunStep):
+                # The next case is decided before this step is committed, and its gates have to count it.
+                self.docket.reserve(case)
+            yield case, decision
+
+    async def _carry_out(self, case: Case, decision: d.Decision) -> None:
+        """A write that fails leaves everything as it was, and is decided anew."""
+        name = case.service.name
+        try:
+            await self._carrier.carry_out(case, decision)
+        except ConflictError as error:
+            log.warning("decides anew on %s: %s", name, error)
+            for incident in await self._store.incidents(service=name, limit=1):
+                self.docket.put_incident(incident)
+            self._agenda.put(name, case.now + RETRY)
+        except StoreError as error:
+            log.error("cannot act on %s: %s", name, error)
+            self._agenda.put(name, case.now + RETRY)
+        finally:
+            self.docket.release(name)
+
+    def _answer_requests(self, case: Case, decision: d.Decision) -> None:
+        """Tell operators who wait for it what was decided on their requests, once it is more than a beginning."""
+        if isinstance(decision, d.Ask | d.Open) or (case.incident is None and isinstance(decision, d.Wait)):
+            return
+        for stored in case.alerts:
+            request = self._requests.get(stored.alert.key)
+            if request is not None and not request.done():
+                request.set_result(decision.text)

@@ -1,0 +1,75 @@
+"""Every exception the package raises on purpose, as one tree, each a sentence a person can act on.
+
+RemediatorError
+ ├── ConfigError        a config, rule or web file cannot be used; carries problems with positions
+ ├── TemplateError      a template cannot be compiled
+ ├── RefusedError       a template rendered to something unsafe, or to nothing: the step is refused
+ ├── PayloadError       a notification that can never be accepted (HTTP 4xx)
+ ├── StoreError         the store cannot be opened, read or written
+ │    └── ConflictError an invariant of the store forbids the write (already open, already answered, ...)
+ ├── LeaseError         another process holds the store
+ └── NeighbourError     Prometheus, Alertmanager or Grafana did not do what was asked
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from remediator.problem import Problem
+
+
+class RemediatorError(Exception):
+    """A failure with a message made for people ("cannot …: …")."""
+
+
+class ConfigError(RemediatorError):
+    """A file cannot be used. `problems` holds every one found, in file order; the message shows them all."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problem.render() for problem in self.problems))
+
+
+class TemplateError(RemediatorError):
+    """A template's text is wrong. `offset` is the character at fault in that text, or None."""
+
+    def __init__(self, message: str, offset: int | None = None) -> None:
+        self.offset = offset
+        super().__init__(message)
+
+
+class RefusedError(RemediatorError):
+    """Rendering would have produced something unsafe or incomplete, so nothing is run."""
+
+
+class PayloadError(RemediatorError):
+    """A request body that no repetition can make acceptable. `reason` is a short word for metrics."""
+
+    def __init__(self, reason: str, message: str, status: int = 400) -> None:
+        self.reason = reason
+        self.status = status
+        super().__init__(message)
+
+
+class StoreError(RemediatorError):
+    """The store cannot be opened, read or written; trying again later may help."""
+
+
+class ConflictError(StoreError):
+    """The write contradicts what is stored; trying again does not help."""
+
+
+class LeaseError(RemediatorError):
+    """Another process leads; the message names it."""
+
+
+class NeighbourError(RemediatorError):
+    """A neighbouring system refused or could not be reached. `retry` tells whether a repetition may help."""
+
+    def __init__(self, message: str, *, retry: bool, status: int | None = None) -> None:
+        self.retry = retry
+        self.status = status
+        super().__init__(message)

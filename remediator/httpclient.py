@@ -1,0 +1,108 @@
+"""Prometheus' http-client settings, as data: how to reach a neighbour and who to be there.
+
+Field names follow prometheus/common `config.HTTPClientConfig`. Files are read at each use, so a rotated token works
+without a reload.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from pathlib import Path
+
+import msgspec
+
+from remediator.errors import NeighbourError
+
+
+class Secret:
+    """A text that shows itself only on purpose: `repr`, `str` and formatting give `<secret>`."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+class BasicAuth(msgspec.Struct, frozen=True):
+    """User name and password, the latter given or in a file."""
+
+    username: str
+    password: Secret | None = None
+    password_file: str = ""
+
+
+class Authorization(msgspec.Struct, frozen=True):
+    """An `Authorization` header of any type."""
+
+    type: str = "Bearer"
+    credentials: Secret | None = None
+    credentials_file: str = ""
+
+
+class TlsConfig(msgspec.Struct, frozen=True):
+    """Whom to trust and which certificate to show."""
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    server_name: str = ""
+    insecure_skip_verify: bool = False
+
+
+class HttpClient(msgspec.Struct, frozen=True):
+    """A neighbour's address and how to be let in."""
+
+    url: str
+    basic_auth: BasicAuth | None = None
+    authorization: Authorization | None = None
+    tls_config: TlsConfig | None = None
+    headers: dict[str, str] = {}
+
+    def all_headers(self) -> dict[str, str]:
+        """The headers of each request, the `Authorization` among them. NeighbourError when its file cannot be read."""
+        headers = dict(self.headers)
+        if self.basic_auth is not None:
+            password = _secret(self.basic_auth.password, self.basic_auth.password_file)
+            pair = f"{self.basic_auth.username}:{password}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        elif self.authorization is not None:
+            token = _secret(self.authorization.credentials, self.authorization.credentials_file)
+            headers["Authorization"] = f"{self.authorization.type} {token}"
+        return headers
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """The TLS side. NeighbourError when a file cannot be used."""
+        tls = self.tls_config or TlsConfig()
+        try:
+            context = ssl.create_default_context(cafile=tls.ca_file or None)
+            if tls.cert_file:
+                context.load_cert_chain(tls.cert_file, tls.key_file or None)
+        except (OSError, ssl.SSLError) as error:
+            raise NeighbourError(f"cannot set up TLS for {self.url}: {error}", retry=True) from None
+        if tls.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+def _secret(given: Secret | None, file: str) -> str:
+    if not file:
+        return given.reveal() if given else ""
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NeighbourError(f"cannot read the credentials file {file}: {error}", retry=True) from None

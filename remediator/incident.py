@@ -1,0 +1,206 @@
+"""What is remembered: incidents, their step runs, holds, pauses and journal entries. Plain immutable data."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from remediator.actions import Outcome
+from remediator.alert import Alert, Source
+from remediator.health import Health
+from remediator.matcher import Labels, Matcher, matches_all
+from remediator.rulebook import Plan
+
+
+class Verdict(StrEnum):
+    """How an incident closed."""
+
+    RECOVERED = "recovered"
+    """A step was run and the service was then seen healthy for long enough."""
+    CLEARED = "cleared"
+    """The trouble went away before anything was run."""
+    EXHAUSTED = "exhausted"
+    """No step is left and the service is not healthy: people are needed."""
+    SUPERSEDED = "superseded"
+    """The trouble became one for another runbook."""
+    DISMISSED = "dismissed"
+    """An operator closed it."""
+
+
+class Disposition(StrEnum):
+    """What became of an accepted alert."""
+
+    OPENED = "opened"
+    JOINED = "joined"
+    HELD = "held"
+    NOT_CORROBORATED = "not_corroborated"
+    NO_SERVICE = "no_service"
+    NO_RUNBOOK = "no_runbook"
+    REPEATED = "repeated"
+    RESOLVED = "resolved"
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """A gate's reason not to act now. `until` is when it will certainly look otherwise, or None."""
+
+    gate: str
+    text: str
+    until: float | None = None
+
+
+class StepRun(msgspec.Struct, frozen=True):
+    """One execution of one step. `step` is its index in the runbook; DIAGNOSE is the gathering of evidence.
+
+    While it runs `ended_at` and `outcome` are None. `deadline` is the time at which it is certainly over.
+    """
+
+    id: int
+    incident: int
+    service: str
+    runbook: str
+    step: int
+    attempt: int
+    action: str
+    started_at: float
+    deadline: float
+    ended_at: float | None = None
+    outcome: Outcome | None = None
+    text: str = ""
+    call: str = ""
+    output: str = ""
+    exit_code: int | None = None
+    redeemed: bool = False
+    """Whether its incident recovered, so that it no longer counts against the runbook's rate budget."""
+
+    @property
+    def running(self) -> bool:
+        return self.ended_at is None
+
+
+DIAGNOSE = -1
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """An operator's answer to an incident that asked. `until` bounds how long a yes is good for."""
+
+    approved: bool
+    author: str
+    comment: str
+    at: float
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """One episode of one service being unhealthy. Open while `closed_at` is None.
+
+    `labels` are the merged labels of the service and the alert that opened it; `thresholds` the names of those that
+    were breached, all of which have to be seen healthy before it counts as recovered. `forced` says that an operator
+    asked for it: cooldown and mode do not hold it.
+    """
+
+    id: int
+    service: str
+    runbook: str
+    opened_at: float
+    health: Health
+    text: str
+    plan: Plan
+    labels: dict[str, str]
+    annotations: dict[str, str] = {}
+    source: Source = Source.ALERTMANAGER
+    thresholds: tuple[str, ...] = ()
+    forced: bool = False
+    hold: Hold | None = None
+    approval: Approval | None = None
+    closed_at: float | None = None
+    verdict: Verdict | None = None
+    closing: str = ""
+    runs: tuple[StepRun, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        return self.closed_at is None
+
+    @property
+    def running(self) -> StepRun | None:
+        """The step run under way; the store sees to it that there is at most one."""
+        return next((run for run in self.runs if run.running), None)
+
+    @property
+    def last_run(self) -> StepRun | None:
+        """The last execution of a step that really ran, evidence aside."""
+        ran = (run for run in reversed(self.runs) if run.step != DIAGNOSE)
+        return next((run for run in ran if run.outcome is None or run.outcome.ran), None)
+
+
+class StoredAlert(msgspec.Struct, frozen=True):
+    """An alert with what became of it. `seq` grows with every change, so that readers can follow."""
+
+    seq: int
+    alert: Alert
+    received_at: float
+    updated_at: float
+    service: str = ""
+    disposition: Disposition | None = None
+    gate: str = ""
+    text: str = ""
+    incident: int | None = None
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What became of one alert, to be written down."""
+
+    key: tuple[str, float]
+    disposition: Disposition
+    text: str
+    service: str = ""
+    gate: str = ""
+    incident: int | None = None
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Like a silence, for healing. No matchers means every service. It ends by itself at `ends_at`."""
+
+    id: int
+    matchers: tuple[Matcher, ...]
+    starts_at: float
+    ends_at: float
+    author: str
+    comment: str
+
+    def holds(self, labels: Labels, now: float) -> bool:
+        """Whether it keeps a service with these labels from being healed at this time."""
+        return self.starts_at <= now < self.ends_at and matches_all(self.matchers, labels)
+
+
+class EntryKind(StrEnum):
+    """What a journal entry tells."""
+
+    INCIDENT_OPENED = "incident_opened"
+    INCIDENT_CLOSED = "incident_closed"
+    HELD = "held"
+    RELEASED = "released"
+    STEP_STARTED = "step_started"
+    STEP_ENDED = "step_ended"
+    PASSED_OVER = "passed_over"
+    ANSWERED = "answered"
+    ALERT_SETTLED = "alert_settled"
+    """Written only for an alert that neither opened nor joined an incident."""
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    SERVICE_ADDED = "service_added"
+    SERVICE_REMOVED = "service_removed"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line of the journal, in the order in which things were committed. `text` is the sentence people read."""
+
+    id: int
+    at: float
+    kind: EntryKind
+    text: str
+    service: str = ""
+    incident: int | None = None
+    run: int | None = None
+    data: dict[str, Any] = {}

@@ -1,0 +1,97 @@
+"""Alertmanager's matchers: `name="v"`, `!=`, `=~`, `!~`; regexes anchored; an absent label equals the empty string.
+
+The syntax is that of Alertmanager's UTF-8 matchers parser: the value may be quoted or bare, the name quoted when it is
+not a plain label name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+import msgspec
+
+Labels = Mapping[str, str]
+
+_MATCHER = re.compile(
+    r"""\s*(?P<name>"(?:[^"\\\n]|\\.)*"|[^\s{}!=~,\\"'`]+)
+        \s*(?P<op>=~|!~|!=|=)
+        \s*(?P<value>"(?:[^"\\\n]|\\.)*"|[^\s{}!=~,\\"'`]*)\s*""",
+    re.VERBOSE,
+)
+_ESCAPE = re.compile(r"\\(.)")
+_ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
+
+
+class Matcher(msgspec.Struct, frozen=True):
+    """One condition on a label. `op` is one of `=`, `!=`, `=~`, `!~`."""
+
+    name: str
+    op: str
+    value: str
+
+    def matches(self, labels: Labels) -> bool:
+        """Whether these labels fulfil the condition."""
+        actual = labels.get(self.name, "")
+        if self.op == "=":
+            return actual == self.value
+        if self.op == "!=":
+            return actual != self.value
+        found = _regex(self.value).fullmatch(actual) is not None
+        return found if self.op == "=~" else not found
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.op}{_quote(self.value)}"
+
+
+def parse_matcher(text: str) -> Matcher:
+    """The matcher a text stands for; raises ValueError with a sentence when it is none."""
+    found = _MATCHER.fullmatch(text)
+    if found is None:
+        raise ValueError(f'{text!r} is not a matcher such as tier="web" or namespace=~"shop|search"')
+    name, op, value = _unquote(found["name"]), found["op"], _unquote(found["value"])
+    if not name:
+        raise ValueError(f"{text!r} has no label name")
+    if op in ("=~", "!~"):
+        try:
+            _regex(value)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"{value!r} is not a regular expression: {error}") from None
+    return Matcher(name, op, value)
+
+
+def parse_matchers(text: str) -> tuple[Matcher, ...]:
+    """Matchers separated by commas, with or without braces: `{tier="web", team!="db"}`; may be empty."""
+    inner = text.strip()
+    if inner.startswith("{") != inner.endswith("}"):
+        raise ValueError(f"{text!r} has a brace without its partner")
+    inner = inner.removeprefix("{").removesuffix("}")
+    matchers, at = [], 0
+    while at < len(inner) and inner[at:].strip():
+        found = _MATCHER.match(inner, at)
+        if found is None or (found.end() < len(inner) and inner[found.end()] != ","):
+            raise ValueError(f'cannot read matchers at {inner[at:]!r}: write them as tier="web", team!="db"')
+        matchers.append(parse_matcher(found.group()))
+        at = found.end() + 1
+    return tuple(matchers)
+
+
+def matches_all(matchers: Iterable[Matcher], labels: Labels) -> bool:
+    """Whether every matcher holds; no matchers match everything."""
+    return all(matcher.matches(labels) for matcher in matchers)
+
+
+@lru_cache(maxsize=4096)
+def _regex(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.DOTALL)
+
+
+def _unquote(text: str) -> str:
+    if not text.startswith('"'):
+        return text
+    return _ESCAPE.sub(lambda found: _ESCAPES.get(found[1], found[0]), text[1:-1])
+
+
+def _quote(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

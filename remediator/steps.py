@@ -1,0 +1,148 @@
+"""Steps under way: committed as started, then spawned, then committed as ended. Each is a task beside the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from remediator.actions import Outcome, Result, Run
+from remediator.case import Case, GuardAnswer, Rung
+from remediator.clock import Clock
+from remediator.docket import Docket
+from remediator.errors import ConflictError, RefusedError, StoreError
+from remediator.incident import DIAGNOSE, Incident, StepRun
+from remediator.metrics import Metrics
+from remediator.perform import describe, diagnose, perform, step_timeout
+from remediator.prometheus import Answer
+from remediator.rulebook import Plan, Step
+from remediator.store import Store
+from remediator.template import Kind, compile_template
+
+log = logging.getLogger(__name__)
+
+RETRY = 1.0
+"""Seconds until a write that failed is tried again."""
+
+
+class Steps:
+    """Runs steps and asks guards. `done` is called with the name of the service when one has come to its end."""
+
+    def __init__(
+        self,
+        store: Store,
+        docket: Docket,
+        clock: Clock,
+        metrics: Metrics,
+        run: Run,
+        query: Callable[[str], Awaitable[Answer]],
+        done: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._docket = docket
+        self._clock = clock
+        self._metrics = metrics
+        self._run = run
+        self._query = query
+        self._done = done
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
+
+    async def begin(self, case: Case, incident: Incident, rung: Rung | None, text: str) -> StepRun:
+        """Commit that a step starts, and only then spawn it; without a rung it is the gathering of evidence."""
+        plan, now, context = incident.plan, case.now, self._docket.context(case)
+        step = rung.step if rung is not None else None
+        if rung is None:
+            index, attempt, action, call, limit = DIAGNOSE, 1, "diagnose", "", _diagnose_timeout(plan)
+        else:
+            index, attempt, action, limit = rung.index, rung.attempt, rung.step.name, step_timeout(plan, rung.step)
+            try:
+                call = describe(plan, rung.step, context)
+            except RefusedError:
+                call = ""  # Performing it will say why.
+        run = await self._store.begin_step(incident.id, index, attempt, action, text, call, now, now + limit)
+        self._docket.put_run(run)
+        self._docket.live.add(run.id)
+        self._tasks[run.id] = asyncio.get_running_loop().create_task(self._perform(run, plan, step, context))
+        return run
+
+    async def interrupt(self, run: StepRun, text: str, now: float) -> None:
+        """Write down that a run's outcome is unknown, and end what is left of it."""
+        task = self._tasks.pop(run.id, None)
+        self._docket.live.discard(run.id)
+        ended = await self._store.end_step(run.id, Result(Outcome.UNKNOWN, text), now)
+        self._docket.put_run(ended)
+        if task is not None:
+            task.cancel()
+
+    def ask(self, case: Case, exprs: tuple[str, ...]) -> None:
+        """Have Prometheus answer guards; the answers will be in the docket."""
+        name = case.service.name
+        if name in self._asking:
+            return
+        context = self._docket.context(case)
+
+        async def ask() -> None:
+            try:
+                answers = {expr: await self._guard(expr, context) for expr in exprs}
+            finally:
+                self._asking.pop(name, None)
+            if name in self._docket.open:
+                self._docket.guards[name] = answers
+                self._done(name)
+
+        self._asking[name] = asyncio.get_running_loop().create_task(ask())
+
+    async def stop(self, grace: float) -> None:
+        """Give running steps `grace` seconds to end, then hand them over as running: the next to lead verifies them."""
+        if self._tasks:
+            log.info("waits for %d running steps", len(self._tasks))
+            await asyncio.wait([*self._tasks.values()], timeout=grace)
+        left = [task for task in (*self._tasks.values(), *self._asking.values()) if not task.done()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _perform(self, run: StepRun, plan: Plan, step: Step | None, context: dict[str, object]) -> None:
+        started = self._clock.now()
+        try:
+            if step is None:
+                result, call = await diagnose(plan, context, self._run)
+            else:
+                result, call = await perform(plan, step, context, self._run, self._query)
+        except Exception as error:
+            # Whatever happened, the step has to end with an outcome, or its service would be stuck until the deadline.
+            log.exception("cannot tell how %s for %s ended", run.action, run.service)
+            result, call = Result(Outcome.UNKNOWN, f"remediator itself failed while it ran: {error!r}"), ""
+        self._metrics.step_duration.labels(run.action).observe(max(0.0, self._clock.now() - started))
+        ended = await self._record_end(run, result, call)
+        # An interrupted run has been taken out already, and its late end changes nothing.
+        self._docket.live.discard(run.id)
+        if self._tasks.pop(run.id, None) is not None and ended is not None:
+            self._docket.put_run(ended)
+            self._done(run.service)
+
+    async def _record_end(self, run: StepRun, result: Result, call: str) -> StepRun | None:
+        """Commit how a run ended, however long the store takes to be there again; None when that was decided before."""
+        while True:
+            try:
+                return await self._store.end_step(run.id, result, self._clock.now(), call)
+            except ConflictError as error:
+                log.warning("the end of %s for %s came too late: %s", run.action, run.service, error)
+                return None
+            except StoreError as error:
+                log.error("cannot record the end of %s for %s, tries again: %s", run.action, run.service, error)
+                await self._clock.wait(asyncio.Event(), RETRY)
+
+    async def _guard(self, expr: str, context: dict[str, object]) -> GuardAnswer:
+        try:
+            asked = compile_template(expr, Kind.PROMQL).render(context).strip()
+        except RefusedError as error:
+            return GuardAnswer(expr, None, self._clock.now(), str(error))
+        answer = await self._query(asked)
+        return GuardAnswer(asked, answer.true, self._clock.now(), answer.error or "; ".join(answer.warnings))
+
+
+def _diagnose_timeout(plan: Plan) -> float:
+    spec = plan.spec("diagnose")
+    return (spec.timeout if spec is not None and spec.timeout is not None else 30.0) + 10.0

@@ -1,0 +1,155 @@
+"""Alerts: taking them in by identity, settling what became of them, and reading them.
+
+Many are written by one statement that reads them from JSON: SQLite then works on all of them at a stretch, where a
+statement for each would hand Python's interpreter lock back and forth as often. An alert's identity is a text (a JSON
+array), because only Python reads a float back exactly as it wrote it. What each function promises is said in `Store`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from remediator.alert import Alert
+from remediator.incident import Disposition, Settlement, StoredAlert
+from remediator.store import Accepted
+from remediator.store.journal_table import TOP, encode
+
+_TAKE_NUMBERS = "UPDATE counters SET value = value + ? WHERE name = 'alerts' RETURNING value"
+_PUT = """
+    INSERT INTO alerts (seq, key, firing, alert, received_at, updated_at)
+    SELECT :first + key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), :now, :now
+    FROM json_each(:alerts) WHERE true
+    ON CONFLICT (key) DO UPDATE SET
+        seq = CASE WHEN alerts.firing = excluded.firing THEN alerts.seq ELSE excluded.seq END,
+        received_at = CASE WHEN alerts.firing < excluded.firing THEN excluded.received_at ELSE alerts.received_at END,
+        disposition = CASE WHEN alerts.firing < excluded.firing THEN NULL ELSE alerts.disposition END,
+        gate = CASE WHEN alerts.firing < excluded.firing THEN '' ELSE alerts.gate END,
+        text = CASE WHEN alerts.firing < excluded.firing THEN '' ELSE alerts.text END,
+        incident = CASE WHEN alerts.firing < excluded.firing THEN NULL ELSE alerts.incident END,
+        firing = excluded.firing,
+        alert = excluded.alert,
+        updated_at = excluded.updated_at
+"""
+_COUNT_CHANGED = "SELECT count(*), coalesce(sum(firing), 0) FROM alerts WHERE seq >= ?"
+
+_JOURNAL_SETTLED = """
+    INSERT INTO journal (at, kind, text, service, incident, run, data)
+    SELECT :now, 'alert_settled', json_extract(new.value, '$[2]'), json_extract(new.value, '$[3]'),
+        json_extract(new.value, '$[5]'), NULL, json_extract(new.value, '$[6]')
+    FROM json_each(:settlements) AS new CROSS JOIN alerts ON alerts.key = json_extract(new.value, '$[0]')
+    WHERE coalesce(alerts.disposition, '') <> json_extract(new.value, '$[1]')
+        OR alerts.gate <> json_extract(new.value, '$[4]')
+"""
+_SETTLE = """
+    UPDATE alerts SET disposition = ?2, text = ?3, service = ?4, gate = ?5,
+        incident = CASE WHEN ?2 = 'resolved' THEN coalesce(?6, incident) ELSE ?6 END
+    WHERE key = ?1
+"""
+_SETTLE_MANY = """
+    UPDATE alerts SET
+        disposition = json_extract(new.value, '$[1]'),
+        text = json_extract(new.value, '$[2]'),
+        service = json_extract(new.value, '$[3]'),
+        gate = json_extract(new.value, '$[4]'),
+        incident = CASE WHEN json_extract(new.value, '$[1]') = 'resolved'
+            THEN coalesce(json_extract(new.value, '$[5]'), alerts.incident) ELSE json_extract(new.value, '$[5]') END
+    FROM json_each(?) AS new
+    WHERE alerts.key = json_extract(new.value, '$[0]')
+"""
+_FEW = 8
+"""Up to so many alerts are settled one by one, which is quicker for them."""
+
+_UNTOLD = (Disposition.OPENED, Disposition.JOINED, Disposition.RESOLVED)
+"""What the journal does not tell of an alert by itself: its incident does, or there is nothing to tell."""
+
+_SINCE = "SELECT * FROM alerts WHERE seq > ? ORDER BY seq LIMIT ?"
+_FIRING = "SELECT * FROM alerts WHERE firing = 1 ORDER BY seq"
+_PAGE = "SELECT * FROM alerts WHERE seq < ? ORDER BY seq DESC LIMIT ?"
+_PAGE_OF_SERVICE = "SELECT * FROM alerts WHERE service = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+_PAGE_FIRING = "SELECT * FROM alerts WHERE firing = 1 AND seq < ? ORDER BY seq DESC LIMIT ?"
+_PAGE_FIRING_OF_SERVICE = "SELECT * FROM alerts WHERE firing = 1 AND service = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+
+_decode_alert = msgspec.json.Decoder(Alert).decode
+
+
+def put(db: sqlite3.Connection, alerts: Sequence[Alert], now: float) -> Accepted:
+    if not alerts:
+        return Accepted()
+    # Of one alert that comes twice the last word counts.
+    latest = {_key(alert.key): alert for alert in alerts}
+    first: int = db.execute(_TAKE_NUMBERS, (len(latest),)).fetchone()[0] - len(latest) + 1
+    rows = encode([(key, int(alert.firing), alert) for key, alert in latest.items()])
+    db.execute(_PUT, {"first": first, "now": now, "alerts": rows})
+    changed, new = db.execute(_COUNT_CHANGED, (first,)).fetchone()
+    return Accepted(new=new, repeated=len(alerts) - changed, resolved=changed - new)
+
+
+def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: float) -> None:
+    rows, told = [], []
+    for settlement in settlements:
+        row = (
+            _key(settlement.key),
+            settlement.disposition,
+            _without_nul(settlement.text),
+            _without_nul(settlement.service),
+            settlement.gate,
+            settlement.incident,
+        )
+        rows.append(row)
+        if settlement.disposition not in _UNTOLD:
+            data = {
+                "fingerprint": settlement.key[0],
+                "disposition": settlement.disposition,
+                "gate": settlement.gate,
+            }
+            told.append((*row, data))
+    if told:
+        db.execute(_JOURNAL_SETTLED, {"now": now, "settlements": encode(told)})
+    if len(rows) <= _FEW:
+        db.executemany(_SETTLE, rows)
+    else:
+        db.execute(_SETTLE_MANY, (encode(rows),))
+
+
+def since(db: sqlite3.Connection, seq: int, limit: int) -> list[StoredAlert]:
+    return [_alert(row) for row in db.execute(_SINCE, (seq, limit))]
+
+
+def firing(db: sqlite3.Connection) -> list[StoredAlert]:
+    return [_alert(row) for row in db.execute(_FIRING)]
+
+
+def page(db: sqlite3.Connection, service: str, firing_only: bool, before: int | None, limit: int) -> list[StoredAlert]:
+    below = TOP if before is None else before
+    if service:
+        query = _PAGE_FIRING_OF_SERVICE if firing_only else _PAGE_OF_SERVICE
+        rows = db.execute(query, (service, below, limit))
+    else:
+        rows = db.execute(_PAGE_FIRING if firing_only else _PAGE, (below, limit))
+    return [_alert(row) for row in rows]
+
+
+def _key(key: tuple[str, float]) -> str:
+    return encode(key)
+
+
+def _without_nul(text: str) -> str:
+    # SQLite's JSON functions end a text at its first NUL.
+    return text.replace("\0", "\ufffd")
+
+
+def _alert(row: sqlite3.Row) -> StoredAlert:
+    return StoredAlert(
+        seq=row["seq"],
+        alert=_decode_alert(row["alert"]),
+        received_at=row["received_at"],
+        updated_at=row["updated_at"],
+        service=row["service"],
+        disposition=None if row["disposition"] is None else Disposition(row["disposition"]),
+        gate=row["gate"],
+        text=row["text"],
+        incident=row["incident"],
+    )

@@ -1,0 +1,205 @@
+"""Incidents: opening, holding, answering and closing them, and reading them with their step runs.
+
+What each function promises is said in `Store`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import msgspec
+
+from remediator.alert import Source
+from remediator.errors import ConflictError
+from remediator.health import Health
+from remediator.incident import Approval, EntryKind, Hold, Incident, Settlement, StepRun, Verdict
+from remediator.rulebook import Plan
+from remediator.store import NewIncident, Summary, alert_table, step_table
+from remediator.store.journal_table import TOP, because, encode, note
+from remediator.store.step_table import dashboard, open_row
+
+_OPEN = """
+    INSERT INTO incidents
+        (service, runbook, opened_at, health, text, plan, labels, annotations, source, thresholds, forced)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_OPEN_ID = "SELECT id FROM incidents WHERE service = ? AND closed_at IS NULL"
+_HOLD = "UPDATE incidents SET hold = ? WHERE id = ?"
+_ANSWER = "UPDATE incidents SET approval = ? WHERE id = ? RETURNING *"
+_CLOSE = """
+    UPDATE incidents SET closed_at = ?, verdict = ?, closing = ?, hold = NULL
+    WHERE id = ? AND closed_at IS NULL RETURNING *
+"""
+_REDEEM = "UPDATE step_runs SET redeemed = 1 WHERE incident = ?"
+
+_ONE = "SELECT * FROM incidents WHERE id = ?"
+_ALL_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL ORDER BY id"
+_PAGE = "SELECT * FROM incidents WHERE id < ? ORDER BY id DESC LIMIT ?"
+_PAGE_OF_SERVICE = "SELECT * FROM incidents WHERE service = ? AND id < ? ORDER BY id DESC LIMIT ?"
+_PAGE_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL AND id < ? ORDER BY id DESC LIMIT ?"
+_PAGE_OPEN_OF_SERVICE = (
+    "SELECT * FROM incidents WHERE closed_at IS NULL AND service = ? AND id < ? ORDER BY id DESC LIMIT ?"
+)
+
+_COUNT_OPEN = "SELECT count(*) FROM incidents WHERE closed_at IS NULL"
+_COUNT_VERDICTS = "SELECT verdict, count(*) FROM incidents WHERE closed_at IS NOT NULL GROUP BY verdict"
+_MEAN_TIME = "SELECT avg(closed_at - opened_at) FROM incidents WHERE closed_at IS NOT NULL AND verdict = 'recovered'"
+_COUNT_DISPOSITIONS = "SELECT disposition, count(*) FROM alerts WHERE disposition IS NOT NULL GROUP BY disposition"
+
+_decode_approval = msgspec.json.Decoder(Approval).decode
+_decode_hold = msgspec.json.Decoder(Hold).decode
+_decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_plan = msgspec.json.Decoder(Plan).decode
+_decode_texts = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def open_new(db: sqlite3.Connection, new: NewIncident, settlements: Sequence[Settlement]) -> Incident:
+    try:
+        cursor = db.execute(
+            _OPEN,
+            (
+                new.service,
+                new.runbook,
+                new.opened_at,
+                new.health,
+                new.text,
+                encode(new.plan),
+                encode(new.labels),
+                encode(new.annotations),
+                new.source,
+                encode(new.thresholds),
+                new.forced,
+            ),
+        )
+    except sqlite3.IntegrityError:
+        open_id = db.execute(_OPEN_ID, (new.service,)).fetchone()["id"]
+        raise ConflictError(f"cannot open an incident of {new.service}: incident {open_id} of it is open") from None
+    # The id could be asked for by RETURNING as well, which costs as much again as the row.
+    incident = Incident(id=cast("int", cursor.lastrowid), **msgspec.structs.asdict(new))
+    if settlements:
+        alert_table.settle(
+            db, [msgspec.structs.replace(one, incident=incident.id) for one in settlements], new.opened_at
+        )
+    data = {
+        "runbook": new.runbook,
+        "health": new.health,
+        "labels": new.labels,
+        "annotations": new.annotations,
+        "thresholds": new.thresholds,
+        "source": new.source,
+        **dashboard(new.plan),
+    }
+    note(db, new.opened_at, EntryKind.INCIDENT_OPENED, new.text, data, new.service, incident.id)
+    return incident
+
+
+def hold(db: sqlite3.Connection, incident: int, hold: Hold | None, now: float) -> None:
+    opened = open_row(db, incident, "set a hold" if hold else "lift a hold")
+    held = "" if opened["hold"] is None else _decode_hold(opened["hold"]).gate
+    db.execute(_HOLD, (None if hold is None else encode(hold), incident))
+    if hold is not None and hold.gate != held:
+        data = {"gate": hold.gate, "until": hold.until}
+        note(db, now, EntryKind.HELD, hold.text, data, opened["service"], incident)
+    elif hold is None and held:
+        text = f"{held} holds no more"
+        note(db, now, EntryKind.RELEASED, text, {"gate": held}, opened["service"], incident)
+
+
+def answer(db: sqlite3.Connection, incident: int, given: Approval) -> Incident:
+    word = "approved" if given.approved else "denied"
+    opened = open_row(db, incident, "take an answer")
+    if opened["approval"] is not None:
+        before = _decode_approval(opened["approval"])
+        raise ConflictError(
+            f"cannot answer incident {incident}: {before.author} has"
+            f" {'approved' if before.approved else 'denied'} it already"
+        )
+    row = db.execute(_ANSWER, (encode(given), incident)).fetchone()
+    data = {"approved": given.approved, "author": given.author, "comment": given.comment}
+    text = f"{given.author} {word} it{because(given.comment)}"
+    note(db, given.at, EntryKind.ANSWERED, text, data, opened["service"], incident)
+    return _whole(db, row)
+
+
+def close(db: sqlite3.Connection, incident: int, verdict: Verdict, text: str, health: Health, now: float) -> Incident:
+    row = db.execute(_CLOSE, (now, verdict, text, incident)).fetchone()
+    if row is None:
+        raise ConflictError(f"cannot close incident {incident}: it is not open")
+    if verdict is Verdict.RECOVERED:
+        db.execute(_REDEEM, (incident,))
+    closed = _whole(db, row)
+    last = closed.last_run
+    data = {
+        "verdict": verdict,
+        "runbook": closed.runbook,
+        "opened_at": closed.opened_at,
+        "action": "none" if last is None else last.action,
+        "health": health,
+        **dashboard(closed.plan),
+    }
+    note(db, now, EntryKind.INCIDENT_CLOSED, text, data, closed.service, incident)
+    return closed
+
+
+def one(db: sqlite3.Connection, id: int) -> Incident | None:
+    row = db.execute(_ONE, (id,)).fetchone()
+    return None if row is None else _whole(db, row)
+
+
+def all_open(db: sqlite3.Connection) -> list[Incident]:
+    return _with_runs(db.execute(_ALL_OPEN).fetchall(), step_table.of_open_incidents(db))
+
+
+def page(db: sqlite3.Connection, service: str, open_only: bool, before: int | None, limit: int) -> list[Incident]:
+    below = TOP if before is None else before
+    if service:
+        query = _PAGE_OPEN_OF_SERVICE if open_only else _PAGE_OF_SERVICE
+        rows = db.execute(query, (service, below, limit)).fetchall()
+    else:
+        rows = db.execute(_PAGE_OPEN if open_only else _PAGE, (below, limit)).fetchall()
+    return _with_runs(rows, step_table.of_incidents(db, rows))
+
+
+def summary(db: sqlite3.Connection) -> Summary:
+    return Summary(
+        open=db.execute(_COUNT_OPEN).fetchone()[0],
+        verdicts=dict(db.execute(_COUNT_VERDICTS).fetchall()),
+        mean_time_to_recovery=db.execute(_MEAN_TIME).fetchone()[0],
+        dispositions=dict(db.execute(_COUNT_DISPOSITIONS).fetchall()),
+    )
+
+
+def _whole(db: sqlite3.Connection, row: sqlite3.Row) -> Incident:
+    return _with_runs([row], step_table.of_incidents(db, [row]))[0]
+
+
+def _with_runs(rows: list[sqlite3.Row], runs: Iterable[StepRun]) -> list[Incident]:
+    of_incident: dict[int, list[StepRun]] = {}
+    for run in runs:
+        of_incident.setdefault(run.incident, []).append(run)
+    return [_incident(row, tuple(of_incident.get(row["id"], ()))) for row in rows]
+
+
+def _incident(row: sqlite3.Row, runs: tuple[StepRun, ...]) -> Incident:
+    return Incident(
+        id=row["id"],
+        service=row["service"],
+        runbook=row["runbook"],
+        opened_at=row["opened_at"],
+        health=Health(row["health"]),
+        text=row["text"],
+        plan=_decode_plan(row["plan"]),
+        labels=_decode_texts(row["labels"]),
+        annotations=_decode_texts(row["annotations"]),
+        source=Source(row["source"]),
+        thresholds=_decode_names(row["thresholds"]),
+        forced=bool(row["forced"]),
+        hold=None if row["hold"] is None else _decode_hold(row["hold"]),
+        approval=None if row["approval"] is None else _decode_approval(row["approval"]),
+        closed_at=row["closed_at"],
+        verdict=None if row["verdict"] is None else Verdict(row["verdict"]),
+        closing=row["closing"],
+        runs=runs,
+    )

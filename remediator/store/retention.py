@@ -1,0 +1,63 @@
+"""Forgetting: what is deleted once it is old enough, in steps small enough that other writes need not wait.
+
+Incidents go before the journal, so that the entries of an incident that is kept are kept with it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+STEP = 500
+"""How many incidents, alerts, pauses or entries one step deletes at most."""
+
+_OLD_INCIDENTS = """
+    SELECT id FROM incidents WHERE closed_at IS NOT NULL AND closed_at < ? ORDER BY closed_at LIMIT ?
+"""
+_FORGET_RUN_ANNOTATION = """
+    DELETE FROM annotations WHERE key IN (SELECT 'run:' || id FROM step_runs WHERE incident = ?)
+"""
+_FORGET_INCIDENT_ANNOTATION = "DELETE FROM annotations WHERE key = 'incident:' || ?"
+_FORGET_RUNS = "DELETE FROM step_runs WHERE incident = ?"
+_FORGET_INCIDENT = "DELETE FROM incidents WHERE id = ?"
+
+_FORGET_ALERTS = """
+    DELETE FROM alerts WHERE seq IN
+        (SELECT seq FROM alerts WHERE firing = 0 AND updated_at < ? ORDER BY updated_at LIMIT ?)
+"""
+_FORGET_PAUSES = """
+    DELETE FROM pauses WHERE id IN (SELECT id FROM pauses WHERE ends_at < ? ORDER BY ends_at LIMIT ?)
+"""
+_FORGET_ENTRIES = """
+    DELETE FROM journal WHERE id IN (
+        SELECT id FROM journal
+        WHERE at < ? AND NOT EXISTS (SELECT 1 FROM incidents WHERE incidents.id = journal.incident)
+        ORDER BY at LIMIT ?
+    )
+"""
+
+
+def forget_incidents(db: sqlite3.Connection, before: float) -> int:
+    """Delete one step of incidents that closed before this time, with what hangs on them; how many rows went."""
+    went = 0
+    for (incident,) in db.execute(_OLD_INCIDENTS, (before, STEP)).fetchall():
+        for statement in (_FORGET_RUN_ANNOTATION, _FORGET_INCIDENT_ANNOTATION, _FORGET_RUNS, _FORGET_INCIDENT):
+            went += db.execute(statement, (incident,)).rowcount
+    return went
+
+
+def forget_alerts(db: sqlite3.Connection, before: float) -> int:
+    """Delete one step of alerts that were resolved before this time; how many rows went."""
+    return db.execute(_FORGET_ALERTS, (before, STEP)).rowcount
+
+
+def forget_pauses(db: sqlite3.Connection, before: float) -> int:
+    """Delete one step of pauses that ended before this time; how many rows went."""
+    return db.execute(_FORGET_PAUSES, (before, STEP)).rowcount
+
+
+def forget_entries(db: sqlite3.Connection, before: float) -> int:
+    """Delete one step of journal entries older than this time; how many rows went."""
+    return db.execute(_FORGET_ENTRIES, (before, STEP)).rowcount
+
+
+IN_ORDER = (forget_incidents, forget_alerts, forget_pauses, forget_entries)

@@ -1,0 +1,137 @@
+"""Opening the SQLite file: whose it is, which version it has, and the migrations that bring it up to date.
+
+A file is one of ours when its header carries our application id. Any other file is refused before SQLite touches it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from importlib import resources
+
+from remediator.errors import StoreError
+
+APPLICATION_ID = 0x52454D44
+"""`REMD`, at offset 68 of the file (SQLite file format, section 1.3.17)."""
+
+_MAGIC = b"SQLite format 3\x00"
+_BUSY = 5.0
+
+
+def open_database(path: str) -> sqlite3.Connection:
+    """The connection that writes, to a database that is ours and up to date; makes the file when there is none.
+
+    Raises StoreError when it cannot be opened, is another program's, or was written by a later version.
+    """
+    try:
+        _create(path)
+        _recover(path)
+        _refuse_foreign(path)
+        connection = _connect(path)
+    except OSError as error:
+        raise StoreError(f"cannot open the database {path}: {_remedy(path, error)}") from None
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open the database {path}: {error}") from None
+    try:
+        _migrate(path, connection)
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise StoreError(
+                f"cannot open the database {path}: its file system does not support write-ahead logging; use a local one"
+            )
+        connection.execute("PRAGMA synchronous = FULL")
+        # A burst leaves a large log behind; it is cut back to this size once it has been copied into the database.
+        connection.execute("PRAGMA journal_size_limit = 16777216")
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreError(f"cannot open the database {path}: {error}") from None
+    except StoreError:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: str) -> sqlite3.Connection:
+    """A further connection, which sees what is committed and writes nothing."""
+    try:
+        connection = _connect(path)
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open the database {path}: {error}") from None
+    return connection
+
+
+def migrations() -> list[str]:
+    """The SQL of every version, the first at index 0."""
+    folder = resources.files("remediator.store") / "migrations"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    return [file.read_text(encoding="utf-8") for file in files]
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    # Each connection is used by one thread at a time, but not always by the thread that opened it.
+    connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _create(path: str) -> None:
+    """An empty file, readable by its owner only (it keeps the output of commands), unless there is a file."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _recover(path: str) -> None:
+    """Let SQLite undo a transaction whose writer died, such as the first of all, which makes the header."""
+    if os.path.exists(f"{path}-journal"):
+        connection = _connect(path)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        finally:
+            connection.close()
+
+
+def _refuse_foreign(path: str) -> None:
+    with open(path, "rb") as file:
+        header = file.read(100)
+    if not header:
+        return
+    if not header.startswith(_MAGIC):
+        raise StoreError(
+            f"cannot open the database {path}: it is not an SQLite database, and is left as it is; name another file"
+        )
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise StoreError(
+            f"cannot open the database {path}: it belongs to another program, and is left as it is; name another file"
+        )
+
+
+def _migrate(path: str, connection: sqlite3.Connection) -> None:
+    scripts = migrations()
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(scripts):
+        raise StoreError(
+            f"cannot open the database {path}: a later remediator wrote it (schema {version}, this one knows"
+            f" {len(scripts)}), and it is left as it is; upgrade remediator, or name another file"
+        )
+    for number, script in enumerate(scripts[version:], start=version + 1):
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {script}\n"
+                f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
+            )
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise StoreError(f"cannot bring the database {path} to schema {number}: {error}") from None
+
+
+def _remedy(path: str, error: OSError) -> str:
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        return f"there is no folder {folder}; create it, or name another file"
+    if os.path.isdir(path):
+        return "it is a folder; name a file in it"
+    if isinstance(error, PermissionError):
+        return f"permission denied; let this user read and write the file and its folder {folder}"
+    return error.strerror or str(error)

@@ -1,0 +1,233 @@
+"""The store in one SQLite file: what the contract in `remediator.store` says, carried out by threads.
+
+Writes go through the one `Writer`; reads run on connections of their own, in threads of their own, and see what is
+committed. The event loop does neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import TypeVar
+
+from remediator.actions import Result
+from remediator.alert import Alert
+from remediator.errors import ConflictError, StoreError
+from remediator.health import Health
+from remediator.incident import Approval, Entry, Hold, Incident, Pause, Settlement, StepRun, StoredAlert, Verdict
+from remediator.matcher import Matcher
+from remediator.rulebook import Service
+from remediator.store import (
+    Accepted,
+    NewIncident,
+    Summary,
+    alert_table,
+    incident_table,
+    journal_table,
+    operator_tables,
+    retention,
+    step_table,
+)
+from remediator.store.schema import open_database, open_reader
+from remediator.store.writer import CAPACITY, Writer
+
+T = TypeVar("T")
+
+_READERS = 2
+
+
+async def open_sqlite(path: str, capacity: int = CAPACITY) -> SqliteStore:
+    """The store in this file, which is made when there is none, and brought up to date when it is older.
+
+    `capacity` is how many rows may wait to be written. Raises StoreError, with what to do about it, when the file
+    cannot be opened, is not ours, or was written by a later version.
+    """
+    connection, *readers = await asyncio.to_thread(_open, path)
+    return SqliteStore(path, Writer(connection, path, capacity), readers)
+
+
+def _open(path: str) -> list[sqlite3.Connection]:
+    connections = [open_database(path)]
+    try:
+        for _ in range(_READERS):
+            connections.append(open_reader(path))
+    except StoreError:
+        for connection in connections:
+            connection.close()
+        raise
+    return connections
+
+
+class SqliteStore:
+    """A `Store`; what each method does is said there. To be used from the event loop it was opened in."""
+
+    def __init__(self, path: str, writer: Writer, readers: Sequence[sqlite3.Connection]) -> None:
+        self._path = path
+        self._writer = writer
+        self._readers = tuple(readers)
+        self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+        for reader in readers:
+            self._idle.put(reader)
+        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(len(self._readers), "store-reader")
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await asyncio.to_thread(pool.shutdown)
+            for reader in self._readers:
+                reader.close()
+        await self._writer.close()
+
+    # Alerts.
+
+    async def put_alerts(self, alerts: Sequence[Alert], now: float) -> Accepted:
+        return await self._writer.submit(lambda db: alert_table.put(db, alerts, now), len(alerts))
+
+    async def alerts_since(self, seq: int, limit: int = 10_000) -> list[StoredAlert]:
+        return await self._read(lambda db: alert_table.since(db, seq, limit))
+
+    async def firing_alerts(self) -> list[StoredAlert]:
+        return await self._read(alert_table.firing)
+
+    async def alerts(
+        self, *, service: str = "", firing_only: bool = False, before: int | None = None, limit: int = 50
+    ) -> list[StoredAlert]:
+        return await self._read(lambda db: alert_table.page(db, service, firing_only, before, limit))
+
+    async def settle(self, settlements: Sequence[Settlement], now: float) -> None:
+        await self._writer.submit(lambda db: alert_table.settle(db, settlements, now), len(settlements))
+
+    # Incidents.
+
+    async def open_incident(self, new: NewIncident, settlements: Sequence[Settlement] = ()) -> Incident:
+        return await self._writer.submit(lambda db: incident_table.open_new(db, new, settlements), 1 + len(settlements))
+
+    async def begin_step(
+        self,
+        incident: int,
+        step: int,
+        attempt: int,
+        action: str,
+        text: str,
+        call: str,
+        now: float,
+        deadline: float,
+    ) -> StepRun:
+        return await self._writer.submit(
+            lambda db: step_table.begin(db, incident, step, attempt, action, text, call, now, deadline)
+        )
+
+    async def end_step(self, run: int, result: Result, now: float, call: str = "") -> StepRun:
+        return await self._writer.submit(lambda db: step_table.end(db, run, result, now, call))
+
+    async def hold_incident(self, incident: int, hold: Hold | None, now: float) -> None:
+        await self._writer.submit(lambda db: incident_table.hold(db, incident, hold, now))
+
+    async def pass_over(self, incident: int, step: int, action: str, text: str, now: float) -> StepRun:
+        return await self._writer.submit(lambda db: step_table.pass_over(db, incident, step, action, text, now))
+
+    async def close_incident(self, incident: int, verdict: Verdict, text: str, health: Health, now: float) -> Incident:
+        return await self._writer.submit(lambda db: incident_table.close(db, incident, verdict, text, health, now))
+
+    async def answer(self, incident: int, answer: Approval) -> Incident:
+        return await self._writer.submit(lambda db: incident_table.answer(db, incident, answer))
+
+    async def open_incidents(self) -> list[Incident]:
+        return await self._read(incident_table.all_open)
+
+    async def incident(self, id: int) -> Incident | None:
+        return await self._read(lambda db: incident_table.one(db, id))
+
+    async def incidents(
+        self, *, service: str = "", open_only: bool = False, before: int | None = None, limit: int = 50
+    ) -> list[Incident]:
+        return await self._read(lambda db: incident_table.page(db, service, open_only, before, limit))
+
+    async def runs_since(self, since: float) -> list[StepRun]:
+        return await self._read(lambda db: step_table.since(db, since))
+
+    async def summary(self) -> Summary:
+        return await self._read(incident_table.summary)
+
+    # Pauses.
+
+    async def add_pause(
+        self, matchers: Sequence[Matcher], starts_at: float, ends_at: float, author: str, comment: str
+    ) -> Pause:
+        return await self._writer.submit(
+            lambda db: operator_tables.add_pause(db, matchers, starts_at, ends_at, author, comment)
+        )
+
+    async def end_pause(self, id: int, author: str, now: float) -> Pause:
+        return await self._writer.submit(lambda db: operator_tables.end_pause(db, id, author, now))
+
+    async def pauses(self, now: float) -> list[Pause]:
+        return await self._read(lambda db: operator_tables.pauses(db, now))
+
+    # Services added at run time.
+
+    async def add_service(self, service: Service, author: str, now: float) -> None:
+        await self._writer.submit(lambda db: operator_tables.add_service(db, service, author, now))
+
+    async def remove_service(self, name: str, author: str, now: float) -> None:
+        await self._writer.submit(lambda db: operator_tables.remove_service(db, name, author, now))
+
+    async def added_services(self) -> list[Service]:
+        return await self._read(operator_tables.added_services)
+
+    # The journal and those who follow it.
+
+    async def journal(
+        self, *, after: int = 0, service: str = "", incident: int | None = None, limit: int = 500
+    ) -> list[Entry]:
+        return await self._read(lambda db: journal_table.entries(db, after, service, incident, limit))
+
+    async def recent_journal(self, *, service: str = "", before: int | None = None, limit: int = 50) -> list[Entry]:
+        return await self._read(lambda db: journal_table.recent_entries(db, service, before, limit))
+
+    async def journal_end(self) -> int:
+        return await self._read(journal_table.end)
+
+    async def cursor(self, name: str) -> int | None:
+        return await self._read(lambda db: journal_table.cursor(db, name))
+
+    async def move_cursor(self, name: str, entry: int) -> None:
+        await self._writer.submit(lambda db: journal_table.move_cursor(db, name, entry))
+
+    async def annotation(self, key: str) -> int | None:
+        return await self._read(lambda db: journal_table.annotation(db, key))
+
+    async def put_annotation(self, key: str, annotation: int, cursor: str, entry: int) -> None:
+        await self._writer.submit(lambda db: journal_table.put_annotation(db, key, annotation, cursor, entry))
+
+    async def forget(self, before: float) -> int:
+        went = 0
+        for forget in retention.IN_ORDER:
+            # One step at a time, so that other writes come in between.
+            while step := await self._writer.submit(lambda db, forget=forget: forget(db, before)):  # type: ignore[misc]
+                went += step
+        return went
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        if self._pool is None:
+            raise StoreError(f"cannot read the database {self._path}: it is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_now, query)
+
+    def _read_now(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._idle.get()
+        try:
+            # One transaction, so that all of it is one moment's view.
+            connection.execute("BEGIN")
+            try:
+                return query(connection)
+            finally:
+                connection.execute("ROLLBACK")
+        except (OverflowError, UnicodeError) as error:
+            raise ConflictError(f"cannot read the database {self._path}: {error}") from None
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot read the database {self._path}: {error}") from None
+        finally:
+            self._idle.put(connection)

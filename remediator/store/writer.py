@@ -1,0 +1,178 @@
+"""The one thread that writes: it commits together what waits together (group commit).
+
+The database's flush to disk is what a write costs, so everything that waits shares one. An operation that fails is
+undone by itself, and the others of its batch are kept. A future is resolved only after the commit, and all futures of
+a batch by one call into the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from remediator.errors import ConflictError, StoreError
+
+T = TypeVar("T")
+
+CAPACITY = 50_000
+"""How much may wait, in rows; what comes beyond is refused."""
+
+_BATCH = 1_000
+"""How many rows one transaction takes, about: it bounds how long the event loop is busy with a batch's futures."""
+
+
+class _Job(NamedTuple):
+    work: Callable[[sqlite3.Connection], Any]
+    rows: int
+    future: asyncio.Future[Any]
+
+
+class _Done(NamedTuple):
+    job: _Job
+    result: Any
+    error: BaseException | None
+
+
+class Writer:
+    """Runs operations on the connection it is given, in the order in which they are submitted.
+
+    To be used from the event loop it was made in.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: str, capacity: int = CAPACITY) -> None:
+        self._connection = connection
+        self._path = path
+        self._capacity = capacity
+        self._waiting = 0
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self._inbox: SimpleQueue[_Job | None] = SimpleQueue()
+        # A process that ends without closing the store may do so: what was not committed was not acknowledged.
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[sqlite3.Connection], T], rows: int = 1) -> asyncio.Future[T]:
+        """Have this done, and wait for the future for its result after the commit. `rows` is how much it is, about.
+
+        StoreError when too much waits already, or when the writer is closed.
+        """
+        if self._closed:
+            raise StoreError(f"cannot write to the database {self._path}: it is closed")
+        if self._waiting and self._waiting + rows > self._capacity:
+            raise StoreError(f"cannot write to the database {self._path}: too much is waiting to be written")
+        self._waiting += rows
+        job = _Job(work, rows, self._loop.create_future())
+        self._inbox.put(job)
+        return job.future
+
+    async def close(self) -> None:
+        """Commit what was submitted, end the thread and close the connection."""
+        if not self._closed:
+            self._closed = True
+            self._inbox.put(None)
+        await asyncio.shield(self._ended)
+        self._thread.join()
+
+    def _deliver(self, batch: list[_Done]) -> None:
+        for job, result, error in batch:
+            self._waiting -= job.rows
+            # The one who waited may have given up; what was submitted is done all the same.
+            if job.future.done():
+                continue
+            if error is None:
+                job.future.set_result(result)
+            else:
+                job.future.set_exception(error)
+
+    # Below, everything runs in the thread.
+
+    def _run(self) -> None:
+        while batch := self._gather():
+            self._tell(self._deliver, self._commit(batch))
+        self._connection.close()
+        self._tell(self._ended.set_result, None)
+
+    def _tell(self, callback: Callable[[Any], object], argument: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, argument)
+        except RuntimeError:
+            # The loop is closed: nobody is left to hear it.
+            pass
+
+    def _gather(self) -> list[_Job]:
+        """What waits, up to a batch; blocks until there is something. Empty when the writer is to end."""
+        first = self._inbox.get()
+        if first is None:
+            return []
+        batch, rows = [first], first.rows
+        while rows < _BATCH:
+            try:
+                job = self._inbox.get_nowait()
+            except Empty:
+                break
+            if job is None:
+                # The end is for the next round.
+                self._inbox.put(None)
+                break
+            batch.append(job)
+            rows += job.rows
+        return batch
+
+    def _commit(self, batch: list[_Job]) -> list[_Done]:
+        try:
+            return self._attempt(batch, self._do)
+        except Exception:  # noqa: BLE001
+            # One of them failed: once more, each on its own, to find out which and to keep the others. Operations read
+            # nothing but the database, so that they can be done again. Savepoints cost as much as half an operation,
+            # and failures are rare; that is why they are not set at once.
+            self._roll_back()
+        try:
+            return self._attempt(batch, self._do_alone)
+        except sqlite3.Error as error:
+            self._roll_back()
+            return [_Done(job, None, self._explain(error)) for job in batch]
+
+    def _attempt(self, batch: list[_Job], do: Callable[[_Job], _Done]) -> list[_Done]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        done = [do(job) for job in batch]
+        self._connection.execute("COMMIT")
+        return done
+
+    def _do(self, job: _Job) -> _Done:
+        return _Done(job, job.work(self._connection), None)
+
+    def _do_alone(self, job: _Job) -> _Done:
+        connection = self._connection
+        connection.execute("SAVEPOINT operation")
+        try:
+            done = self._do(job)
+        except Exception as error:
+            # Whatever it is, it belongs to the one who submitted the operation, and to no other of the batch.
+            if not connection.in_transaction:
+                # SQLite has given up the whole transaction, as it may when the disk is full.
+                raise sqlite3.OperationalError(str(error)) from error
+            connection.execute("ROLLBACK TO operation")
+            done = _Done(job, None, self._explain(error))
+        connection.execute("RELEASE operation")
+        return done
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            try:
+                self._connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                # SQLite ends the transaction even so; the error that led here is the one that is told.
+                pass
+
+    def _explain(self, error: Exception) -> Exception:
+        # The last two are of values no database takes: integers beyond 64 bits, and text that is not Unicode.
+        if isinstance(error, sqlite3.IntegrityError | OverflowError | UnicodeError):
+            return ConflictError(f"cannot write to the database {self._path}: {error}")
+        if isinstance(error, sqlite3.Error):
+            return StoreError(f"cannot write to the database {self._path}: {error}")
+        return error

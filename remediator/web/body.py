@@ -1,0 +1,54 @@
+"""Request bodies, read within bounds of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from remediator.errors import PayloadError
+
+T = TypeVar("T")
+_JSON_LIMIT = 1024 * 1024
+
+
+async def read_body(request: web.Request, limit: int, seconds: float) -> bytes:
+    """The body, at most `limit` bytes that arrive within `seconds`. PayloadError when it is longer, later or broken;
+    the connection is closed then, for what is left of the body would be taken for the next request."""
+    too_large = PayloadError("too_large", f"cannot accept the body: it is longer than {limit} bytes", 413)
+    if (request.content_length or 0) > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError:
+        message = f"cannot accept the body: it did not arrive within {seconds:g} s"
+        raise PayloadError("too_slow", message, 408) from None
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise PayloadError("broken", f"cannot read the body: {error}") from None
+    return bytes(body)
+
+
+async def read_json(request: web.Request, shape: type[T], seconds: float) -> T:
+    """A JSON body of this shape; a missing body stands for an empty object. PayloadError when it is anything else.
+
+    Insisting on the content type keeps other sites' forms out: browsers send JSON to strangers only after asking.
+    """
+    body = await read_body(request, _JSON_LIMIT, seconds)
+    if body and request.content_type != "application/json":
+        raise PayloadError("media_type", "cannot accept the body: its Content-Type has to be application/json", 415)
+    try:
+        return msgspec.json.decode(body or b"{}", type=shape)
+    except UnicodeDecodeError:
+        raise PayloadError("not_utf8", "cannot read the body: it is not UTF-8") from None
+    except msgspec.DecodeError as error:
+        raise PayloadError("bad_data", f"cannot read the body: {error}") from None
+    except RecursionError:
+        raise PayloadError("too_deep", "cannot read the body: it is nested too deeply") from None

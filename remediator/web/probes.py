@@ -1,0 +1,40 @@
+"""What other machines ask of a running program: is it alive, is it ready, and what does it measure."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from remediator.web.aside import aside
+from remediator.web.parts import PARTS
+
+_generating: web.AppKey[asyncio.Lock] = web.AppKey("generating", asyncio.Lock)
+
+
+async def healthy(request: web.Request) -> web.Response:
+    """It answers, so it lives."""
+    return web.Response(text="remediator is healthy.\n")
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Whether alerts are taken in and acted on; with the reasons when not."""
+    reasons = request.app[PARTS].system.not_ready()
+    if reasons:
+        return web.Response(status=503, text="".join(f"remediator is not ready: {reason}\n" for reason in reasons))
+    return web.Response(text="remediator is ready.\n")
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """The metrics, as text or OpenMetrics, whichever the scraper prefers; one exposition is made at a time."""
+    async with request.app[_generating]:
+        body, content_type = await aside(request.app[PARTS].metrics.exposition, request.headers.get("Accept", ""))
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def add_probes(app: web.Application) -> None:
+    """Give an application these answers."""
+    app[_generating] = asyncio.Lock()
+    app.router.add_get("/-/healthy", healthy, name="healthy")
+    app.router.add_get("/-/ready", ready, name="ready")
+    app.router.add_get("/metrics", metrics)

@@ -1,0 +1,46 @@
+"""What the tests of announcers share: a store, a Grafana, and a story to tell."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from announce.story import HastyClock, Story
+from doubles.grafana import GrafanaDouble
+
+from remediator.grafana import Grafana
+from remediator.httpclient import HttpClient
+from remediator.store.sqlite import SqliteStore, open_sqlite
+
+
+@pytest.fixture
+def clock() -> HastyClock:
+    return HastyClock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = await open_sqlite(str(tmp_path / "remediator.db"))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def story(store: SqliteStore) -> Story:
+    return Story(store)
+
+
+@pytest.fixture
+async def double() -> AsyncIterator[GrafanaDouble]:
+    grafana = GrafanaDouble()
+    await grafana.start()
+    yield grafana
+    await grafana.stop()
+
+
+@pytest.fixture
+async def grafana(double: GrafanaDouble) -> AsyncIterator[Grafana]:
+    client = Grafana(HttpClient(double.url))
+    yield client
+    await client.close()

@@ -1,0 +1,224 @@
+"""The demo's services do what their faults say, and restart, rollback and scale really mend them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from real.prometheus import in_thread, until
+
+from remediator.demo.fleet import DemoError, Fleet, Spec
+from remediator.demo.service import Kind
+from remediator.demo.switchboard import Switchboard
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    with Fleet(tmp_path, (Spec("ledger"), Spec("shop", depends_on="ledger"))) as fleet, Switchboard(fleet):
+        yield fleet
+
+
+def order(fleet: Fleet, *words: str) -> subprocess.CompletedProcess[str]:
+    """Give an order as a rule file does."""
+    return subprocess.run([fleet.folder / "fleet", *words], capture_output=True, text=True, timeout=30)
+
+
+def ports(fleet: Fleet, name: str) -> list[int]:
+    """Where Prometheus is told to scrape the service."""
+    [group] = json.loads((fleet.folder / "targets" / f"{name}.json").read_text())
+    assert group["labels"] == {"service": name}
+    return [int(target.removeprefix("127.0.0.1:")) for target in group["targets"]]
+
+
+def sample(fleet: Fleet, service: str, name: str, replica: int = 0, **labels: str) -> float:
+    """The value of a series as scraped."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports(fleet, service)[replica]}/metrics", timeout=5) as response:
+        text = response.read().decode()
+    return next(
+        found.value
+        for family in text_string_to_metric_families(text)
+        for found in family.samples
+        if found.name == name and labels.items() <= found.labels.items()
+    )
+
+
+def requests(fleet: Fleet, service: str, code: str) -> float:
+    return sample(fleet, service, "http_requests_total", code=code)
+
+
+async def grows(fleet: Fleet, service: str, code: str, by: int = 5) -> None:
+    """Return when that many more requests were answered with the code."""
+    before = requests(fleet, service, code)
+    await until(in_thread(lambda: requests(fleet, service, code) >= before + by))
+
+
+async def test_a_healthy_service_answers_all_its_requests(fleet: Fleet) -> None:
+    await grows(fleet, "shop", "200")
+    assert requests(fleet, "shop", "500") == requests(fleet, "shop", "503") == 0
+    assert sample(fleet, "shop", "service_utilisation_ratio") == 0.5
+    assert sample(fleet, "shop", "service_info", release="2.0.0") == 1
+
+
+async def test_a_restart_ends_injected_errors(fleet: Fleet) -> None:
+    assert order(fleet, "inject", "ledger", "errors").returncode == 0
+    await grows(fleet, "ledger", "500")
+    done = order(fleet, "restart", "ledger")
+    assert (done.returncode, done.stdout) == (0, "restarted 1 replica of ledger at release 2.0.0\n")
+    await grows(fleet, "ledger", "200")
+    assert requests(fleet, "ledger", "500") == 0
+
+
+async def test_a_service_fails_while_the_one_it_depends_on_does(fleet: Fleet) -> None:
+    fleet.inject("ledger", Kind.ERRORS)
+    await grows(fleet, "shop", "500")
+    fleet.crash("ledger")
+    await grows(fleet, "shop", "500")
+    fleet.restart("ledger")
+    failed = requests(fleet, "shop", "500")
+    await grows(fleet, "shop", "200", by=20)
+    # A request that was under way during the restart may still have failed.
+    assert requests(fleet, "shop", "500") <= failed + 2
+
+
+async def test_a_slow_service_takes_longer(fleet: Fleet) -> None:
+    fleet.inject("ledger", Kind.SLOW)
+    await until(in_thread(lambda: sample(fleet, "ledger", "http_request_duration_seconds_sum") > 10))
+    quick = sample(fleet, "ledger", "http_request_duration_seconds_bucket", le="0.5")
+    await grows(fleet, "ledger", "200")
+    assert sample(fleet, "ledger", "http_request_duration_seconds_bucket", le="0.5") == quick
+
+
+async def test_a_leak_takes_memory_and_a_restart_gives_it_back(fleet: Fleet) -> None:
+    before = sample(fleet, "ledger", "process_resident_memory_bytes")
+    fleet.inject("ledger", Kind.LEAK)
+    await until(in_thread(lambda: sample(fleet, "ledger", "process_resident_memory_bytes") > before + 20e6))
+    fleet.restart("ledger")
+    assert sample(fleet, "ledger", "process_resident_memory_bytes") < before + 10e6
+
+
+async def test_a_crashed_service_is_gone_until_it_is_restarted(fleet: Fleet) -> None:
+    where = ports(fleet, "ledger")
+    fleet.crash("ledger")
+    with pytest.raises(urllib.error.URLError):
+        requests(fleet, "ledger", "200")
+    assert "ended with -9" in order(fleet, "diagnose", "ledger").stdout
+    assert order(fleet, "restart", "ledger").returncode == 0
+    await grows(fleet, "ledger", "200")
+    assert ports(fleet, "ledger") == where
+
+
+async def test_only_a_rollback_mends_a_bad_release(fleet: Fleet) -> None:
+    fleet.deploy("ledger", "2.1.0")
+    await grows(fleet, "ledger", "500")
+    fleet.restart("ledger")
+    await grows(fleet, "ledger", "500")
+    done = order(fleet, "rollback", "ledger")
+    assert done.stdout == "rolled ledger back from release 2.1.0 to 2.0.0\n"
+    await grows(fleet, "ledger", "200", by=20)
+    assert requests(fleet, "ledger", "500") == 0
+    assert order(fleet, "rollback", "ledger").stderr == "cannot roll ledger back: 2.0.0 is its first release\n"
+
+
+async def test_only_more_replicas_mend_an_overload(fleet: Fleet) -> None:
+    fleet.demand("ledger", 3)
+    await until(in_thread(lambda: sample(fleet, "ledger", "service_utilisation_ratio") == 1.5))
+    await grows(fleet, "ledger", "503")
+    fleet.restart("ledger")
+    await grows(fleet, "ledger", "503")
+    assert order(fleet, "scale", "ledger", "3").stdout == "scaled ledger from 1 to 3 replicas\n"
+    assert order(fleet, "replicas", "ledger").stdout == "3\n"
+    assert len(ports(fleet, "ledger")) == 3
+    await until(in_thread(lambda: sample(fleet, "ledger", "service_utilisation_ratio") == 0.5))
+    await until(in_thread(lambda: sample(fleet, "ledger", "service_utilisation_ratio", replica=2) == 0.5))
+    shed = requests(fleet, "ledger", "503")
+    await grows(fleet, "ledger", "200", by=20)
+    assert requests(fleet, "ledger", "503") == shed
+    fleet.scale("ledger", 1)
+    assert len(ports(fleet, "ledger")) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["restart", "nobody"], "cannot find service nobody: there are ledger, shop"),
+        (["scale", "shop", "9"], "cannot scale shop to 9: it can have 1 to 8 replicas"),
+        (["scale", "shop", "many"], "cannot scale shop many: invalid literal for int() with base 10: 'many'"),
+        (["inject", "shop", "rust"], "cannot inject shop rust: 'rust' is not a valid Kind"),
+        (["paint", "shop"], "cannot paint shop: there is no such order"),
+    ],
+)
+def test_orders_that_cannot_be_carried_out(fleet: Fleet, words: list[str], sentence: str) -> None:
+    done = order(fleet, *words)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{sentence}\n")
+
+
+def test_nobody_there_to_ask(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "remediator.demo.control", "--folder", str(tmp_path), "restart", "shop"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"cannot reach the demo at {tmp_path}/control.sock: ")
+
+
+def test_a_closed_fleet_starts_nothing_any_more(tmp_path: Path) -> None:
+    with Fleet(tmp_path, [Spec("shop")]) as fleet:
+        pass
+    with pytest.raises(DemoError, match="cannot start shop: the demo is ending"):
+        fleet.scale("shop", 1)
+
+
+def test_a_service_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr("remediator.demo.fleet.free_port", lambda: taken.getsockname()[1])
+        with pytest.raises(DemoError, match=r"cannot start shop: OSError: .*Address already in use"):
+            Fleet(tmp_path, [Spec("shop")]).__enter__()
+
+
+async def test_replicas_end_with_whoever_keeps_them(tmp_path: Path) -> None:
+    keeper = """
+import sys
+from pathlib import Path
+from remediator.demo.fleet import Fleet, Spec
+with Fleet(Path(sys.argv[1]), [Spec("shop", replicas=2)]) as fleet:
+    print(*fleet.pids, flush=True)
+    sys.stdin.read()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", keeper, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(alive(pid) for pid in pids)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        await until(lambda: not any(alive(pid) for pid in pids))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not yet buried does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_closing_ends_every_process(tmp_path: Path) -> None:
+    with Fleet(tmp_path, [Spec("shop", replicas=2), Spec("ledger")]) as fleet:
+        pids = fleet.pids
+        assert len(pids) == 3
+    assert not any(alive(pid) for pid in pids)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)

@@ -1,0 +1,122 @@
+"""The evaluator on a real Prometheus: values that are scraped, judged, and handed on as alerts, and its outages."""
+
+import asyncio
+import contextlib
+
+from real.prometheus import Exposition, RealPrometheus, in_thread, until
+
+from remediator.clock import SystemClock
+from remediator.evaluator import Evaluator
+from remediator.health import Health, Sight, parse_comparison
+from remediator.httpclient import HttpClient
+from remediator.matcher import parse_matcher
+from remediator.metrics import Metrics
+from remediator.prometheus import Prometheus
+from remediator.rulebook import Rulebook, Service, Threshold
+
+NAMES = ("checkout", "search", "cart", "idle")
+RULES = Rulebook(
+    [Service(name, {"service": name}, (parse_matcher(f'service="{name}"'),)) for name in NAMES],
+    [
+        Threshold(
+            "error_ratio",
+            "sum by (service) (errors) / sum by (service) (requests)",
+            degraded=parse_comparison(">= 0.05"),
+            failed=parse_comparison("> 0.10"),
+            unit="ratio",
+        )
+    ],
+)
+
+
+def exposition(**services):
+    """Errors and requests by service."""
+    return "".join(
+        f'errors{{service="{name}"}} {errors}\nrequests{{service="{name}"}} {requests}\n'
+        for name, (errors, requests) in services.items()
+    )
+
+
+@contextlib.asynccontextmanager
+async def evaluating(server, *, timeout=5.0):
+    """An evaluator that runs, with the health and sight of every service and the alerts handed on."""
+    metrics, alerts = Metrics(), []
+    client = Prometheus(HttpClient(server.url), query_timeout=timeout, metrics=metrics)
+
+    async def intake(batch):
+        alerts.extend(batch)
+
+    evaluator = Evaluator(
+        RULES,
+        client.query_blocking,
+        clock=SystemClock(),
+        metrics=metrics,
+        interval=0.1,
+        stale_after=30.0,
+        intake=intake,
+        changed=lambda names: None,
+    )
+
+    def seen():
+        now = SystemClock().now()
+        judgements = {name: evaluator.judgement(service, now) for name, service in RULES.named.items()}
+        return {name: (found.health, found.readings[0].sight) for name, found in judgements.items()}
+
+    task = asyncio.create_task(evaluator.run())
+    try:
+        yield seen, alerts
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        evaluator.close()
+        await client.close()
+
+
+async def test_what_is_scraped_is_judged_and_handed_on(tmp_path):
+    healthy, failed = (Health.HEALTHY, Sight.SEEN), (Health.FAILED, Sight.SEEN)
+    text = exposition(checkout=(0, 100), search=(7, 100), cart=(1, 0), idle=(0, 0))
+    with Exposition(text) as source:
+        async with RealPrometheus(tmp_path, targets=[source.address]) as server, evaluating(server) as (seen, alerts):
+            expected = {
+                "checkout": healthy,
+                "search": (Health.DEGRADED, Sight.SEEN),
+                "cart": (Health.UNKNOWN, Sight.INFINITE),
+                "idle": (Health.UNKNOWN, Sight.NOT_A_NUMBER),
+            }
+            await until(lambda: seen() == expected)
+            source.text = exposition(checkout=(20, 100), search=(0, 100), cart=(0, 10))
+            await until(lambda: (seen()["checkout"], seen()["search"]) == (failed, healthy))
+            source.text = exposition(checkout=(0, 100), search=(0, 100), cart=(0, 10))
+            await until(lambda: seen()["checkout"] == healthy)
+            # Prometheus marks a series stale that is no longer exposed, so the service has none.
+            await until(lambda: seen()["idle"] == (Health.UNKNOWN, Sight.NO_DATA))
+    told = {
+        name: [(alert.annotations["health"], alert.firing) for alert in alerts if alert.labels["service"] == name]
+        for name in NAMES
+    }
+    assert told == {
+        "checkout": [("failed", True), ("healthy", False)],
+        "search": [("degraded", True), ("healthy", False)],
+        "cart": [],
+        "idle": [],
+    }
+
+
+async def test_an_outage_is_unknown_and_neither_opens_nor_ends_anything(tmp_path):
+    everywhere = " or ".join(f'label_replace(vector({v}), "service", "{n}", "", "")' for n, v in
+                             (("checkout", 20), ("search", 0)))  # fmt: skip
+    requests = everywhere.replace("vector(20)", "vector(100)").replace("vector(0)", "vector(100)")
+    rules = [{"record": "errors", "expr": everywhere}, {"record": "requests", "expr": requests}]
+    async with RealPrometheus(tmp_path, rules=rules) as server, evaluating(server, timeout=0.5) as (seen, alerts):
+        await until(lambda: (seen()["checkout"][0], seen()["search"][0]) == (Health.FAILED, Health.HEALTHY))
+        assert [alert.labels["service"] for alert in alerts] == ["checkout"]
+        server.suspend()
+        await until(lambda: seen()["checkout"] == (Health.UNKNOWN, Sight.TIMEOUT))
+        server.resume()
+        await until(lambda: seen()["checkout"] == (Health.FAILED, Sight.SEEN))
+        await in_thread(server.kill)()
+        await until(lambda: seen()["search"] == (Health.UNKNOWN, Sight.UNREACHABLE))
+        await in_thread(server.start)()
+        await until(lambda: seen()["search"] == (Health.HEALTHY, Sight.SEEN))
+        assert len(alerts) == 1

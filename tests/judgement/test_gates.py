@@ -1,0 +1,140 @@
+"""Each gate's figures and sentence."""
+
+from __future__ import annotations
+
+import pytest
+from cases import NOW, at, case, incident, plan, run, stored
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remediator import gates
+from remediator.case import Dependency, Policy
+from remediator.health import Health
+from remediator.incident import Approval, Pause, Verdict
+from remediator.rulebook import Limits, Mode, Rate, Share
+
+
+def text(hold: object) -> str:
+    return getattr(hold, "text", "")
+
+
+def test_the_order_is_the_policy() -> None:
+    assert [gate.__name__ for gate in gates.GATES] == [
+        "auto_heal",
+        "paused",
+        "blind",
+        "corroborated",
+        "dependency",
+        "cooldown",
+        "rate_budget",
+        "blast_radius",
+        "concurrency",
+        "guard",
+        "approval",
+    ]
+
+
+def test_auto_heal_off_tells_what_would_be_run() -> None:
+    off = case("failed", incident(), policy=Policy(auto_heal=False), would="systemctl restart checkout")
+    assert text(gates.auto_heal(off)) == "auto_heal is off: would run restart (systemctl restart checkout)"
+
+
+def test_observe_mode_holds_unless_forced() -> None:
+    observing = plan(mode=Mode.OBSERVE)
+    assert text(gates.auto_heal(case("failed", incident(observing)))) == (
+        "runbook web is in observe mode: would run restart"
+    )
+    assert gates.auto_heal(case("failed", incident(observing, forced=True))) is None
+
+
+def test_paused_names_who_and_why_and_ends_by_itself() -> None:
+    pause = Pause(3, (), NOW - 60, NOW + 7200, "ada", "database move")
+    hold = gates.paused(case("failed", incident(), pauses=(pause,)))
+    assert hold is not None
+    assert hold.text == "paused by ada for another 2h: database move"
+    assert hold.until == NOW + 7200
+
+
+def test_dependency_names_the_root_cause() -> None:
+    root = Dependency("postgres", Health.FAILED, "up 0 < 1")
+    assert text(gates.dependency(case("failed", incident(), dependencies=(root,)))) == (
+        "waits for postgres, which is failed: up 0 < 1"
+    )
+
+
+def test_cooldown_holds_the_first_step_only() -> None:
+    before = run(1, incident=3, ended=NOW - 100)
+    hold = gates.cooldown(case("failed", incident(), last_heal=before))
+    assert text(hold) == "restart was run, and the cooldown of 10m lasts another 8m20s"
+    assert gates.cooldown(case("failed", incident(None, run()), last_heal=before)) is None
+    assert gates.cooldown(case("failed", incident(forced=True), last_heal=before)) is None
+    assert gates.cooldown(case("failed", incident(), last_heal=run(1, incident=3, ended=NOW - 600))) is None
+
+
+def test_a_service_given_up_is_taken_up_again_after_the_cooldown() -> None:
+    given_up = incident(closed_at=NOW - 100, verdict=Verdict.EXHAUSTED)
+    assert text(gates.cooldown(case("failed", previous=given_up))) == (
+        "incident 7 was exhausted, and the cooldown of 10m lasts another 8m20s"
+    )
+    long_ago = incident(closed_at=NOW - 600, verdict=Verdict.EXHAUSTED)
+    assert gates.cooldown(case("failed", previous=long_ago)) is None
+    recovered = incident(closed_at=NOW - 1, verdict=Verdict.RECOVERED)
+    assert gates.cooldown(case("failed", previous=recovered)) is None
+
+
+def test_without_a_cooldown_a_service_given_up_is_still_left_alone_for_a_minute() -> None:
+    given_up = incident(plan(limits=Limits(cooldown=0.0)), closed_at=NOW - 10, verdict=Verdict.EXHAUSTED)
+    eager = case("failed", previous=given_up, the_plan=plan(limits=Limits(cooldown=0.0)))
+    assert text(gates.cooldown(eager)).endswith("the cooldown of 1m lasts another 50s")
+
+
+def test_several_rate_windows_hold_at_once() -> None:
+    limited = incident(plan(limits=Limits(rate=(Rate(3, 3600.0), Rate(4, 86400.0)))))
+    quick = case("failed", limited, spent_here=(NOW - 3000, NOW - 20, NOW - 10))
+    hold = gates.rate_budget(quick)
+    assert hold is not None
+    assert hold.until == NOW + 600
+    assert hold.text == "runbook web has used its 3 commands in 1h: frees up in 10m"
+    slow = case("failed", limited, spent_here=(NOW - 80000, NOW - 40000, NOW - 30000, NOW - 20000))
+    assert text(gates.rate_budget(slow)) == "runbook web has used its 4 commands in 1d: frees up in 1h46m"
+    assert gates.rate_budget(at(quick, spent_here=(NOW - 20, NOW - 10))) is None
+
+
+@given(st.lists(st.floats(0, 10_000), max_size=12), st.integers(1, 5), st.floats(1, 5000))
+def test_a_rate_hold_ends_just_when_the_window_has_room(ages: list[float], count: int, window: float) -> None:
+    limited = incident(plan(limits=Limits(rate=(Rate(count, window),))))
+    starts = tuple(NOW - age for age in ages)
+    hold = gates.rate_budget(case("failed", limited, spent_here=starts))
+    inside = [start for start in starts if start > NOW - window]
+    assert (hold is not None) == (len(inside) >= count)
+    if hold is not None:
+        assert hold.until is not None
+        assert hold.until > NOW
+        later = [start for start in starts if start > hold.until - window]
+        assert len(later) < count
+
+
+@pytest.mark.parametrize(
+    ("share", "reach", "most"), [(Share(30, True), 10, 3), (Share(30, True), 2, 1), (Share(2), 9, 2)]
+)
+def test_blast_radius_rounds_down_but_never_below_one(share: Share, reach: int, most: int) -> None:
+    limited = incident(plan(limits=Limits(blast_radius=share)))
+    assert gates.blast_radius(case("failed", limited, reach=reach, healing=most - 1)) is None
+    hold = gates.blast_radius(case("failed", limited, reach=reach, healing=most))
+    assert text(hold) == f"{most} of {reach} services of runbook web are being healed, at most {most}"
+
+
+def test_approval_is_waited_for_and_a_no_is_kept() -> None:
+    asking = incident(plan(mode=Mode.APPROVE))
+    assert text(gates.approval(case("failed", asking))) == (
+        "waits for approval: remediator approve 7: would run restart"
+    )
+    yes = incident(plan(mode=Mode.APPROVE), approval=Approval(True, "ada", "go", NOW))
+    assert gates.approval(case("failed", yes)) is None
+    no = incident(plan(mode=Mode.APPROVE), approval=Approval(False, "ada", "release tonight", NOW))
+    assert text(gates.approval(case("failed", no))) == "ada denied it: release tonight"
+
+
+def test_not_corroborated_says_what_the_thresholds_say() -> None:
+    hold = gates.corroborated(case("healthy", alerts=(stored("HighLatency"),)))
+    assert text(hold) == "alert HighLatency is not corroborated: error_ratio 0"

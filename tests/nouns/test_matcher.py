@@ -1,0 +1,74 @@
+"""Matchers as Alertmanager writes and reads them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remediator.matcher import Matcher, matches_all, parse_matcher, parse_matchers
+
+
+@pytest.mark.parametrize(
+    ("text", "matcher"),
+    [
+        ('tier="web"', Matcher("tier", "=", "web")),
+        (' tier != "web" ', Matcher("tier", "!=", "web")),
+        ('namespace=~"shop|search"', Matcher("namespace", "=~", "shop|search")),
+        ("tier=web", Matcher("tier", "=", "web")),
+        ("tier=", Matcher("tier", "=", "")),
+        ('"Näme mit Raum"="x"', Matcher("Näme mit Raum", "=", "x")),
+        (r'a="q\"b\\c\nd"', Matcher("a", "=", 'q"b\\c\nd')),
+        ("a!~b.*", Matcher("a", "!~", "b.*")),
+    ],
+)
+def test_parse(text: str, matcher: Matcher) -> None:
+    assert parse_matcher(text) == matcher
+
+
+@pytest.mark.parametrize("text", ["", "tier", '="web"', 'tier=="web"', 'tier="web', 'a=~"("', 'a="b" c', '""="x"'])
+def test_what_is_no_matcher(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not|has no"):
+        parse_matcher(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "holds"),
+    [
+        ('a="b"', "b", True),
+        ('a="b"', "bb", False),
+        ('a!="b"', "c", True),
+        ('a=~"b|c"', "c", True),
+        ('a=~"b"', "bb", False),
+        ('a=~"b.*"', "b\nc", True),
+        ('a!~"b.*"', "c", True),
+        ('a!~"b.*"', "b", False),
+    ],
+)
+def test_matches(text: str, value: str, holds: bool) -> None:
+    assert parse_matcher(text).matches({"a": value}) is holds
+
+
+@pytest.mark.parametrize(("text", "holds"), [('a=""', True), ('a!=""', False), ('a=~".*"', True), ('a!~".+"', True)])
+def test_an_absent_label_is_an_empty_one(text: str, holds: bool) -> None:
+    assert parse_matcher(text).matches({}) is holds
+
+
+def test_several() -> None:
+    assert parse_matchers("") == parse_matchers("{}") == ()
+    both = (Matcher("tier", "=", "web, or {so}"), Matcher("team", "!=", "db"))
+    assert (
+        parse_matchers('{tier="web, or {so}", team!="db"}') == parse_matchers('tier="web, or {so}",team!=db,') == both
+    )
+    assert matches_all((), {})
+    assert matches_all(both, {"tier": "web, or {so}"})
+    assert not matches_all(both, {"tier": "web, or {so}", "team": "db"})
+    for text in ('{tier="web"', 'tier="web" team="db"', "tier"):
+        with pytest.raises(ValueError, match=r"cannot read|brace"):
+            parse_matchers(text)
+
+
+@given(st.sampled_from(["=", "!="]), st.text(max_size=20))
+def test_a_matcher_reads_what_it_writes(op: str, value: str) -> None:
+    matcher = Matcher("label", op, value)
+    assert parse_matcher(str(matcher)) == matcher

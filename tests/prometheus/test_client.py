@@ -1,0 +1,424 @@
+"""The PromQL client against servers that answer as they like, over real sockets: every failure has its name."""
+
+import asyncio
+import base64
+import contextlib
+import math
+import socket
+from pathlib import Path
+
+import pytest
+from doubles.scripted import Authority, Scripted
+
+from remediator import prometheus
+from remediator.health import Sight
+from remediator.httpclient import Authorization, BasicAuth, HttpClient, Secret, TlsConfig
+from remediator.metrics import Metrics
+from remediator.prometheus import Answer, Prometheus, Series
+
+PAYLOADS = Path(__file__).parents[1] / "payloads" / "promql-api"
+VECTOR = {
+    "status": "success",
+    "data": {"resultType": "vector", "result": [{"metric": {"service": "checkout"}, "value": [1.5, "0.2"]}]},
+}
+
+
+@contextlib.asynccontextmanager
+async def client_of(url, *, timeout=5.0, metrics=None, **settings):
+    client = Prometheus(HttpClient(url, **settings), query_timeout=timeout, metrics=metrics or Metrics())
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def ask(script, expr="up", *, timeout=5.0, tls=None, **settings):
+    """One query to a server that answers by this script."""
+    with Scripted(script, tls) as server:
+        async with client_of(server.url, timeout=timeout, **settings) as client:
+            return await client.query(expr)
+
+
+@pytest.mark.parametrize("release", ["bookworm", "sid"])
+@pytest.mark.parametrize(
+    ("name", "status", "sight", "kind", "count"),
+    [
+        ("vector", 200, Sight.SEEN, "vector", 1),
+        ("bool", 200, Sight.SEEN, "vector", 4),
+        ("empty", 200, Sight.SEEN, "vector", 0),
+        ("nan_inf", 200, Sight.SEEN, "vector", 2),
+        ("scalar", 200, Sight.SEEN, "scalar", 1),
+        ("string", 200, Sight.BAD_ANSWER, "", 0),
+        ("matrix", 200, Sight.BAD_ANSWER, "", 0),
+        ("range", 200, Sight.BAD_ANSWER, "", 0),
+        ("alerts", 200, Sight.BAD_ANSWER, "", 0),
+        ("noquery", 400, Sight.BAD_DATA, "", 0),
+        ("parse_error", 400, Sight.BAD_DATA, "", 0),
+        ("range_toomany", 400, Sight.BAD_DATA, "", 0),
+        ("exec_error", 422, Sight.EXECUTION, "", 0),
+    ],
+)
+async def test_recorded_answers(release, name, status, sight, kind, count):
+    body = (PAYLOADS / release / f"{name}.json").read_bytes()
+    answer = await ask(lambda request: request.answer(body, status))
+    assert (answer.sight, answer.kind, len(answer.series)) == (sight, kind, count)
+    assert bool(answer.error) == (sight is not Sight.SEEN)
+
+
+async def test_warnings_and_infos_are_kept():
+    body = {**VECTOR, "warnings": ["a store is away"], "infos": ["not a counter"]}
+    answer = await ask(lambda request: request.answer(body))
+    assert (answer.sight, answer.warnings, answer.infos) == (Sight.SEEN, ("a store is away",), ("not a counter",))
+    assert answer.true is None
+
+
+async def test_recorded_warnings_of_a_new_release_are_kept():
+    found = {}
+    for path in sorted((PAYLOADS / "sid").glob("*.json")):
+        answer = await ask(lambda request, path=path: request.answer(path.read_bytes()))
+        found[path.stem] = bool(answer.warnings) + 2 * bool(answer.infos)
+    raw = {
+        path.stem: (b'"warnings":[' in path.read_bytes()) + 2 * (b'"infos":[' in path.read_bytes())
+        for path in sorted((PAYLOADS / "sid").glob("*.json"))
+    }
+    assert any(raw.values())
+    assert found == raw
+
+
+@pytest.mark.parametrize(
+    ("script", "sight", "words"),
+    [
+        (lambda r: r.answer("<html>Sign in</html>", content_type="text/html"), Sight.BAD_ANSWER, "Sign in"),
+        (lambda r: r.answer(""), Sight.BAD_ANSWER, "no content"),
+        (lambda r: r.answer("null"), Sight.BAD_ANSWER, "null"),
+        (lambda r: r.answer("[" * 100_000), Sight.BAD_ANSWER, "query API"),
+        (lambda r: r.answer(b"\xff\xfe\x00"), Sight.BAD_ANSWER, "query API"),
+        (lambda r: r.answer({"status": "success"}), Sight.BAD_ANSWER, "query API"),
+        (lambda r: r.answer({"status": "success", "data": {"result": []}}), Sight.BAD_ANSWER, "query API"),
+        (
+            lambda r: r.answer({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}}]}}),
+            Sight.BAD_ANSWER,
+            "histogram_quantile",
+        ),
+        (
+            lambda r: r.answer(
+                {"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "x"]}]}}
+            ),
+            Sight.BAD_ANSWER,
+            "query API",
+        ),
+        (lambda r: r.answer({"status": "error", "errorType": "new", "error": "?"}, 500), Sight.BAD_ANSWER, "HTTP 500"),
+        (
+            lambda r: r.answer({"status": "error", "errorType": "bad_data", "error": "1:1: parse error"}),
+            Sight.BAD_DATA,
+            "1:1: parse error",
+        ),
+        (
+            lambda r: r.answer({"status": "error", "errorType": "execution", "error": "dup"}, 422),
+            Sight.EXECUTION,
+            "dup",
+        ),
+        (
+            lambda r: r.answer({"status": "error", "errorType": "timeout", "error": "query timed out"}, 503),
+            Sight.TIMEOUT,
+            "query timed out",
+        ),
+        (
+            lambda r: r.answer({"status": "error", "errorType": "internal", "error": "disk"}, 500),
+            Sight.EXECUTION,
+            "disk",
+        ),
+        (lambda r: r.answer("Service Unavailable", 503, "text/plain"), Sight.UNREACHABLE, "Service Unavailable"),
+        (lambda r: r.answer("Bad Gateway", 502, "text/plain"), Sight.UNREACHABLE, "Bad Gateway"),
+        (lambda r: r.answer("Unauthorized", 401, "text/plain"), Sight.BAD_ANSWER, "credentials"),
+        (lambda r: r.answer("404 page not found", 404, "text/plain"), Sight.BAD_ANSWER, "404 page not found"),
+        (lambda r: r.head(302, "text/html", length=0, Location="https://sso/"), Sight.BAD_ANSWER, "https://sso/"),
+        (lambda r: r.connection.shutdown(socket.SHUT_RDWR), Sight.UNREACHABLE, "cannot reach"),
+        (lambda r: r.write(b"nonsense\r\n\r\n"), Sight.UNREACHABLE, "cannot reach"),
+    ],
+)
+async def test_what_is_no_answer_has_a_name_and_a_sentence(script, sight, words):
+    answer = await ask(script)
+    assert answer.sight is sight
+    assert words in answer.error
+    assert answer.series == []
+    assert answer.true is None
+
+
+async def test_a_body_that_breaks_off_is_unreachable():
+    def script(request):
+        request.head(200, "application/json", length=1000)
+        request.write(b'{"status":"succ')
+        request.close_connection = True
+
+    assert (await ask(script)).sight is Sight.UNREACHABLE
+
+
+async def test_nothing_listens():
+    with Scripted(lambda request: None) as server:
+        url = server.url
+    async with client_of(url) as client:
+        answer = await client.query("up")
+    assert answer.sight is Sight.UNREACHABLE
+    assert "refused" in answer.error
+
+
+async def test_a_host_name_that_does_not_exist():
+    async with client_of("http://prometheus.invalid:9090") as client:
+        assert (await client.query("up")).sight is Sight.UNREACHABLE
+
+
+def drip_body(request):
+    request.head(200, "application/json", length=10_000)
+    while True:
+        request.write(b" ")
+        request.pause(0.02)
+
+
+def drip_chunks(request):
+    request.head(200, "application/json", length=None, Transfer_Encoding="chunked")
+    while True:
+        request.write(b"1\r\n \r\n")
+        request.pause(0.02)
+
+
+def drip_head(request):
+    request.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        request.write(b"x")
+        request.pause(0.02)
+
+
+def say_nothing(request):
+    request.pause(60)
+
+
+@pytest.mark.parametrize("script", [drip_body, drip_chunks, drip_head, say_nothing])
+async def test_the_deadline_holds_for_the_whole_exchange(script):
+    answer = await ask(script, timeout=0.3)
+    assert answer.sight is Sight.TIMEOUT
+    assert "within 0.3s" in answer.error
+
+
+async def test_a_dripping_server_with_tls_is_left_at_the_deadline_too(tmp_path):
+    authority = Authority(tmp_path)
+    context = authority.server_context("IP:127.0.0.1")
+    tls_config = TlsConfig(ca_file=str(authority.ca))
+    answer = await ask(drip_body, timeout=0.5, tls=context, tls_config=tls_config)
+    assert answer.sight is Sight.TIMEOUT
+
+
+async def test_an_answer_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(prometheus, "MAX_BYTES", 1 << 20)
+
+    def script(request):
+        request.head(200, "application/json")
+        while True:
+            request.write(b" " * 65536)
+
+    answer = await ask(script)
+    assert answer.sight is Sight.BAD_ANSWER
+    assert "aggregate" in answer.error
+
+
+async def test_a_compressed_bomb_is_refused(monkeypatch):
+    import gzip
+
+    monkeypatch.setattr(prometheus, "MAX_BYTES", 1 << 20)
+    bomb = gzip.compress(b" " * (64 << 20))
+
+    def script(request):
+        request.head(200, "application/json", length=len(bomb), Content_Encoding="gzip")
+        request.write(bomb)
+
+    assert (await ask(script)).sight is Sight.BAD_ANSWER
+
+
+async def test_a_long_query_goes_in_the_body():
+    expr = 'up{service=~"' + "|".join(f"service-{number}" for number in range(20_000)) + '"}'
+    with Scripted(lambda request: request.answer(VECTOR)) as server:
+        async with client_of(server.url) as client:
+            answer = await client.query(expr)
+        request = server.requests[0]
+    assert answer.series == [Series({"service": "checkout"}, 0.2)]
+    assert (request.command, request.path) == ("POST", "/api/v1/query")
+    assert request.form["query"] == expr
+    assert request.form["timeout"] == "4500ms"
+
+
+async def test_no_request_is_repeated():
+    with Scripted(lambda request: request.answer("busy", 503, "text/plain")) as server:
+        async with client_of(server.url) as client:
+            await client.query("up")
+        assert len(server.requests) == 1
+
+
+async def test_connections_are_kept_and_bounded():
+    together = asyncio.Semaphore(4)
+
+    with Scripted(lambda request: request.answer(VECTOR)) as server:
+        async with client_of(server.url) as client:
+
+            async def one():
+                async with together:
+                    assert (await client.query("up")).sight is Sight.SEEN
+
+            await asyncio.gather(*(one() for _ in range(40)))
+        assert server.connections <= 4
+
+
+async def test_a_path_before_the_api_is_kept():
+    with Scripted(lambda request: request.answer(VECTOR)) as server:
+        async with client_of(f"{server.url}/prometheus/") as client:
+            await client.query("up")
+        assert server.requests[0].path == "/prometheus/api/v1/query"
+
+
+async def test_credentials_are_read_at_each_request(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    with Scripted(lambda request: request.answer(VECTOR)) as server:
+        authorization = Authorization(credentials_file=str(token))
+        async with client_of(server.url, authorization=authorization, headers={"X-Scope": "shop"}) as client:
+            await client.query("up")
+            token.write_text("second\n")
+            await client.query("up")
+            token.unlink()
+            lost = await client.query("up")
+        sent = [(r.headers["Authorization"], r.headers["X-Scope"]) for r in server.requests]
+    assert sent == [("Bearer first", "shop"), ("Bearer second", "shop")]
+    assert lost.sight is Sight.UNREACHABLE
+    assert "credentials file" in lost.error
+
+
+async def test_basic_auth_and_nothing_secret_in_sentences(monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login other password other\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with Scripted(lambda request: request.answer("no", 401, "text/plain")) as server:
+        async with client_of(server.url, basic_auth=BasicAuth("ops", Secret("hunter2"))) as client:
+            answer = await client.query("up")
+        header = server.requests[0].headers["Authorization"]
+    assert base64.b64decode(header.removeprefix("Basic ")) == b"ops:hunter2"
+    assert "hunter2" not in repr(answer)
+
+
+async def test_an_address_with_a_password_is_not_shown():
+    with Scripted(lambda request: None) as server:
+        port = server.port
+    async with client_of(f"http://ops:hunter2@127.0.0.1:{port}") as client:
+        answer = await client.query("up")
+    assert answer.sight is Sight.UNREACHABLE
+    assert "hunter2" not in answer.error
+
+
+async def test_tls_trusts_the_given_authority_alone(tmp_path):
+    authority = Authority(tmp_path)
+    context = authority.server_context("IP:127.0.0.1")
+    with Scripted(lambda request: request.answer(VECTOR), context) as server:
+        async with client_of(server.url, tls_config=TlsConfig(ca_file=str(authority.ca))) as client:
+            assert (await client.query("up")).sight is Sight.SEEN
+            assert (await client.query("up")).sight is Sight.SEEN
+            assert server.connections == 1
+        async with client_of(server.url) as client:
+            stranger = await client.query("up")
+        async with client_of(server.url, tls_config=TlsConfig(insecure_skip_verify=True)) as client:
+            assert (await client.query("up")).sight is Sight.SEEN
+    assert stranger.sight is Sight.UNREACHABLE
+    assert "certificate" in stranger.error
+
+
+async def test_tls_knows_the_server_by_its_given_name(tmp_path):
+    authority = Authority(tmp_path)
+    context = authority.server_context("DNS:prometheus.test")
+    asked_for = []
+    context.sni_callback = lambda sock, name, ctx: asked_for.append(name)
+    with Scripted(lambda request: request.answer(VECTOR), context) as server:
+        named = TlsConfig(ca_file=str(authority.ca), server_name="prometheus.test")
+        async with client_of(server.url, tls_config=named) as client:
+            assert (await client.query("up")).sight is Sight.SEEN
+        async with client_of(server.url, tls_config=TlsConfig(ca_file=str(authority.ca))) as client:
+            assert (await client.query("up")).sight is Sight.UNREACHABLE
+        other = TlsConfig(ca_file=str(authority.ca), server_name="elsewhere.test")
+        async with client_of(server.url, tls_config=other) as client:
+            assert (await client.query("up")).sight is Sight.UNREACHABLE
+    assert asked_for[0] == "prometheus.test"
+
+
+async def test_a_client_certificate_is_shown_and_its_files_may_be_exchanged(tmp_path):
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("remediator", "DNS:remediator.test")
+    context = authority.server_context("IP:127.0.0.1", client_certificates=True)
+    mounted = tmp_path / "mounted.pem", tmp_path / "mounted.key"
+    config = TlsConfig(ca_file=str(authority.ca), cert_file=str(mounted[0]), key_file=str(mounted[1]))
+    with Scripted(lambda request: request.answer(VECTOR), context) as server:
+        async with client_of(server.url, tls_config=TlsConfig(ca_file=str(authority.ca))) as client:
+            assert (await client.query("up")).sight is Sight.UNREACHABLE
+        async with client_of(server.url, tls_config=config) as client:
+            missing = await client.query("up")
+            mounted[0].write_bytes(cert.read_bytes())
+            mounted[1].write_bytes(key.read_bytes())
+            assert (await client.query("up")).sight is Sight.SEEN
+    assert missing.sight is Sight.UNREACHABLE
+    assert "cannot set up TLS" in missing.error
+
+
+async def test_results_are_counted():
+    metrics = Metrics()
+    with Scripted(lambda request: request.answer(VECTOR)) as server:
+        async with client_of(server.url, metrics=metrics) as client:
+            await client.query("up")
+            await client.query("up")
+            server.script = lambda request: request.answer("no")
+            await client.query("up")
+    sample = metrics.registry.get_sample_value
+    assert sample("remediator_queries_total", {"result": "seen"}) == 2
+    assert sample("remediator_queries_total", {"result": "bad_answer"}) == 1
+    assert sample("remediator_query_duration_seconds_count") == 3
+
+
+async def test_the_time_of_an_answer_is_that_of_the_question():
+    times = iter([100.0, 100.0, 200.0])
+    with Scripted(lambda request: request.answer(VECTOR)) as server:
+        client = Prometheus(HttpClient(server.url), query_timeout=5, metrics=Metrics(), now=lambda: next(times))
+        answer = await client.query("up")
+        await client.close()
+    assert answer.at == 100.0
+
+
+async def test_a_query_that_cannot_be_sent_is_bad_data():
+    answer = await ask(lambda request: request.answer(VECTOR), expr="up{a='\ud800'}")
+    assert answer.sight is Sight.BAD_DATA
+
+
+@pytest.mark.parametrize(
+    ("answer", "true"),
+    [
+        (Answer(0.0, Sight.SEEN, [Series({}, 0.0)], kind="vector"), True),
+        (Answer(0.0, Sight.SEEN, [], kind="vector"), False),
+        (Answer(0.0, Sight.SEEN, [Series({}, 0.0)], kind="scalar"), False),
+        (Answer(0.0, Sight.SEEN, [Series({}, math.nan)], kind="scalar"), False),
+        (Answer(0.0, Sight.SEEN, [Series({}, -1.0)], kind="scalar"), True),
+        (Answer(0.0, Sight.TIMEOUT, error="…"), None),
+        (Answer(0.0, Sight.SEEN, [], warnings=("partial",), kind="vector"), None),
+    ],
+)
+def test_an_answer_as_a_condition(answer, true):
+    assert answer.true is true
+
+
+async def test_the_event_loop_runs_on_while_large_answers_are_read():
+    """Not timed: the loop has to get its turn while queries are under way, which a blocking client would not allow."""
+    sample = [{"metric": {"service": f"service-{number}"}, "value": [1.5, "0.5"]} for number in range(10_000)]
+    body = {"status": "success", "data": {"resultType": "vector", "result": sample}}
+    turns = 0
+    with Scripted(lambda request: request.answer(body)) as server:
+        async with client_of(server.url) as client:
+            query = asyncio.create_task(client.query("up"))
+            while not query.done():
+                turns += 1
+                await asyncio.sleep(0)
+            answer = await query
+    assert len(answer.series) == 10_000
+    assert turns > 100

@@ -1,0 +1,100 @@
+"""`remediator check --prometheus` against a real Prometheus."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from real.prometheus import Exposition, RealPrometheus, free_port, in_thread, until
+
+from remediator.cli import main
+
+METRICS = 'up_to_now{service="checkout"} 1\nup_to_now{service="search"} 1\norphans{pod="a"} 1\n'
+RULES = r"""
+services:
+  - {name: checkout, labels: {tier: web}, target: {command: {restart: ['true']}}}
+  - {name: search, labels: {tier: web}, target: {command: {restart: ['true']}}}
+  - {name: ghost, labels: {tier: web}, target: {command: {restart: ['true']}}}
+  - {name: silent}
+thresholds:
+  - {name: up, match: ['tier="web"'], expr: up_to_now, failed: '< 1'}
+  - {name: gone, match: ['tier="web"'], expr: 'nowhere > 3', failed: '> 1'}
+  - {name: orphaned, expr: orphans, failed: '> 5'}
+runbooks:
+  - name: web
+    match: ['tier="web"']
+    steps:
+      - restart
+      - restart:
+        unless: up_to_now{service="{{ labels.service }}"} > 5
+"""
+WRONG = r"""
+thresholds:
+  - name: first
+    expr: |
+      sum by (service) (
+        rate(x[1m]
+      )
+    failed: '> 1'
+  - {name: second, expr: 'up_to_now[1m]', failed: '> 1'}
+  - {name: third, expr: 'up_to_now * on () group_right () up_to_now', failed: '> 1'}
+runbooks:
+  - name: web
+    steps:
+      - run: ['true']
+        if: up_to_now{service="{{ labels.service }}"} >> 5
+"""
+
+
+async def check(*arguments: str) -> int:
+    return await asyncio.to_thread(main, ["check", *arguments])
+
+
+async def test_what_prometheus_says_of_the_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rules.yml").write_text(RULES)
+    Path("wrong.yml").write_text(WRONG)
+    with Exposition(METRICS) as exposition:
+        async with RealPrometheus(tmp_path, targets=[exposition.address]) as prometheus:
+            await until(in_thread(lambda: prometheus.query("orphans")))
+
+            assert await check("--prometheus", prometheus.url, "rules.yml") == 0
+            lines = capsys.readouterr().out.splitlines()
+            told = [line for line in lines if line.startswith(("rules.yml", "SUCCESS"))]
+            assert told == [
+                "rules.yml:5:12: warning: no threshold sees service ghost now: no series of up, gone, orphaned is its own"
+                " [service-unseen]",
+                "rules.yml:6:12: warning: no threshold sees service silent now: no series of orphaned is its own"
+                " [service-unseen]",
+                "rules.yml:9:47: warning: threshold gone sees no series now [no-series]",
+                "rules.yml:10:28: warning: no series that threshold orphaned sees belongs to a service; the first has the"
+                " labels: __name__, instance, job, pod [no-service-label]",
+                "SUCCESS: 4 services, 3 thresholds, 1 runbook (4 warnings)",
+            ]
+
+            assert await check("--prometheus", prometheus.url, "wrong.yml") == 1
+            out = capsys.readouterr().out
+            assert "wrong.yml:7:7: error: this is not PromQL: unclosed left parenthesis [bad-promql]" in out
+            assert "wrong.yml:9:26: error: the expression gives a range of values (a matrix)" in out
+            assert "wrong.yml:10:25: error: Prometheus says execution: " in out
+            assert "wrong.yml:15:56: error: this is not PromQL: unexpected" in out
+            assert "FAILED: 4 errors" in out
+
+
+async def test_a_prometheus_that_cannot_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rules.yml").write_text(RULES)
+    assert await check("--prometheus", f"http://127.0.0.1:{free_port()}", "rules.yml") == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "remediator: cannot reach Prometheus at http://127.0.0.1:" in shown.err
+
+
+async def test_an_address_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "rules.yml"
+    path.write_text(RULES)
+    assert await check("--prometheus", "localhost", str(path)) == 2
+    assert "localhost" in capsys.readouterr().err

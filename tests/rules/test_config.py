@@ -1,0 +1,108 @@
+"""The config file, its defaults, and the files beside it."""
+
+from pathlib import Path
+
+import pytest
+
+from remediator.config import AlertmanagerClient, Config, Server, load_config
+from remediator.errors import ConfigError
+from remediator.health import Health
+from remediator.httpclient import Authorization, BasicAuth, Secret, TlsConfig
+from remediator.rulebook import Rate, Share
+
+FULL = (Path(__file__).parent / "config.yml").read_text()
+
+
+def load(tmp_path: Path, text: str) -> Config:
+    path = tmp_path / "remediator.yml"
+    path.write_text(text)
+    return load_config(path)
+
+
+def test_everything(tmp_path: Path) -> None:
+    config = load(tmp_path, FULL)
+    assert (config.global_.evaluation_interval, config.global_.auto_heal) == (0.0, False)
+    assert (config.global_.service_label, config.global_.query_timeout) == ("app", 2.5)
+    assert config.global_.external_url == "https://remediator.example/heal"
+    assert config.prometheus == Server(
+        url="https://prometheus.example:9090/prom",
+        basic_auth=BasicAuth("me", Secret("s3cret")),
+        tls_config=TlsConfig(str(tmp_path / "ca.pem"), "/etc/cert.pem", str(tmp_path / "key.pem"), "p", True),
+        headers={"X-Scope-OrgID": "7"},
+    )
+    assert config.alertmanagers == (
+        AlertmanagerClient(url="http://localhost:9093", receiver="remediator"),
+        AlertmanagerClient(url="http://localhost:9094", basic_auth=BasicAuth("me", None, str(tmp_path / "password"))),
+    )
+    assert config.grafana == Server(
+        url="http://localhost:3000",
+        authorization=Authorization("Token", None, str(tmp_path / "grafana-token")),
+    )
+    assert config.storage.path == str(tmp_path / "data/remediator.db")
+    assert config.storage.retention == 30 * 86400
+    assert config.limits.rate == (Rate(30, 3600.0), Rate(100, 86400.0))
+    assert (config.limits.concurrent, config.limits.panic) == (2, Share(3.0))
+    assert config.severity == {"critical": Health.FAILED, "info": Health.HEALTHY}
+    assert "s3cret" not in repr(config)
+
+
+def test_defaults(tmp_path: Path) -> None:
+    config = load(tmp_path, "prometheus: {url: 'http://localhost:9090'}")
+    settings = config.global_
+    assert (settings.evaluation_interval, settings.query_timeout, settings.stale_after) == (5.0, 5.0, 30.0)
+    assert (settings.auto_heal, settings.service_label, settings.external_url) == (True, "service", "")
+    assert config.alertmanagers == config.rule_files == ()
+    assert config.grafana is None
+    assert config.storage.path == str(tmp_path / "remediator.db")
+    assert config.storage.retention == 90 * 86400
+    assert config.limits.rate == (Rate(30, 3600.0),)
+    assert (config.limits.concurrent, config.limits.panic) == (4, Share(50.0, percent=True))
+    assert config.severity == {"critical": Health.FAILED, "page": Health.FAILED, "warning": Health.DEGRADED}
+
+
+def test_the_database_may_be_anywhere(tmp_path: Path) -> None:
+    config = load(tmp_path, "prometheus: {url: 'http://p'}\nstorage: {url: 'sqlite:////var/lib/x.db'}")
+    assert config.storage.path == "/var/lib/x.db"
+
+
+def test_rule_files_are_found_anew_each_time(tmp_path: Path) -> None:
+    config = load(tmp_path, FULL)
+    assert config.rule_paths() == [tmp_path / "more.yml"]
+    (tmp_path / "rules").mkdir()
+    for name in ("b.yml", "a.yml", "a.txt"):
+        (tmp_path / "rules" / name).touch()
+    assert config.rule_paths() == [tmp_path / "rules/a.yml", tmp_path / "rules/b.yml", tmp_path / "more.yml"]
+
+
+def test_nothing_is_expanded_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECEIVER", "x")
+    config = load(
+        tmp_path, "prometheus: {url: 'http://p'}\nalertmanagers: [{url: 'http://a', receiver: '${RECEIVER}'}]"
+    )
+    assert config.alertmanagers[0].receiver == "${RECEIVER}"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "p", "p:9090", "ftp://p", "http://", "http://p:x", "http://p:99999", "http://[", "http://a b"]
+)
+def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match="not an address"):
+        load(tmp_path, f"prometheus: {{url: '{url}'}}")
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///", "sqlite://x.db", "remediator.db", "postgresql://localhost/x", "mysql://x"]
+)
+def test_a_store_that_is_not_supported(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match="only SQLite files are supported"):
+        load(tmp_path, f"prometheus: {{url: 'http://p'}}\nstorage: {{url: '{url}'}}")
+
+
+def test_an_empty_config(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the file is empty"):
+        load(tmp_path, "# nothing\n")
+
+
+def test_a_config_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "remediator.yml")

@@ -1,0 +1,89 @@
+"""The lease on a database file, between real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from remediator.errors import LeaseError
+from remediator.lease import FileLease
+
+HOLDER = """
+import sys
+from remediator.lease import FileLease
+lease = FileLease(sys.argv[1])
+lease.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process_that_leads(database: str) -> Iterator[subprocess.Popen[str]]:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, database], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield holder
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return str(tmp_path / "remediator.db")
+
+
+def test_a_lease_is_taken_once_and_given_back(database: str) -> None:
+    first, second = FileLease(database, now=lambda: 1_763_942_400.5), FileLease(database)
+    first.acquire()
+    first.acquire()
+    holder = f"process {os.getpid()} on {socket.gethostname()} holds {database}.lock since 2025-11-24T00:00:00.500Z"
+    assert Path(first.path).read_text() == holder
+    with pytest.raises(LeaseError) as refused:
+        second.acquire()
+    assert str(refused.value) == f"cannot lead: {holder}"
+    first.release()
+    first.release()
+    second.acquire()
+    second.release()
+    assert Path(second.path).read_text() == ""
+
+
+def test_a_lease_of_another_process_names_it(database: str) -> None:
+    with another_process_that_leads(database) as holder, pytest.raises(LeaseError, match=f"process {holder.pid} on "):
+        FileLease(database).acquire()
+
+
+def test_a_killed_holder_holds_no_more(database: str) -> None:
+    lease = FileLease(database)
+    with another_process_that_leads(database) as holder:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        lease.acquire()
+    lease.release()
+
+
+def test_commands_started_by_the_holder_do_not_keep_it(database: str) -> None:
+    lease = FileLease(database)
+    lease.acquire()
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, close_fds=False
+    ):
+        lease.release()
+        again = FileLease(database)
+        again.acquire()
+        again.release()
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LeaseError, match=r"cannot open .*nowhere.*No such file"):
+        FileLease(str(tmp_path / "nowhere" / "remediator.db")).acquire()

@@ -1,0 +1,353 @@
+"""Every shipped target against the real thing: what it heals is really healed, and what it says is so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from real.docker import IMAGE, RealDocker
+from real.processes import alive
+from real.prometheus import free_port, in_thread, part, until
+from real.supervisor import RealSupervisor
+from real.systemd import RealSystemd
+
+from remediator.actions import Call, Outcome, Result
+from remediator.actions.runner import Runner
+from remediator.health import Sight
+from remediator.perform import diagnose, perform
+from remediator.prometheus import Answer
+from remediator.rulebook import Plan, Runbook, Service, Step, TargetRef
+from remediator.rulefile import shipped_targets
+from remediator.template import LabelView
+
+Do = Callable[..., Awaitable[Result]]
+
+
+async def no_query(expr: str) -> Answer:
+    return Answer(0.0, Sight.UNREACHABLE, error="there is no Prometheus")
+
+
+@pytest.fixture
+async def do() -> AsyncIterator[Do]:
+    """Does one action of a target for the service `web`; `enter` goes in front of its commands."""
+    runner = Runner()
+
+    async def act(
+        target: str, action: str, args: dict[str, Any] | None = None, enter: tuple[str, ...] = (), **params: str
+    ) -> Result:
+        async def run(call: Call) -> Result:
+            return await runner(msgspec.structs.replace(call, argv=(*enter, *call.argv)))
+
+        labels = {"service": "web"}
+        step = Step(action, action, args=args or {})
+        plan = Plan(
+            Service("web", labels, target=TargetRef(target, params)),
+            Runbook("test", (step,)),
+            shipped_targets()[target],
+        )
+        context = {"labels": LabelView(labels), "service": {"name": "web", "labels": LabelView(labels)}}
+        result, _ = await (
+            diagnose(plan, context, run) if action == "diagnose" else perform(plan, step, context, run, no_query)
+        )
+        return result
+
+    yield act
+    await runner.close()
+
+
+# systemd: in a container whose first process it is.
+
+WEB_UNIT = "[Service]\nExecStart=sh -c 'echo serving; exec sleep infinity'\nExecReload=touch /test/reloaded\n"
+CRASHING_UNIT = (
+    "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=2\n"
+    "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=test -e /test/mended\n"
+)
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[RealSystemd]:
+    with RealSystemd(tmp_path, {"web.service": WEB_UNIT, "crashing.service": CRASHING_UNIT}) as running:
+        yield running
+
+
+async def test_systemd(do: Do, systemd: RealSystemd, tmp_path: Path) -> None:
+    def show(prop: str, unit: str = "web.service") -> str:
+        return systemd.inside("systemctl", "show", "--value", f"--property={prop}", unit)
+
+    assert (await do("systemd", "start", enter=systemd.enter)).outcome is Outcome.SUCCEEDED
+    before = show("MainPID")
+    result = await do("systemd", "restart", enter=systemd.enter)
+    assert result == Result(Outcome.SUCCEEDED, "exited with 0", 0, "")
+    assert show("MainPID") not in (before, "0")
+    assert show("ActiveState") == "active"
+
+    assert (await do("systemd", "reload", enter=systemd.enter)).outcome is Outcome.SUCCEEDED
+    assert (tmp_path / "reloaded").exists()
+
+    evidence = await do("systemd", "diagnose", enter=systemd.enter)
+    assert evidence.outcome is Outcome.SUCCEEDED
+    assert "active (running)" in evidence.output
+
+    assert (await do("systemd", "stop", enter=systemd.enter)).outcome is Outcome.SUCCEEDED
+    assert show("ActiveState") == "inactive"
+
+    missing = await do("systemd", "restart", enter=systemd.enter, unit="no-such.service")
+    assert missing.outcome is Outcome.FAILED
+    assert "no-such.service not found" in missing.output
+
+
+async def test_systemd_restarts_a_unit_that_crashed_too_often(do: Do, systemd: RealSystemd, tmp_path: Path) -> None:
+    for _ in range(3):
+        systemd.inside("systemctl", "start", "crashing.service")
+    (tmp_path / "mended").touch()
+    refused = subprocess.run(
+        [*systemd.enter, "systemctl", "restart", "crashing.service"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode != 0, "systemd no longer refuses what crashed too often: this test proves nothing"
+    result = await do("systemd", "restart", enter=systemd.enter, unit="crashing.service")
+    assert result.outcome is Outcome.SUCCEEDED, result
+    assert systemd.inside("systemctl", "is-active", "crashing.service") == "active"
+
+
+# supervisor: here, and over a real ssh.
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealSupervisor]:
+    with RealSupervisor(tmp_path, {"web": "sh -c 'echo serving; echo trouble >&2; exec sleep infinity'"}) as running:
+        monkeypatch.setenv("PATH", f"{running.bin}{os.pathsep}{os.environ['PATH']}")
+        yield running
+
+
+async def test_supervisor(do: Do, supervisor: RealSupervisor) -> None:
+    config = str(supervisor.config)
+    before = supervisor.pid("web")
+    assert alive(before)
+    result = await do("supervisor", "restart", config=config)
+    assert result.outcome is Outcome.SUCCEEDED
+    assert result.output == "web: stopped\nweb: started\n"
+    assert not alive(before)
+    assert alive(supervisor.pid("web"))
+
+    evidence = await do("supervisor", "diagnose", config=config)
+    assert evidence.outcome is Outcome.SUCCEEDED
+    assert "RUNNING" in evidence.output
+    assert "serving" in evidence.output
+    assert "trouble" in evidence.output
+
+    assert (await do("supervisor", "stop", config=config)).outcome is Outcome.SUCCEEDED
+    assert supervisor.pid("web") == 0
+    restarted = await do("supervisor", "restart", config=config)
+    assert restarted.outcome is Outcome.SUCCEEDED, restarted
+    assert alive(supervisor.pid("web"))
+    assert (await do("supervisor", "stop", config=config)).outcome is Outcome.SUCCEEDED
+    assert (
+        await do("supervisor", "start", server=f"unix://{supervisor.config.parent}/s.sock")
+    ).outcome is Outcome.SUCCEEDED
+    assert alive(supervisor.pid("web"))
+
+    missing = await do("supervisor", "restart", config=config, program="no-such")
+    assert missing.outcome is Outcome.FAILED
+    assert "no such process" in missing.output
+
+
+@pytest.fixture
+def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A real ssh server on loopback; its address. `ssh` on the PATH knows its keys."""
+    server, client = part("sshd", "openssh-server"), part("ssh", "openssh-client")
+    if os.geteuid() != 0:
+        pytest.skip("sshd needs root to let root in")
+    folder, port = tmp_path / "ssh", free_port()
+    (folder / "bin").mkdir(parents=True, mode=0o700)
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    shutil.copy(folder / "user.pub", folder / "authorized")
+    (folder / "config").write_text(
+        f"IdentityFile {folder}/user\nIdentitiesOnly yes\nUserKnownHostsFile {folder}/known\nStrictHostKeyChecking accept-new\n"
+    )
+    wrapper = folder / "bin" / "ssh"
+    wrapper.write_text(f'#!/bin/sh\nexec {client} -F {folder}/config "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}/bin{os.pathsep}{os.environ['PATH']}")
+    Path("/run/sshd").mkdir(exist_ok=True)
+    settings = {
+        "ListenAddress": "127.0.0.1",
+        "HostKey": f"{folder}/host",
+        "AuthorizedKeysFile": f"{folder}/authorized",
+        "PidFile": "none",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "SetEnv": f"PATH={os.environ['PATH']}",
+    }
+    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    process = subprocess.Popen(
+        [server, "-D", "-e", "-f", "/dev/null", "-p", str(port), *options],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield f"ssh://root@127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def test_a_target_over_ssh(do: Do, supervisor: RealSupervisor, sshd: str, tmp_path: Path) -> None:
+    config = str(supervisor.config)
+    before = supervisor.pid("web")
+
+    async def reached() -> bool:
+        return (await do("supervisor", "diagnose", config=config, host=sshd)).outcome is Outcome.SUCCEEDED
+
+    await until(reached)
+    result = await do("supervisor", "restart", config=config, host=sshd)
+    assert result.outcome is Outcome.SUCCEEDED, result
+    assert not alive(before)
+    assert alive(supervisor.pid("web"))
+
+    witness = tmp_path / "witness"
+    evil = f"$(touch {witness})'; touch {witness}; '"
+    failed = await do("supervisor", "restart", config=config, host=sshd, program=evil)
+    assert failed.outcome is Outcome.FAILED
+    assert "no such process" in failed.output
+    assert not witness.exists()
+
+
+# docker and compose: with a private daemon.
+
+
+@pytest.fixture(scope="module")
+def docker() -> Iterator[RealDocker]:
+    with RealDocker() as running:
+        yield running
+
+
+async def test_docker(do: Do, docker: RealDocker) -> None:
+    def state(what: str) -> str:
+        return docker.run("inspect", "--format", f"{{{{ .State.{what} }}}}", "web")
+
+    docker.run("run", "-d", "--network=none", "--name=web", IMAGE)
+    before = state("StartedAt")
+    result = await do("docker", "restart", host=docker.host)
+    assert result == Result(Outcome.SUCCEEDED, "exited with 0", 0, "web\n")
+    assert state("StartedAt") != before
+    assert (await do("docker", "stop", host=docker.host)).outcome is Outcome.SUCCEEDED
+    assert state("Status") == "exited"
+    assert (await do("docker", "start", host=docker.host)).outcome is Outcome.SUCCEEDED
+    assert state("Status") == "running"
+
+    evidence = await do("docker", "diagnose", host=docker.host)
+    assert evidence.outcome is Outcome.SUCCEEDED
+    assert '"Status":"running"' in evidence.output
+    assert "serving" in evidence.output
+
+    missing = await do("docker", "restart", host=docker.host, container="no-such")
+    assert missing.outcome is Outcome.FAILED
+    assert "No such container: no-such" in missing.output
+
+
+def compose_command(docker: RealDocker) -> str:
+    """`docker compose` where the plugin is, otherwise the older program."""
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    if plugin.returncode == 0:
+        return "docker compose"
+    part("docker-compose", "docker-compose")
+    return "docker-compose"
+
+
+async def test_compose(do: Do, docker: RealDocker, tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text(
+        f"version: '2.4'\nservices:\n  web: {{image: '{IMAGE}', network_mode: none}}\n"
+        f"  other: {{image: '{IMAGE}', network_mode: none}}\n"
+    )
+    params = {"file": str(file), "project": "shop", "host": docker.host, "command": compose_command(docker)}
+
+    def containers(service: str = "web") -> set[str]:
+        labels = ("com.docker.compose.project=shop", f"com.docker.compose.service={service}")
+        return set(docker.run("ps", "-q", *(f"--filter=label={label}" for label in labels)).split())
+
+    assert (await do("compose", "up", **params)).outcome is Outcome.SUCCEEDED
+    [first] = containers()
+    started = docker.run("inspect", "--format", "{{ .State.StartedAt }}", first)
+    result = await do("compose", "restart", **params)
+    assert result.outcome is Outcome.SUCCEEDED, result
+    assert docker.run("inspect", "--format", "{{ .State.StartedAt }}", first) != started
+
+    result = await do("compose", "scale", {"by": 2, "max": 3}, **params)
+    assert result.outcome is Outcome.SUCCEEDED, result
+    assert result.text == "scale from 1 to 3: exited with 0"
+    assert len(containers()) == 3
+    assert first in containers()
+    assert await do("compose", "scale", {"by": 1, "max": 3}, **params) == Result(Outcome.SKIPPED, "already at max 3")
+    assert (await do("compose", "scale", {"to": 1}, **params)).text == "scale from 3 to 1: exited with 0"
+    await until(in_thread(lambda: len(containers()) == 1))
+    assert containers("other") == set()
+
+    evidence = await do("compose", "diagnose", **params)
+    assert evidence.outcome is Outcome.SUCCEEDED
+    assert "serving" in evidence.output
+
+    assert (await do("compose", "stop", **params)).outcome is Outcome.SUCCEEDED
+    assert containers() == set()
+    missing = await do("compose", "scale", {"by": 1}, **params, service="no-such")
+    assert missing.outcome is Outcome.FAILED
+    assert missing.text.startswith("cannot scale web: the command for the present count exited with")
+
+
+# kubernetes: where there is a cluster. kubectl itself is real everywhere.
+
+
+def needs_kubectl() -> None:
+    """The one part that may be missing in CI too."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed: apt-get install kubernetes-client")
+
+
+async def test_kubernetes(do: Do) -> None:
+    needs_kubectl()
+    if subprocess.run(["kubectl", "--request-timeout=3s", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("there is no Kubernetes cluster")
+    params = {"namespace": "remediator-test", "deployment": "web"}
+
+    def kubectl(*words: str) -> str:
+        command = ["kubectl", "--namespace=remediator-test", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    kubectl("create", "namespace", "remediator-test")
+    try:
+        kubectl("create", "deployment", "web", "--image=registry.k8s.io/pause:3.9")
+        assert (await do("kubernetes", "restart", **params)).outcome is Outcome.SUCCEEDED
+        assert (
+            await do("kubernetes", "scale", {"by": 1, "max": 2}, **params)
+        ).text == "scale from 1 to 2: exited with 0"
+        assert kubectl("get", "deployment/web", "--output=jsonpath={.spec.replicas}") == "2"
+        assert (await do("kubernetes", "scale", {"by": 1, "max": 2}, **params)).text == "already at max 2"
+        assert (await do("kubernetes", "rollback", **params)).outcome is Outcome.SUCCEEDED
+        assert "web" in (await do("kubernetes", "diagnose", **params)).output
+    finally:
+        kubectl("delete", "namespace", "remediator-test", "--wait=false")
+
+
+async def test_kubectl_understands_the_commands(do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a cluster kubectl gets as far as looking for one: it takes the commands, empty options included."""
+    needs_kubectl()
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube" / "config").write_text(
+        "{apiVersion: v1, kind: Config, current-context: here, contexts: [{name: here, context: {cluster: none}}],"
+        " clusters: [{name: none, cluster: {server: 'http://127.0.0.1:1'}}]}"
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for action, args in (("restart", {}), ("rollback", {}), ("scale", {"to": 2}), ("diagnose", {})):
+        result = await do("kubernetes", action, args, deployment="web")
+        assert result.outcome is Outcome.FAILED
+        assert "The connection to the server 127.0.0.1:1 was refused" in result.output
+        named = await do("kubernetes", action, args, context="no-such", deployment="web")
+        assert "no-such" in named.output
