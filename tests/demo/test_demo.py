@@ -68,7 +68,8 @@ def test_every_fault_is_healed_and_nothing_is_left(tmp_path: Path) -> None:
     }
     assert rows["search"][:4] == ["slow", "threshold latency_p90", "restart", "recovered"]
     assert rows["ledger"][:4] == ["errors", "threshold error_ratio", "restart", "recovered"]
-    assert rows["storefront"][2:4] == ["none: ledger was healed", "cleared"]
+    # The ledger may be well again before anything is noticed at the storefront; nothing is run for it either way.
+    assert rows["storefront"][2:4] in (["none: ledger was healed", "cleared"], ["", "spared"])
     assert rows["payments"][:4] == ["crash", "threshold up", "restart", "recovered"]
     assert rows["checkout"][:4] == ["bad release", "threshold error_ratio", "restart, then rollback", "recovered"]
     assert rows["reviews"][2:4] == ["scale", "recovered"]
