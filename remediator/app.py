@@ -11,7 +11,7 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from aiohttp import web
 
 from remediator import __version__
 from remediator.actions.runner import Runner
-from remediator.alert import Alert, Notification, Source
+from remediator.alert import Notification, Source
 from remediator.announce import Announcer, Follower
 from remediator.announce.grafana import GrafanaAnnouncer
 from remediator.announce.log import LogAnnouncer
 from remediator.announce.metrics import MetricsAnnouncer, follow_health
-from remediator.case import Policy, ServiceView, Sighting, Why
+from remediator.case import ServiceView, Why
 from remediator.clock import Clock, SystemClock
 from remediator.config import Config, load_config
 from remediator.docket import Docket
@@ -33,10 +33,13 @@ from remediator.engine import Engine
 from remediator.errors import ConflictError, RemediatorError, StoreError
 from remediator.evaluator import Evaluator
 from remediator.grafana import Grafana
-from remediator.incident import Disposition, StoredAlert
+from remediator.incident import StoredAlert
+from remediator.intake import Intake
+from remediator.judge import Sighting
 from remediator.lease import FileLease
 from remediator.metrics import Metrics
 from remediator.perform import describe
+from remediator.policy import Policy
 from remediator.prometheus import Prometheus
 from remediator.rulebook import Rulebook, Service
 from remediator.rulefile import load_rules, service_from_document
@@ -85,8 +88,10 @@ def policy_of(config: Config) -> Policy:
         patience=2 * config.global_.query_timeout,
         # Without rounds of its own the evaluator looks only when asked.
         look_every=15.0 if config.global_.evaluation_interval else 2.0,
+        settle=config.global_.settle,
         concurrent=config.limits.concurrent,
         rate=config.limits.rate,
+        panic=config.limits.panic,
         severity=config.severity,
     )
 
@@ -243,13 +248,7 @@ async def _assemble(
         for follower in followers:
             follower.wake()
 
-    async def intake(alerts: Sequence[Alert]) -> Accepted:
-        accepted = await store.put_alerts(alerts, clock.now())
-        metrics.alerts.labels(Disposition.REPEATED).inc(accepted.repeated)
-        metrics.alerts.labels(Disposition.RESOLVED).inc(accepted.resolved)
-        if accepted.changed:
-            engine.wake()
-        return accepted
+    intake = Intake(store, clock, metrics, wake=lambda: engine.wake())
 
     async def receive(notification: Notification) -> Accepted:
         return await intake(notification.alerts)
@@ -270,7 +269,7 @@ async def _assemble(
         policy_of(config),
         judgement=evaluator.judgement,
         round_started=lambda: evaluator.round_started_at,
-        sighting=lambda: Sighting(at=evaluator.seen_at, since=evaluator.seen_since),
+        sighting=lambda: Sighting(at=evaluator.seen_at, since=evaluator.seen_since, back=evaluator.back_at),
         describe=describe,
         known=lambda: evaluator.known,
     )

@@ -10,9 +10,10 @@ import msgspec
 from remediator import decide as d
 from remediator.agenda import Agenda
 from remediator.alert import Source
-from remediator.case import Case, Choice
+from remediator.case import Case
 from remediator.docket import Docket
-from remediator.incident import Disposition, Incident, Settlement, StoredAlert
+from remediator.incident import Disposition, Hold, Incident, Settlement, StoredAlert
+from remediator.judge import Choice
 from remediator.metrics import Metrics
 from remediator.rulebook import merged_labels
 from remediator.steps import Steps
@@ -49,6 +50,8 @@ class Carrier:
         """Do what was decided. StoreError when it could not be written down; then nothing has changed."""
         self.waiting_for_slot.pop(case.service.name, None)
         if case.incident is None:
+            if not isinstance(decision, d.Held):
+                self._docket.waiting.pop(case.service.name, None)
             await self._without_incident(case, decision)
         else:
             await self._join(case, case.incident)
@@ -62,9 +65,12 @@ class Carrier:
     async def _without_incident(self, case: Case, decision: d.Decision) -> None:
         name, now = case.service.name, case.now
         match decision:
+            case d.Open(resume=Incident() as before):
+                await self._resume(case, before, decision)
             case d.Open() if case.choice is not None:
                 await self._open(case, case.choice, decision)
             case d.Held(hold):
+                self._docket.waiting[name] = since(hold, self._docket.waiting.get(name), now)
                 kind = Disposition.NOT_CORROBORATED if hold.gate == "not_corroborated" else Disposition.HELD
                 await self._settle_all(case, kind, hold.text, hold.gate)
                 requests = [s for s in case.alerts if s.alert.source is Source.OPERATOR]
@@ -75,6 +81,8 @@ class Carrier:
                 if disposition is not None:
                     await self._settle_all(case, disposition, text, "")
                     await self._resolve_requests(case)
+                if self._docket.concerns(name) and not case.alerts:
+                    self._agenda.put(name, now + RECHECK)
             case d.Wait(_, until):
                 self._agenda.put(name, until)
             case _:
@@ -84,6 +92,7 @@ class Carrier:
         name, now = case.service.name, case.now
         match decision:
             case d.Held(hold):
+                hold = since(hold, incident.hold, now)
                 if incident.hold is None or incident.hold.gate != hold.gate:
                     await self._store.hold_incident(incident.id, hold, now)
                 self._amend(incident, hold=hold)
@@ -100,11 +109,8 @@ class Carrier:
                 self._agenda.put(name, min(until, now + case.policy.look_every))
             case d.Ask(_, exprs):
                 self._steps.ask(case, exprs)
-            case d.Gather(text):
-                run = await self._steps.begin(case, incident, None, text)
-                self._agenda.put(name, run.deadline + d.MARGIN)
-            case d.RunStep(text, rung):
-                run = await self._steps.begin(case, incident, rung, text)
+            case d.Gather() | d.RunStep() | d.Undo():
+                run = await self._steps.begin(case, incident, decision)
                 self._agenda.put(name, run.deadline + d.MARGIN)
             case d.PassOver(text, rung):
                 run = await self._store.pass_over(incident.id, rung.index, rung.step.name, text, now)
@@ -140,6 +146,10 @@ class Carrier:
                 source=alert.source,
                 thresholds=decision.thresholds,
                 forced=case.forced,
+                relapse_of=decision.relapse.id if decision.relapse else None,
+                first_step=decision.first[0],
+                first_attempt=decision.first[1],
+                owes=case.previous.owed if case.previous else (),
             ),
             settlements,
         )
@@ -147,6 +157,25 @@ class Carrier:
         self._settled(filled, case.alerts)
         self._docket.put_incident(incident)
         self._agenda.put(name, now)
+
+    async def _resume(self, case: Case, before: Incident, decision: d.Open) -> None:
+        """Open an incident for what an earlier one has left to be put back."""
+        incident = await self._store.open_incident(
+            NewIncident(
+                service=before.service,
+                runbook=before.runbook,
+                opened_at=case.now,
+                health=decision.health,
+                text=decision.text,
+                plan=before.plan,
+                labels=before.labels,
+                annotations=before.annotations,
+                source=before.source,
+                owes=before.owed,
+            )
+        )
+        self._docket.put_incident(incident)
+        self._agenda.put(before.service, case.now)
 
     async def _join(self, case: Case, incident: Incident) -> None:
         alerts = [stored for stored in case.alerts if stored.incident != incident.id]
@@ -168,10 +197,8 @@ class Carrier:
 
     def _settled(self, settlements: Iterable[Settlement], alerts: Iterable[StoredAlert]) -> None:
         for settled, stored in zip(settlements, alerts, strict=True):
-            # A resolved alert that was never seen firing was counted when it was taken in.
-            counted = not stored.alert.firing and stored.updated_at == stored.received_at
-            if stored.disposition is None and not counted:
-                self._metrics.alerts.labels(settled.disposition).inc()
+            if stored.disposition is None:
+                self._metrics.alerts_decided(settled.disposition)
             kept = self._docket.firing.get(settled.service, {})
             if settled.key in kept:
                 kept[settled.key] = msgspec.structs.replace(
@@ -192,6 +219,12 @@ class Carrier:
             for stored in case.alerts:
                 if stored.alert.source is Source.OPERATOR:
                     self._docket.firing.get(case.service.name, {}).pop(stored.alert.key, None)
+
+
+def since(hold: Hold, before: Hold | None, now: float) -> Hold:
+    """A hold with the time since when its gate holds."""
+    began = before.since if before is not None and before.gate == hold.gate else now
+    return msgspec.structs.replace(hold, since=began)
 
 
 def settlement(

@@ -70,6 +70,10 @@ class Global(msgspec.Struct, frozen=True):
     service_label: Annotated[_LabelName, Meta(description="The label that names the service.")] = "service"
     query_timeout: Annotated[PositiveDuration, Meta(description="How long one PromQL query may take.")] = 5.0
     stale_after: Annotated[PositiveDuration, Meta(description="A health seen longer ago than this is unknown.")] = 30.0
+    settle: Annotated[
+        Duration,
+        Meta(description="How long to look on before acting: after the start, an outage of Prometheus, or a panic."),
+    ] = 10.0
     external_url: Annotated[
         _Url, Meta(description="The address at which people reach remediator, for links to it.")
     ] = ""

@@ -1,8 +1,9 @@
 """What to do about one service now: a pure function of its case. Each decision carries the sentence that explains it.
 
-The ladder, first match wins. No incident: nothing wrong; no runbook; held by a gate; open. An incident: a step runs ->
-wait, or interrupt it when it is certainly over; healthy for long enough -> close; within the verify window -> wait; no
-step left -> close as exhausted; pass a step over; ask a guard; held by a gate; gather evidence; run the step.
+The ladder, first match wins. No incident: nothing wrong, unless something is to be put back; no runbook; held by a gate;
+open. An incident: a step runs -> wait, or interrupt it when it is certainly over; healthy for long enough -> put back
+what was taken out, then close; within the verify window -> wait; no step left, or no answer to a question -> close as
+exhausted; pass a step over; ask a guard; held by a gate; gather evidence; run the step.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import msgspec
 
 from remediator.actions import Outcome
-from remediator.case import Case, Rung, breached, may_rerun, unseen
+from remediator.case import Case
 from remediator.durations import format_duration, rough_duration
-from remediator.gates import GATES, OPENING, first_hold
+from remediator.gates import GATES, OPENING, UNDOING, blind, first_hold
 from remediator.health import Health
-from remediator.incident import DIAGNOSE, Disposition, Hold, Incident, StepRun, Verdict
+from remediator.incident import DIAGNOSE, UNDO, Disposition, Hold, Incident, StepRun, Verdict
+from remediator.judge import breached, unseen
+from remediator.ladder import Rung, may_rerun, next_rung
 from remediator.rulebook import OnInterrupt
 
 MARGIN = 5.0
@@ -23,6 +26,8 @@ MARGIN = 5.0
 GUARD_FRESH = 5.0
 """Seconds for which the answer to a guard holds good."""
 
+UNDO_ATTEMPTS = 3
+"""How often it is tried to put something back before people are called."""
 
 LOOK_AGAIN = 1.0
 """Seconds until the next look while the last one is not enough to tell."""
@@ -60,11 +65,22 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Open(msgspec.Struct, frozen=True):
-    """Open an incident."""
+    """Open an incident. `relapse` is the one whose recovery did not last; without a choice of a runbook `resume` is the
+    one that left something to be put back."""
 
     text: str
     health: Health
     thresholds: tuple[str, ...]
+    relapse: Incident | None = None
+    resume: Incident | None = None
+
+    @property
+    def first(self) -> tuple[int, int]:
+        """With which step, by its index, and which attempt at it the ladder begins."""
+        if self.relapse is None:
+            return 0, 1
+        rung = next_rung(self.relapse)
+        return (rung.index, rung.attempt) if rung else (len(self.relapse.plan.runbook.steps), 1)
 
 
 class Gather(msgspec.Struct, frozen=True):
@@ -78,6 +94,14 @@ class RunStep(msgspec.Struct, frozen=True):
 
     text: str
     rung: Rung
+
+
+class Undo(msgspec.Struct, frozen=True):
+    """Put back what a step took out, by this action of the target."""
+
+    text: str
+    action: str
+    attempt: int
 
 
 class PassOver(msgspec.Struct, frozen=True):
@@ -101,7 +125,7 @@ class Close(msgspec.Struct, frozen=True):
     verdict: Verdict
 
 
-Decision = Idle | Wait | Ask | Held | Open | Gather | RunStep | PassOver | Interrupt | Close
+Decision = Idle | Wait | Ask | Held | Open | Gather | RunStep | Undo | PassOver | Interrupt | Close
 
 
 def decide(case: Case) -> Decision:
@@ -111,7 +135,7 @@ def decide(case: Case) -> Decision:
 
 def _consider(case: Case) -> Decision:
     if not case.alerts:
-        return Idle(case.judgement.text)
+        return _put_back_later(case) or Idle(case.judgement.text)
     if case.looking:
         newest = max(stored.received_at for stored in case.alerts)
         return Wait("evaluates its thresholds", newest + case.policy.patience)
@@ -126,7 +150,22 @@ def _consider(case: Case) -> Decision:
         text = f"asked for by {alert.labels.get('author', 'an operator')}"
         comment = alert.annotations.get("comment", "")
         return Open(f"{text}: {comment}" if comment else text, case.health, breached(case.judgement))
-    return Open(f"is {case.health}: {case.judgement.text}", case.health, breached(case.judgement))
+    text, relapse = f"is {case.health}: {case.judgement.text}", case.relapse
+    if relapse is not None and relapse.closed_at is not None:
+        ago = rough_duration(case.now - relapse.closed_at)
+        text = f"is {case.health} again, {ago} after incident {relapse.id} had recovered: {case.judgement.text}"
+    return Open(text, case.health, breached(case.judgement), relapse)
+
+
+def _put_back_later(case: Case) -> Decision | None:
+    """What an incident has left taken out, as the service had not recovered, is put back once it is well."""
+    before = case.previous
+    if before is None or not before.owed or case.health is not Health.HEALTHY:
+        return None
+    until = case.judgement.since + before.plan.runbook.verify.healthy_for
+    if case.judgement.at < until:
+        return Wait(f"is healthy again, and {before.owed[0]} is owed", max(until, case.now + LOOK_AGAIN))
+    return Open(f"is healthy again: owes it {', '.join(before.owed)}", case.health, (), resume=before)
 
 
 def _pursue(case: Case, incident: Incident) -> Decision:
@@ -146,6 +185,7 @@ def _pursue(case: Case, incident: Incident) -> Decision:
     if (
         last is not None
         and last.outcome is Outcome.UNKNOWN
+        and last.step >= 0
         and runbook.steps[last.step].on_interrupt is OnInterrupt.ESCALATE
     ):
         return Close(f"{last.action} was interrupted and its on_interrupt is escalate", Verdict.EXHAUSTED)
@@ -160,8 +200,13 @@ def _pursue(case: Case, incident: Incident) -> Decision:
         text = f"is failed now, which runbook {case.choice.plan.runbook.name} is for: {case.judgement.text}"
         return Close(text, Verdict.SUPERSEDED)
     rung = case.rung
+    if rung is None and not case.health.bad and not case.asked:
+        # Whether the last step has helped cannot be told, and what cannot be told is no verdict.
+        unclear = ", ".join(unseen(case.judgement, incident.thresholds)) or "its health"
+        return Held(first_hold(case, (blind,)) or Hold("blind", f"cannot see {unclear}: {case.judgement.text}"))
     if rung is None:
-        return Close(f"no step is left and it is {case.health}: {case.judgement.text}", Verdict.EXHAUSTED)
+        owed = f"; {', '.join(incident.owed)} is owed" if incident.owed else ""
+        return Close(f"no step is left and it is {case.health}: {case.judgement.text}{owed}", Verdict.EXHAUSTED)
     if case.health.bad and case.health not in rung.step.when and not case.asked:
         whens = " or ".join(rung.step.when)
         return PassOver(f"{rung.step.name} is for when it is {whens}, and it is {case.health}", rung)
@@ -176,7 +221,13 @@ def _pursue(case: Case, incident: Incident) -> Decision:
             return Held(Hold("guard", f"cannot tell whether {answer.expr} is true: {answer.text}"))
     hold = first_hold(case, GATES)
     if hold is not None:
+        if hold.gate == "approval" and hold.until is not None and now >= hold.until:
+            waited = format_duration(runbook.approve_within)
+            return Close(f"nobody approved {rung.step.name} within {waited}", Verdict.EXHAUSTED)
         return Held(hold)
+    answer_at = incident.approval.at if incident.approval is not None else now
+    if incident.idle_since < answer_at < now - runbook.approve_within:
+        return Close(f"the approval of {rung.step.name} has become too old to act on", Verdict.EXHAUSTED)
     if not incident.runs and incident.plan.spec("diagnose") is not None:
         return Gather("gathers evidence")
     number = f", attempt {rung.attempt}" if rung.attempt > 1 else ""
@@ -197,10 +248,23 @@ def _settled(case: Case, incident: Incident, last: StepRun | None) -> Decision |
     if so_far < verify.healthy_for:
         text = f"healthy for {rough_duration(max(0.0, so_far))} of {format_duration(verify.healthy_for)}"
         return Wait(text, max(seen_from + verify.healthy_for, case.now + LOOK_AGAIN))
+    if incident.owed:
+        if last is not None and last.outcome is Outcome.UNKNOWN and case.now < last.deadline:
+            return Wait(f"{last.action}, whose end is unknown, may still be at work", last.deadline)
+        return _put_back(case, incident)
     if last is None:
         return Close(f"cleared by itself: {case.judgement.text}", Verdict.CLEARED)
     took = rough_duration(case.now - incident.opened_at)
     return Close(f"recovered after {last.action} in {took}: {case.judgement.text}", Verdict.RECOVERED)
+
+
+def _put_back(case: Case, incident: Incident) -> Decision:
+    action = incident.owed[0]
+    tried = sum(run.step == UNDO and run.action == action for run in incident.runs)
+    if tried >= UNDO_ATTEMPTS:
+        return Close(f"cannot put it back: {action} failed {tried} times", Verdict.EXHAUSTED)
+    hold = first_hold(case, UNDOING)
+    return Held(hold) if hold is not None else Undo(f"is healthy: puts it back by {action}", action, tried + 1)
 
 
 def _window(incident: Incident, last: StepRun | None) -> float | None:
@@ -232,6 +296,7 @@ __all__ = [
     "Open",
     "PassOver",
     "RunStep",
+    "Undo",
     "Wait",
     "decide",
 ]

@@ -6,17 +6,23 @@ engine changes it only after the store has committed the change, and fills it fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 import msgspec
 
 from remediator.alert import Source
-from remediator.case import Case, Choice, Dependency, GuardAnswer, Policy, ServiceView, Sighting, choose, judge
+from remediator.case import Case, Dependency, GuardAnswer, Panic, ServiceView
 from remediator.errors import RefusedError, TemplateError
+from remediator.escalate import Told, given_up
+from remediator.fleet import Fleet
 from remediator.health import Health, Judgement
-from remediator.incident import Incident, Pause, StepRun, StoredAlert, Verdict
+from remediator.incident import Closing, Hold, Incident, Pause, StepRun, StoredAlert, Verdict
+from remediator.judge import Choice, Sighting, choose, judge
 from remediator.ledger import Ledger
+from remediator.policy import Policy
 from remediator.rulebook import Mode, Rulebook, Runbook, Service, merged_labels
+from remediator.silence import Silence
 from remediator.template import LabelView
 
 Judge = Callable[[Service, float], Judgement]
@@ -41,21 +47,27 @@ class Docket:
         self.firing: dict[str, dict[tuple[str, float], StoredAlert]] = {}
         self.open: dict[str, Incident] = {}
         self.previous: dict[str, Incident] = {}
+        """Each service's last incident that has closed."""
+        self.closings: dict[str, tuple[Closing, ...]] = {}
+        self.given_up: set[str] = set()
+        """Services whose last incident was exhausted, and that have not been well since."""
+        self.waiting: dict[str, Hold] = {}
+        """What holds the alerts of services without an incident."""
+        self.silences: tuple[Silence, ...] = ()
+        self.reconciled = True
         self.pauses: tuple[Pause, ...] = ()
         self.guards: dict[str, dict[str, GuardAnswer]] = {}
         self.live: set[int] = set()
-        self._reserved: dict[str, tuple[str, float]] = {}
         self.decided: dict[str, str] = {}
         self._judgement = judgement
         self.round_started = round_started
-        self._sighting = sighting
+        self.sighting = sighting
         self._describe = describe
         self._known = known
         self._services: dict[str, Service] = {}
         self._quiet_since: dict[str, float] = {}
         self.ledger = Ledger()
-        self._reach: dict[str, tuple[int, int]] = {}
-        self._healing: dict[str, set[str]] = {}
+        self.fleet = Fleet()
 
     # What changes it.
 
@@ -73,6 +85,10 @@ class Docket:
         if stored.alert.firing:
             self.firing.setdefault(name, {})[stored.alert.key] = stored
             self._services.setdefault(name, service)
+            if stored.alert.source is Source.THRESHOLD:
+                self.fleet.turned_bad(name, stored.alert.starts_at)
+            elif stored.alert.source is Source.ALERTMANAGER and not self.rulebook.thresholds_for(service):
+                self.fleet.turned_bad(name, stored.received_at)
         else:
             alerts = self.firing.get(name, {})
             if alerts.pop(stored.alert.key, None) is not None:
@@ -87,16 +103,42 @@ class Docket:
         if incident.open:
             self.open[incident.service] = incident
             self._services.setdefault(incident.service, incident.plan.service)
+            self.waiting.pop(incident.service, None)
             if incident.last_run is not None:
-                self._healing.setdefault(incident.runbook, set()).add(incident.service)
+                self.fleet.heals(incident.runbook, incident.service)
+            if incident.relapse_of is not None:
+                self.ledger.charge(incident.relapse_of)
         else:
-            self._healing.get(incident.runbook, set()).discard(incident.service)
+            self.fleet.healed(incident.runbook, incident.service)
             self.open.pop(incident.service, None)
-            self.previous[incident.service] = msgspec.structs.replace(incident, runs=())
+            # What commands printed is not needed any more, and may be long.
+            runs = tuple(msgspec.structs.replace(run, output="") for run in incident.runs)
+            self.previous[incident.service] = msgspec.structs.replace(incident, runs=runs)
+            self.put_closing(closing_of(incident))
+            if incident.verdict is Verdict.EXHAUSTED:
+                self.given_up.add(incident.service)
             self.guards.pop(incident.service, None)
             if incident.verdict is Verdict.RECOVERED:
-                self.ledger.redeem(incident)
+                self.ledger.redeem(incident.id)
             self._forget_if_idle(incident.service)
+
+    def put_closing(self, closing: Closing) -> None:
+        """Remember how an incident ended."""
+        others = (other for other in self.closings.get(closing.service, ()) if other.id != closing.id)
+        self.closings[closing.service] = tuple(sorted((*others, closing), key=lambda closing: closing.id))
+
+    def forget(self, before: float) -> None:
+        """Drop what no budget, window or page reaches back to."""
+        self.ledger.forget(before)
+        for name, closings in list(self.closings.items()):
+            if closings[0].closed_at < before:
+                kept = tuple(closing for closing in closings if closing.closed_at >= before)
+                if kept:
+                    self.closings[name] = kept
+                else:
+                    del self.closings[name]
+                    if not self.previous[name].owed:
+                        del self.previous[name]
 
     def put_run(self, run: StepRun) -> None:
         """Take in a step run that began, ended or was left out."""
@@ -108,31 +150,47 @@ class Docket:
             hold = None if run.running else incident.hold
             self.put_incident(msgspec.structs.replace(incident, runs=runs, hold=hold))
 
-    def reserve(self, case: Case) -> None:
-        """A step was decided on: from now on, until it is released, it counts for the gates of every other case."""
-        if case.plan is not None:
-            self._reserved[case.service.name] = (case.plan.runbook.name, case.now)
-
-    def release(self, name: str) -> None:
-        """The step has been committed as started, or will not be."""
-        self._reserved.pop(name, None)
-
     def swap(self, rulebook: Rulebook, policy: Policy) -> None:
         """Go on by other rules. The firing alerts have to be admitted anew; open incidents keep their own text."""
         self.rulebook, self.policy = rulebook, policy
         self.firing.clear()
-        self._reach.clear()
+        self.fleet.forget_reach()
         self._services = {name: incident.plan.service for name, incident in self.open.items()}
 
     # What is read from it.
 
+    def told(self, now: float) -> list[Told]:
+        """The cases that people may have to hear of: of services that are being healed, were given up, wait without an
+        incident, or are waited for."""
+        names = {*self.open, *self.given_up, *self.waiting}
+        cases = {name: case for name in names if (case := self.observe(name, now)) is not None}
+        for case in list(cases.values()):
+            for root in case.dependencies:
+                if root.name not in cases and (below := self.observe(root.name, now)) is not None:
+                    cases[root.name] = below
+        self.given_up = {name for name in self.given_up if name in cases and given_up(cases[name])}
+        return [Told(case, partial(self.context, case)) for _, case in sorted(cases.items())]
+
+    def panic(self, now: float) -> Panic | None:
+        """Whether so much of the fleet turned bad at once that it is not the services."""
+        return self.fleet.panic(self.policy.panic, self._every, now)
+
     def service(self, name: str) -> Service | None:
         """The service of this name: one of the rule files, or one that an alert, a series or an incident names."""
-        return self.rulebook.named.get(name) or self._services.get(name) or self._known().get(name)
+        found = self.rulebook.named.get(name) or self._services.get(name) or self._known().get(name)
+        before = self.previous.get(name)
+        if found is None and before is not None and before.owed:
+            return before.plan.service
+        return found
 
     def names(self) -> list[str]:
         """Every service known."""
-        return sorted({*self.rulebook.named, *self._services, *self._known()})
+        return sorted(self._every())
+
+    def concerns(self, name: str) -> bool:
+        """Whether there may be something to decide about a service."""
+        before = self.previous.get(name)
+        return name in self.open or name in self.firing or (before is not None and bool(before.owed))
 
     def observe(self, name: str, now: float) -> Case | None:
         """The case of a service at this time; None when there is no such service."""
@@ -167,19 +225,28 @@ class Docket:
             incident=incident,
             previous=self.previous.get(name),
             live=frozenset(self.live),
-            running=self.ledger.running + len(self._reserved),
+            running=len(self.live) + self.fleet.reserved,
             pauses=tuple(pause for pause in self.pauses if pause.holds(self._labels(service, incident), now)),
-            dependencies=self.troubled(service, now) if service.depends_on else (),
+            silence=self._silence(alerts, self._labels(service, incident), now) if self.silences else None,
+            sighting=sighting,
+            reconciled=self.reconciled,
+            panic=self.panic(now),
+            panicked_at=self.fleet.panicked_at,
+            closings=self.closings.get(name, ()),
+            dependencies=self._dependencies(service, now) if service.depends_on else (),
             guards=self.guards.get(name, {}),
-            spent_anywhere=(*self.ledger.starts, *(at for _, at in self._reserved.values())),
+            spent_anywhere=(*self.ledger.starts, *self.fleet.reserved_starts()),
         )
         if runbook is None:
             return case
-        healing, reach = self._blast(runbook, name) if runbook.limits.blast_radius else (0, 1)
+        healing, reach = (0, 1)
+        if runbook.limits.blast_radius is not None:
+            size = len(self.rulebook.named) + len(self._services) + len(self._known())
+            healing, reach = self.fleet.blast(runbook, name, self.rulebook, self._all_services, size)
         return msgspec.structs.replace(
             case,
             last_heal=self.ledger.last(name, runbook.name, incident.id if incident is not None else None),
-            spent_here=(*self.ledger.spent(runbook.name), *self._reserved_by(runbook.name).values()),
+            spent_here=(*self.ledger.spent(runbook.name), *self.fleet.reserved_starts(runbook.name)),
             healing=healing,
             reach=reach,
             would=self._would(case, runbook),
@@ -243,36 +310,65 @@ class Docket:
             recovering = health is Health.HEALTHY and incident is not None and incident.last_run is not None
             yield name, Health.RECOVERING if recovering else health
 
-    def troubled(self, service: Service, now: float) -> tuple[Dependency, ...]:
-        """The root causes below a service: troubled dependencies that have no troubled dependency themselves."""
+    def _dependencies(self, service: Service, now: float) -> tuple[Dependency, ...]:
+        """The root causes below a service: what is in trouble, or cannot be seen, and has nothing of that kind below
+        itself; and what was, until a short while ago."""
         roots: dict[str, Dependency] = {}
-        seen: set[str] = {service.name}
+        troubled: dict[str, bool] = {service.name: False}
 
         def descend(name: str) -> bool:
+            if name not in troubled:
+                troubled[name] = False  # For as long as it is being found out: the names may form a circle.
+                troubled[name] = trouble(name)
+            return troubled[name]
+
+        def trouble(name: str) -> bool:
             below = self.service(name)
-            if below is None or name in seen:
-                return name in roots
-            seen.add(name)
+            if below is None:
+                return False
+            # All of them are looked at: each may be a root.
             deeper = [descend(other) for other in below.depends_on]
             if any(deeper):
                 return True
             alerts = tuple(self.firing.get(name, {}).values())
-            seen_below = self._seen(below, now)
-            judged = judge(seen_below, alerts, self.policy, self._sighted(name), now, believe=False)
-            if judged.health.bad or name in self.open:
+            judged = judge(self._seen(below, now), alerts, self.policy, self._sighted(name), now, believe=False)
+            before = self.previous.get(name)
+            if judged.health is not Health.HEALTHY or name in self.open:
                 roots[name] = Dependency(name, judged.health, judged.text)
-            return name in roots
+                return True
+            if before is not None and before.verdict in (Verdict.RECOVERED, Verdict.CLEARED):
+                roots[name] = Dependency(name, judged.health, before.closing, before.closed_at)
+            return False
 
         for name in service.depends_on:
             descend(name)
         return tuple(roots.values())
+
+    def _every(self) -> set[str]:
+        return {*self.rulebook.named, *self._services, *self._known()}
+
+    def _all_services(self) -> Iterator[Service]:
+        return (service for name in self._every() if (service := self.service(name)) is not None)
+
+    def _silence(self, alerts: tuple[StoredAlert, ...], labels: Mapping[str, str], now: float) -> Silence | None:
+        """The silence that covers what fires of a service, all of it; of several the first to end. What counts is what
+        Alertmanager knows of the service, and only when it knows nothing what thresholds say."""
+        known = [stored.alert.labels for stored in alerts if stored.alert.source is Source.ALERTMANAGER]
+        seen = [stored.alert.labels for stored in alerts if stored.alert.source is Source.THRESHOLD]
+        covering: list[Silence] = []
+        for said in known or seen or [dict(labels)]:
+            found = [silence for silence in self.silences if silence.covers(said, now)]
+            if not found:
+                return None
+            covering.append(max(found, key=lambda silence: silence.ends_at))
+        return min(covering, key=lambda silence: silence.ends_at)
 
     def _seen(self, service: Service, now: float) -> Judgement | None:
         """What the thresholds see of a service; None when none judges it."""
         return self._judgement(service, now) if self.rulebook.thresholds_for(service) else None
 
     def _sighted(self, name: str) -> Sighting:
-        sighting = self._sighting()
+        sighting = self.sighting()
         quiet_since = self._quiet_since.get(name, 0.0)
         return msgspec.structs.replace(sighting, quiet_since=quiet_since) if quiet_since else sighting
 
@@ -293,25 +389,6 @@ class Docket:
         except (RefusedError, TemplateError) as error:
             return str(error)
 
-    def _blast(self, runbook: Runbook, name: str) -> tuple[int, int]:
-        """How many other services of a runbook are being healed, and how many known services it is for."""
-        healing = self._healing.get(runbook.name, set())
-        # Counting whom it is for costs a walk over all services: only when some came or went.
-        size = len(self.rulebook.named) + len(self._services) + len(self._known())
-        counted, reach = self._reach.get(runbook.name, (-1, 0))
-        if size != counted:
-            services = (self.service(other) for other in self.names())
-            reach = sum(
-                any(found.name == runbook.name for found in self.rulebook.runbooks_for(service.labels))
-                for service in services
-                if service is not None
-            )
-            self._reach[runbook.name] = (size, reach)
-        return len((healing | self._reserved_by(runbook.name).keys()) - {name}), reach
-
-    def _reserved_by(self, runbook: str) -> dict[str, float]:
-        return {name: at for name, (by, at) in self._reserved.items() if by == runbook}
-
     def _usual_runbook(self, service: Service) -> str:
         return next((runbook.name for runbook in self.rulebook.runbooks_for(service.labels)), "")
 
@@ -319,3 +396,9 @@ class Docket:
         if name not in self.open and name not in self.firing:
             self._services.pop(name, None)
             self.decided.pop(name, None)
+
+
+def closing_of(incident: Incident) -> Closing:
+    """How a closed incident ended."""
+    closed_at, verdict = incident.closed_at or 0.0, incident.verdict or Verdict.DISMISSED
+    return Closing(incident.id, incident.service, closed_at, verdict, incident.relapse_of)

@@ -11,19 +11,23 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from remediator import decide as d
+from remediator import escalate
 from remediator.actions import Run
 from remediator.agenda import Agenda
 from remediator.alert import Alert, Source, fingerprint
 from remediator.carry import Carrier, settlement
-from remediator.case import Case, Policy, Why
+from remediator.case import Case, Why
 from remediator.clock import Clock
 from remediator.docket import Docket
 from remediator.errors import ConflictError, StoreError
 from remediator.gates import GATES
 from remediator.incident import Disposition, Settlement, StoredAlert
 from remediator.metrics import Metrics
+from remediator.page import Hush, Page
+from remediator.policy import Policy
 from remediator.prometheus import Answer
 from remediator.rulebook import Rulebook
+from remediator.silence import Silence
 from remediator.steps import RETRY, Steps
 from remediator.store import Store
 
@@ -67,6 +71,7 @@ class Engine:
         self._woken = asyncio.Event()
         self._seq = 0
         self._polled = float("-inf")
+        self._loaded_at = clock.now()
         self._asked_to_poll = True
         self._asked_to_reread = False
         self._requests: dict[tuple[str, float], asyncio.Future[str]] = {}
@@ -87,7 +92,7 @@ class Engine:
         """The judgement of these services changed, or was made anew because they were asked for."""
         now = self._clock.now()
         for name in names:
-            if name in self.docket.open or name in self.docket.firing:
+            if self.docket.concerns(name):
                 self._agenda.put(name, now)
         self._woken.set()
 
@@ -106,9 +111,12 @@ class Engine:
         docket, now = self.docket, self._clock.now()
         for run in await self._store.runs_since(now - _MEMORY):
             docket.put_run(run)
-        for incident in reversed(await self._store.incidents(limit=1000)):
-            if not incident.open:
-                docket.put_incident(incident)
+        for closing in await self._store.closings_since(now - _MEMORY):
+            docket.put_closing(closing)
+        for incident in await self._store.last_closed(now - _MEMORY):
+            docket.put_incident(incident)
+            if incident.owed:
+                self._agenda.put(incident.service, now)
         for incident in await self._store.open_incidents():
             docket.put_incident(incident)
             for run in incident.runs:
@@ -194,7 +202,7 @@ class Engine:
         case, view = self.docket.observe(name, now), self.docket.view(name, now)
         if case is None or view is None:
             return None
-        gates = tuple((gate.__name__, hold.text if (hold := gate(case)) else "") for gate in GATES)
+        gates = tuple((gate.__name__, gate(case)) for gate in GATES)
         facts = {
             "commands running": f"{case.running} of {case.policy.concurrent}",
             "decision now": d.decide(case).text,
@@ -203,12 +211,33 @@ class Engine:
             facts["last heal"] = f"{case.last_heal.action} in incident {case.last_heal.incident}"
         return Why(view, case.alerts, case.incident, gates, facts)
 
+    # What people are to hear.
+
+    def pages(self) -> list[Page]:
+        """Every page that is to fire now."""
+        now, docket = self._clock.now(), self.docket
+        seen_at = max(docket.sighting().at, self._loaded_at)
+        return escalate.pages(docket.told(now), docket.panic(now), seen_at, docket.waiting, now)
+
+    def hushes(self) -> list[Hush]:
+        """Every silence that is to be there now, while something is being healed."""
+        now = self._clock.now()
+        return escalate.hushes(case for name in self.docket.open if (case := self.docket.observe(name, now)))
+
+    def silenced(self, silences: tuple[Silence, ...]) -> None:
+        """Alertmanager's silences are these now."""
+        self.docket.silences = silences
+        now = self._clock.now()
+        for name in {*self.docket.open, *self.docket.firing}:
+            self._agenda.put(name, now)
+        self._woken.set()
+
     # The inside of a cycle.
 
     async def _poll(self, now: float) -> None:
         """Read pauses, operators' answers and alerts that were stored since the last time."""
         self._polled = now
-        self.docket.ledger.forget(now - _MEMORY)
+        self.docket.forget(now - _MEMORY)
         if self._asked_to_reread:
             self._asked_to_reread = False
             await self._reread(now)
@@ -274,10 +303,12 @@ class Engine:
                 self._agenda.put(name, now + 60.0)
                 continue
             self.docket.decided[name] = decision.text
+            self.docket.fleet.judged(name, case.judgement)
             self._answer_requests(case, decision)
-            if isinstance(decision, d.RunStep):
+            if isinstance(decision, d.Gather | d.RunStep | d.Undo) and case.plan is not None:
                 # The next case is decided before this step is committed, and its gates have to count it.
-                self.docket.reserve(case)
+                counts = isinstance(decision, d.RunStep)
+                self.docket.fleet.reserve(case.plan.runbook.name, name, now, counts=counts)
             yield case, decision
 
     async def _carry_out(self, case: Case, decision: d.Decision) -> None:
@@ -294,7 +325,7 @@ class Engine:
             log.error("cannot act on %s: %s", name, error)
             self._agenda.put(name, case.now + RETRY)
         finally:
-            self.docket.release(name)
+            self.docket.fleet.release(name)
 
     def _answer_requests(self, case: Case, decision: d.Decision) -> None:
         """Tell operators who wait for it what was decided on their requests, once it is more than a beginning."""

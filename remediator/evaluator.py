@@ -64,6 +64,8 @@ class Evaluator:
         """When Prometheus last answered at all."""
         self.seen_since = 0.0
         """Since when it has answered at every look."""
+        self.back_at = 0.0
+        """When it answered for the first time since the start, or since it could not be reached."""
         self.round_started_at = 0.0
         """When the last round that is complete was begun."""
         self._rulebook = rulebook
@@ -187,8 +189,12 @@ class Evaluator:
     def _note(self, sights: Iterable[Sight], started: float) -> None:
         answered = any(sight in _ANSWERED for sight in sights)
         if answered:
-            if not self._answered or started - self.seen_at > self._stale_after:
+            unseen = started - self.seen_at > self._stale_after
+            if not self._answered or unseen:
                 self.seen_since = started
+            # At an interval of 0 nobody looks for long, which says nothing; otherwise the process itself was asleep.
+            if not self._answered or (unseen and self._interval > 0):
+                self.back_at = started
             self.seen_at = started
         self._answered = answered
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from remediator.actions import Outcome
+from remediator.budgets import failures, spent_until, tripped_until
 from remediator.case import Case
 from remediator.durations import format_duration, rough_duration
 from remediator.health import Health
@@ -16,6 +18,8 @@ from remediator.rulebook import Mode, Rate
 
 REOPEN = 60.0
 """Seconds for which a service that was given up, or whose incident was dismissed, is left alone at the least."""
+SLOW_START = 300.0
+"""Seconds after a panic for which only one command runs at a time."""
 
 Gate = Callable[[Case], Hold | None]
 
@@ -23,10 +27,12 @@ Gate = Callable[[Case], Hold | None]
 def auto_heal(case: Case) -> Hold | None:
     """The global switch, or a runbook in observe mode: decide and tell, run nothing."""
     if not case.policy.auto_heal:
-        return Hold("auto_heal", f"auto_heal is off{_would(case)}")
+        way_out = "set auto_heal: true under global: in the config, and reload"
+        return Hold("auto_heal", f"auto_heal is off{_would(case)}", way_out=way_out)
     plan = case.plan
     if plan is not None and plan.runbook.mode is Mode.OBSERVE and not case.forced:
-        return Hold("observe", f"runbook {plan.runbook.name} is in observe mode{_would(case)}")
+        way_out = "give the runbook mode: approve or auto, and reload; or force a heal"
+        return Hold("observe", f"runbook {plan.runbook.name} is in observe mode{_would(case)}", way_out=way_out)
     return None
 
 
@@ -35,16 +41,52 @@ def paused(case: Case) -> Hold | None:
     if not case.pauses:
         return None
     pause = max(case.pauses, key=lambda pause: pause.ends_at)
-    left = rough_duration(pause.ends_at - case.now)
-    because = f": {pause.comment}" if pause.comment else ""
-    return Hold("paused", f"paused by {pause.author} for another {left}{because}", pause.ends_at)
+    text = f"paused by {pause.author} for another {_left(case, pause.ends_at)}{_because(pause.comment)}"
+    return Hold("paused", text, pause.ends_at, way_out=f"remediator resume {pause.id}")
+
+
+def maintenance(case: Case) -> Hold | None:
+    """A maintenance window of the config is open for the service."""
+    window = case.window
+    if window is None:
+        return None
+    left = f" for another {_left(case, window.until)}" if window.until is not None else ""
+    text = f"maintenance window {window.name} is open{left}{_because(window.comment)}"
+    return Hold("maintenance", text, window.until, way_out="change maintenance: in the config, and reload")
+
+
+def silenced(case: Case) -> Hold | None:
+    """Someone has silenced in Alertmanager all that fires of the service: a person is at it."""
+    silence = case.silence
+    if silence is None or case.asked:
+        return None
+    text = f"silenced by {silence.author} for another {_left(case, silence.ends_at)}{_because(silence.comment)}"
+    return Hold("silenced", text, silence.ends_at, way_out=f"expire silence {silence.id} in Alertmanager")
+
+
+def settling(case: Case) -> Hold | None:
+    """It has just started, or Prometheus or calm is just back: look again before acting on a backlog."""
+    if not case.reconciled:
+        return Hold("settling", "has not compared its alerts with Alertmanager's yet")
+    back, what = case.sighting.back, "Prometheus has been seen"
+    if case.panicked_at is not None and case.panicked_at > back:
+        back, what = case.panicked_at, "the panic has been over"
+    until = back + case.policy.settle
+    if case.now >= until:
+        return None
+    text = f"looks on for another {_left(case, until)}: {what} for {rough_duration(case.now - back)}"
+    return Hold("settling", text, until)
 
 
 def blind(case: Case) -> Hold | None:
-    """The service's health is unknown: what cannot be seen is not touched."""
-    if case.health is not Health.UNKNOWN:
+    """The service's health is unknown, or Prometheus does not answer: what cannot be seen is not touched."""
+    if case.health is Health.UNKNOWN:
+        return Hold("blind", f"health is unknown: {case.judgement.text}")
+    unseen = case.now - case.sighting.at
+    if unseen <= case.policy.stale_after:
         return None
-    return Hold("blind", f"health is unknown: {case.judgement.text}")
+    ago = f"has not answered for {rough_duration(unseen)}" if case.sighting.at else "has never answered"
+    return Hold("blind", f"Prometheus {ago}, so nothing could be verified")
 
 
 def corroborated(case: Case) -> Hold | None:
@@ -52,20 +94,59 @@ def corroborated(case: Case) -> Hold | None:
     if case.incident is not None or case.asked or case.health is not Health.HEALTHY:
         return None
     name = case.choice.alert.alert.name if case.choice else ""
-    return Hold("not_corroborated", f"alert {name} is not corroborated: {case.judgement.text}")
+    text = f"alert {name} is not corroborated: {case.judgement.text}"
+    return Hold("not_corroborated", text, way_out="corroborate: false in the runbook believes the alert by itself")
 
 
 def dependency(case: Case) -> Hold | None:
-    """Something the service depends on is in trouble: that is healed first."""
-    if not case.dependencies:
+    """Something the service depends on is in trouble: that is healed first. When it is healed, what failed with it is
+    given the time in which its own runbook expects a recovery to show."""
+    plan, incident = case.plan, case.incident
+    latest: Hold | None = None
+    for root in case.dependencies:
+        if root.healed_at is None:
+            return Hold("dependency", f"waits for {root.name}, which is {root.health}: {root.text}")
+        if plan is None or incident is None or incident.opened_at > root.healed_at:
+            continue
+        until = root.healed_at + plan.runbook.verify.within
+        if case.now < until and (latest is None or until > (latest.until or 0.0)):
+            ago = rough_duration(case.now - root.healed_at)
+            text = f"{root.name} was healed {ago} ago: gives it another {_left(case, until)} to recover with it"
+            latest = Hold("dependency", text, until)
+    return latest
+
+
+def panic(case: Case) -> Hold | None:
+    """Too much of the fleet turned bad at once: it is the monitoring, the network, or a thing for people."""
+    panicked = case.panic
+    if panicked is None:
         return None
-    root = case.dependencies[0]
-    return Hold("dependency", f"waits for {root.name}, which is {root.health}: {root.text}")
+    text = f"{panicked.bad} of {panicked.total} services turned bad within a minute: holds everything"
+    return Hold("panic", text, way_out="it ends when fewer of them are bad; raise limits: {panic: …} if this is usual")
+
+
+def breaker(case: Case) -> Hold | None:
+    """Heals of the service failed too often: give it up for a while, then let one attempt through."""
+    plan, incident = case.plan, case.incident
+    if plan is None or plan.runbook.limits.breaker is None or case.forced:
+        return None
+    rate = plan.runbook.limits.breaker
+    relapse_of = incident.relapse_of if incident else case.relapse.id if case.relapse else None
+    ends = failures(case.closings, relapse_of)
+    until = tripped_until(rate, ends)
+    if until is None or case.now >= until:
+        return None
+    left = _left(case, until)
+    text = f"{len(ends)} heals of it did not help or last, the breaker is {rate}: one attempt is let through in {left}"
+    return Hold("breaker", text, until, way_out="force a heal; a recovery closes the breaker")
 
 
 def cooldown(case: Case) -> Hold | None:
-    """The same runbook ran for this service, or gave it up, a short while ago."""
-    plan = case.plan
+    """The same runbook ran for this service, or gave it up, a short while ago; or what was run may still be at work."""
+    plan, left_over = case.plan, case.previous.last_run if case.previous else None
+    if left_over is not None and left_over.outcome is Outcome.UNKNOWN and case.now < left_over.deadline:
+        text = f"{left_over.action}, whose end is unknown, may still be at work"
+        return Hold("cooldown", text, left_over.deadline)
     if plan is None or case.forced:
         return None
     wait = plan.runbook.limits.cooldown
@@ -76,11 +157,11 @@ def cooldown(case: Case) -> Hold | None:
         if previous.verdict not in (Verdict.EXHAUSTED, Verdict.DISMISSED):
             return None
         wait = max(wait, REOPEN)
-        return _cooling(case.now, previous.closed_at + wait, f"incident {previous.id} was {previous.verdict}", wait)
+        return _cooling(case, previous.closed_at + wait, f"incident {previous.id} was {previous.verdict}", wait)
     if case.incident.last_run is not None or case.last_heal is None:
         return None
     ended = case.last_heal.ended_at or case.last_heal.deadline
-    return _cooling(case.now, ended + wait, f"{case.last_heal.action} was run", wait)
+    return _cooling(case, ended + wait, f"{case.last_heal.action} was run", wait)
 
 
 def rate_budget(case: Case) -> Hold | None:
@@ -89,16 +170,13 @@ def rate_budget(case: Case) -> Hold | None:
     if plan is None:
         return None
     for rate in plan.runbook.limits.rate:
-        until = _spent_until(rate, case.spent_here, case.now)
+        until = spent_until(rate, case.spent_here, case.now)
         if until is not None:
-            left = rough_duration(until - case.now)
-            text = f"runbook {plan.runbook.name} has used {_rate(rate)}: frees up in {left}"
-            return Hold("rate_budget", text, until)
+            return _spent(case, f"runbook {plan.runbook.name} has", rate, until)
     for rate in case.policy.rate:
-        until = _spent_until(rate, case.spent_anywhere, case.now)
+        until = spent_until(rate, case.spent_anywhere, case.now)
         if until is not None:
-            left = rough_duration(until - case.now)
-            return Hold("rate_budget", f"all runbooks together have used {_rate(rate)}: frees up in {left}", until)
+            return _spent(case, "all runbooks together have", rate, until)
     return None
 
 
@@ -115,10 +193,15 @@ def blast_radius(case: Case) -> Hold | None:
 
 
 def concurrency(case: Case) -> Hold | None:
-    """As many commands as allowed are running."""
-    if case.running < case.policy.concurrent:
+    """As many commands as allowed are running: one at a time shortly after a panic."""
+    slow = case.panicked_at is not None and case.now < case.panicked_at + SLOW_START
+    most = 1 if slow else case.policy.concurrent
+    if case.running < most:
         return None
-    return Hold("concurrency", f"{case.running} of {case.policy.concurrent} commands are running")
+    why = (
+        f" shortly after a panic, until {_left(case, (case.panicked_at or 0.0) + SLOW_START)} from now" if slow else ""
+    )
+    return Hold("concurrency", f"{case.running} of {most} commands are running{why}")
 
 
 def guard(case: Case) -> Hold | None:
@@ -135,23 +218,33 @@ def guard(case: Case) -> Hold | None:
 
 
 def approval(case: Case) -> Hold | None:
-    """The runbook asks a person first."""
+    """The runbook asks a person first, once for each incident."""
     plan, incident = case.plan, case.incident
     if plan is None or incident is None or plan.runbook.mode is not Mode.APPROVE or case.forced:
         return None
     if incident.approval is None:
-        return Hold("approval", f"waits for approval: remediator approve {incident.id}{_would(case)}")
+        held = incident.hold
+        asked_at = held.since if held is not None and held.gate == "approval" else case.now
+        way_out = f"remediator approve {incident.id}, or deny {incident.id}"
+        text = f"waits for approval: remediator approve {incident.id}{_would(case)}"
+        return Hold("approval", text, asked_at + plan.runbook.approve_within, way_out=way_out)
     if not incident.approval.approved:
-        return Hold("approval", f"{incident.approval.author} denied it: {incident.approval.comment}")
+        text = f"{incident.approval.author} denied it{_because(incident.approval.comment)}"
+        return Hold("approval", text, way_out=f"remediator dismiss {incident.id}, or force a heal")
     return None
 
 
 GATES: tuple[Gate, ...] = (
     auto_heal,
     paused,
+    maintenance,
+    silenced,
+    settling,
     blind,
     corroborated,
     dependency,
+    panic,
+    breaker,
     cooldown,
     rate_budget,
     blast_radius,
@@ -160,8 +253,11 @@ GATES: tuple[Gate, ...] = (
     approval,
 )
 
-OPENING: tuple[Gate, ...] = (blind, corroborated, cooldown)
+OPENING: tuple[Gate, ...] = (silenced, blind, corroborated, breaker, cooldown)
 """The gates that are asked before an incident is opened at all: without them there is no episode to speak of."""
+
+UNDOING: tuple[Gate, ...] = (auto_heal, paused, maintenance, settling, blind, concurrency)
+"""The gates that are asked before something is put back: it needs no leave to be as it was, but eyes and a free hand."""
 
 
 def first_hold(case: Case, gates: tuple[Gate, ...] = GATES) -> Hold | None:
@@ -180,20 +276,21 @@ def _would(case: Case) -> str:
     return f": would run {rung.step.name}" + (f" ({case.would})" if case.would else "")
 
 
-def _cooling(now: float, until: float, what: str, wait: float) -> Hold | None:
-    if now >= until:
+def _because(comment: str) -> str:
+    return f": {comment}" if comment else ""
+
+
+def _left(case: Case, until: float) -> str:
+    return rough_duration(max(0.0, until - case.now))
+
+
+def _cooling(case: Case, until: float, what: str, wait: float) -> Hold | None:
+    if case.now >= until:
         return None
-    left = rough_duration(until - now)
-    return Hold("cooldown", f"{what}, and the cooldown of {format_duration(wait)} lasts another {left}", until)
+    text = f"{what}, and the cooldown of {format_duration(wait)} lasts another {_left(case, until)}"
+    return Hold("cooldown", text, until, way_out="force a heal")
 
 
-def _rate(rate: Rate) -> str:
-    return f"its {rate.count} commands in {format_duration(rate.window)}"
-
-
-def _spent_until(rate: Rate, starts: tuple[float, ...], now: float) -> float | None:
-    """When the window has room again, or None when it has now."""
-    inside = [start for start in starts if start > now - rate.window]
-    if len(inside) < rate.count:
-        return None
-    return sorted(inside)[len(inside) - rate.count] + rate.window
+def _spent(case: Case, whose: str, rate: Rate, until: float) -> Hold:
+    text = f"{whose} used its {rate.count} commands in {format_duration(rate.window)}: frees up in {_left(case, until)}"
+    return Hold("rate_budget", text, until, way_out="a recovery gives back the runbook's own commands")

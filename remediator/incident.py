@@ -40,18 +40,27 @@ class Disposition(StrEnum):
     NO_RUNBOOK = "no_runbook"
     REPEATED = "repeated"
     RESOLVED = "resolved"
+    OWN = "own"
+    """A page of remediator's own that came back by way of Alertmanager."""
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """A gate's reason not to act now. `until` is when it will certainly look otherwise, or None."""
+    """A gate's reason not to act now.
+
+    `until` is when it will certainly look otherwise, or None. `way_out` is what would change it before, as a sentence.
+    `since` is when this gate began to hold, once that is written down.
+    """
 
     gate: str
     text: str
     until: float | None = None
+    way_out: str = ""
+    since: float = 0.0
 
 
 class StepRun(msgspec.Struct, frozen=True):
-    """One execution of one step. `step` is its index in the runbook; DIAGNOSE is the gathering of evidence.
+    """One execution of one step. `step` is its index in the runbook; DIAGNOSE is the gathering of evidence, UNDO the
+    taking back of what an earlier step did.
 
     While it runs `ended_at` and `outcome` are None. `deadline` is the time at which it is certainly over.
     """
@@ -78,12 +87,19 @@ class StepRun(msgspec.Struct, frozen=True):
     def running(self) -> bool:
         return self.ended_at is None
 
+    @property
+    def title(self) -> str:
+        """What it is called before people: `step 2, restart`, `evidence`, or `puts back, restore`."""
+        if self.step >= 0:
+            return f"step {self.step + 1}, {self.action}" + (f", attempt {self.attempt}" if self.attempt > 1 else "")
+        return "evidence" if self.step == DIAGNOSE else f"puts back, {self.action}"
 
-DIAGNOSE = -1
+
+DIAGNOSE, UNDO = -1, -2
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """An operator's answer to an incident that asked. `until` bounds how long a yes is good for."""
+    """An operator's answer to an incident that asked."""
 
     approved: bool
     author: str
@@ -96,7 +112,9 @@ class Incident(msgspec.Struct, frozen=True):
 
     `labels` are the merged labels of the service and the alert that opened it; `thresholds` the names of those that
     were breached, all of which have to be seen healthy before it counts as recovered. `forced` says that an operator
-    asked for it: cooldown and mode do not hold it.
+    asked for it: cooldown and mode do not hold it. `relapse_of` is the incident whose recovery did not last; the ladder
+    then begins at `first_step`, with `first_attempt`. `owes` names the actions that take back what earlier incidents
+    left behind.
     """
 
     id: int
@@ -111,6 +129,10 @@ class Incident(msgspec.Struct, frozen=True):
     source: Source = Source.ALERTMANAGER
     thresholds: tuple[str, ...] = ()
     forced: bool = False
+    relapse_of: int | None = None
+    first_step: int = 0
+    first_attempt: int = 1
+    owes: tuple[str, ...] = ()
     hold: Hold | None = None
     approval: Approval | None = None
     closed_at: float | None = None
@@ -132,6 +154,36 @@ class Incident(msgspec.Struct, frozen=True):
         """The last execution of a step that really ran, evidence aside."""
         ran = (run for run in reversed(self.runs) if run.step != DIAGNOSE)
         return next((run for run in ran if run.outcome is None or run.outcome.ran), None)
+
+    @property
+    def idle_since(self) -> float:
+        """Since when nothing has been done about it: the end of the last run, or its opening."""
+        return max([self.opened_at, *(run.ended_at or run.deadline for run in self.runs if run.step != DIAGNOSE)])
+
+    @property
+    def owed(self) -> tuple[str, ...]:
+        """The actions that still have to take back what was done, in the order in which it was done. A step whose end
+        is not known, or that failed, may have done it all the same."""
+        owed = dict.fromkeys(self.owes)
+        for run in self.runs:
+            if run.step == UNDO and run.outcome is Outcome.SUCCEEDED:
+                owed.pop(run.action, None)
+            elif 0 <= run.step < len(self.plan.runbook.steps) and (run.outcome is None or run.outcome.ran):
+                step = self.plan.runbook.steps[run.step]
+                spec = step.spec or self.plan.spec(step.action)
+                if spec is not None and spec.undo:
+                    owed[spec.undo] = None
+        return tuple(owed)
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """How an incident ended, as later ones look back on it."""
+
+    id: int
+    service: str
+    closed_at: float
+    verdict: Verdict
+    relapse_of: int | None = None
 
 
 class StoredAlert(msgspec.Struct, frozen=True):

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import msgspec
 
-from remediator.incident import DIAGNOSE, Incident, StepRun
+from remediator.incident import StepRun
 
 
 class Ledger:
-    """Step runs of the recent past, evidence and what was never started aside. Answers are kept until a run changes:
-    a burst of cases asks the same questions."""
+    """Step runs of the recent past, without evidence, what was put back, and what was never started. Answers are kept
+    until a run changes: a burst of cases asks the same questions."""
 
     def __init__(self) -> None:
         self._runs: dict[int, StepRun] = {}
         self._by_runbook: dict[str, tuple[StepRun, ...]] = {}
         self._by_service: dict[str, list[StepRun]] | None = None
         self._starts: tuple[float, ...] | None = None
-        self._running: int | None = None
 
     def put(self, run: StepRun) -> None:
         """Take in a run as it is now."""
-        if run.step != DIAGNOSE and (run.outcome is None or run.outcome.ran):
+        if run.step >= 0 and (run.outcome is None or run.outcome.ran):
             self._runs[run.id] = run
         else:
             self._runs.pop(run.id, None)
         self._changed()
 
-    def redeem(self, incident: Incident) -> None:
+    def redeem(self, incident: int) -> None:
         """An incident recovered: its runs no longer count against its runbook."""
-        for run in incident.runs:
-            if run.id in self._runs:
-                self._runs[run.id] = msgspec.structs.replace(self._runs[run.id], redeemed=True)
-        self._changed()
+        self._mark(incident, redeemed=True)
+
+    def charge(self, incident: int) -> None:
+        """The recovery of an incident did not last: its runs count again."""
+        self._mark(incident, redeemed=False)
 
     def forget(self, before: float) -> None:
         """Drop runs started earlier than this, which no window reaches back to."""
@@ -40,13 +40,6 @@ class Ledger:
             del self._runs[id]
         if old:
             self._changed()
-
-    @property
-    def running(self) -> int:
-        """How many run now."""
-        if self._running is None:
-            self._running = sum(run.running for run in self._runs.values())
-        return self._running
 
     @property
     def starts(self) -> tuple[float, ...]:
@@ -73,6 +66,12 @@ class Ledger:
         mine = (run for run in runs if run.runbook == runbook and run.incident != except_incident)
         return max(mine, key=lambda run: run.id, default=None)
 
+    def _mark(self, incident: int, *, redeemed: bool) -> None:
+        for run in list(self._runs.values()):
+            if run.incident == incident and run.redeemed is not redeemed:
+                self._runs[run.id] = msgspec.structs.replace(run, redeemed=redeemed)
+                self._changed()
+
     def _changed(self) -> None:
         self._by_runbook.clear()
-        self._by_service = self._starts = self._running = None
+        self._by_service = self._starts = None

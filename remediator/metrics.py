@@ -92,7 +92,12 @@ class Metrics:
             "Webhook requests by result: accepted, unavailable, or why they were rejected.",
             "result",
         )
-        self.alerts = counter("alerts_total", "Alerts received by what became of them.", "disposition")
+        self.alerts = counter("alerts_total", "Alerts accepted by what first became of them.", "disposition")
+        self.accepted = counter(
+            "alerts_accepted_total", "Alerts accepted: the sum of alerts_total and alerts_undecided, at any time."
+        )
+        self.undecided = gauge("alerts_undecided", "Alerts accepted of which it is not decided what becomes of them.")
+        self._undecided = 0
         self.truncated = counter("truncated_alerts_total", "Alerts that senders left out of notifications.")
 
         self.queries = counter("queries_total", "PromQL queries by what came of them.", "result")
@@ -141,6 +146,21 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.registry.register(self._quick)
         self.registry.register(self.service_health)
+
+    def alerts_accepted(self, count: int) -> None:
+        """So many alerts were committed."""
+        self.accepted.inc(count)
+        self._undecided += count
+        self.undecided.set(self._undecided)
+
+    def alerts_decided(self, disposition: str, count: int = 1) -> None:
+        """It is decided what became of so many alerts. Those that a process before this one accepted are accepted by
+        this one as they are decided on."""
+        self.accepted.inc(max(0, count - self._undecided))
+        self._undecided = max(0, self._undecided - count)
+        self.undecided.set(self._undecided)
+        if count:
+            self.alerts.labels(disposition).inc(count)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """What `registry` holds as a scrape is answered, and its content type; `accept` is the header of the request.

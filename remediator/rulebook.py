@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from remediator.actions import ActionSpec
+from remediator.durations import format_duration
 from remediator.health import Comparison, Health
 from remediator.matcher import Labels, Matcher, matches_all
 from remediator.template import Kind, LabelView, compile_template
@@ -139,6 +140,9 @@ class Rate(msgspec.Struct, frozen=True):
     count: int
     window: float
 
+    def __str__(self) -> str:
+        return f"{self.count}/{format_duration(self.window)}"
+
 
 class Share(msgspec.Struct, frozen=True):
     """A number of services, or a percentage of them."""
@@ -158,13 +162,16 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     rate: tuple[Rate, ...] = ()
     blast_radius: Share | None = None
     breaker: Rate | None = None
+    relapse: float = 600.0
+    """Seconds after a recovery within which new trouble is the same trouble again."""
 
 
 class Escalate(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is added to the alerts that go to people."""
+    """What is added to the alerts that go to people, and after how many seconds of being held they hear of it."""
 
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    after: float = 900.0
 
 
 class Runbook(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -175,6 +182,7 @@ class Runbook(msgspec.Struct, frozen=True, omit_defaults=True):
     match: tuple[Matcher, ...] = ()
     when: tuple[Health, ...] = (Health.DEGRADED, Health.FAILED)
     mode: Mode = Mode.AUTO
+    approve_within: float = 3600.0
     corroborate: bool = True
     verify: Verify = Verify()
     limits: Limits = Limits()

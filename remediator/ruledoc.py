@@ -72,6 +72,9 @@ class ActionDoc(msgspec.Struct, frozen=True):
     http: HttpDoc | None = None
     timeout: Annotated[PositiveDuration | None, Meta(description="When to end it, if it has not ended.")] = None
     env: Annotated[dict[str, TextTemplate], Meta(description="Environment variables for the command.")] = {}
+    undo: Annotated[
+        Name | None, Meta(description="The action that takes this one back, run once the service has recovered.")
+    ] = None
 
 
 AnyAction = ActionDoc | tuple[ArgumentTemplate, ...] | ShellTemplate
@@ -175,7 +178,12 @@ class LimitsDoc(msgspec.Struct, frozen=True):
     blast_radius: Annotated[
         Share | None, Meta(description="How many of its services may be healed at once: 3, or 30%.")
     ] = None
-    breaker: Annotated[Rate | None, Meta(description="Give a service up after so many failed heals: 3/6h.")] = None
+    breaker: Annotated[
+        Rate | None, Meta(description="After so many heals that did not help or last, give the service up: 3/6h.")
+    ] = None
+    relapse: Annotated[
+        Duration, Meta(description="Trouble so soon after a recovery is the same again: the ladder goes on from there.")
+    ] = 600.0
 
 
 class EscalateDoc(msgspec.Struct, frozen=True):
@@ -183,6 +191,7 @@ class EscalateDoc(msgspec.Struct, frozen=True):
 
     labels: dict[Name, TextTemplate] = {}
     annotations: dict[Name, TextTemplate] = {}
+    after: Annotated[Duration, Meta(description="How long a heal may be held before people hear of it.")] = 900.0
 
 
 class RunbookDoc(msgspec.Struct, frozen=True):
@@ -209,6 +218,9 @@ class RunbookDoc(msgspec.Struct, frozen=True):
     mode: Annotated[
         Mode, Meta(description="auto acts, approve asks first, observe decides and tells but runs nothing.")
     ] = Mode.AUTO
+    approve_within: Annotated[
+        PositiveDuration, Meta(description="How long to wait for an approval before people hear that nothing was done.")
+    ] = 3600.0
     corroborate: Annotated[bool, Meta(description="false: believe an alert though the thresholds see no trouble.")] = (
         True
     )

@@ -254,11 +254,14 @@ def _runbook(document: Document, doc: RunbookDoc, path: Path_) -> Runbook:
         match=doc.match,
         when=_BOTH if doc.when is None else doc.when,
         mode=doc.mode,
+        approve_within=doc.approve_within,
         corroborate=doc.corroborate,
         verify=Verify(doc.verify.healthy_for, doc.verify.within),
-        limits=Limits(doc.limits.cooldown, doc.limits.rate, doc.limits.blast_radius, doc.limits.breaker),
+        limits=Limits(
+            doc.limits.cooldown, doc.limits.rate, doc.limits.blast_radius, doc.limits.breaker, doc.limits.relapse
+        ),
         silence=doc.silence,
-        escalate=Escalate(doc.escalate.labels, doc.escalate.annotations),
+        escalate=Escalate(doc.escalate.labels, doc.escalate.annotations, doc.escalate.after),
         dashboard=_dashboard(doc.dashboard),
     )
 
@@ -341,7 +344,9 @@ def _spec(document: Document, doc: AnyAction | OwnAction, path: Path_) -> Action
     if doc.run is not None and not any(doc.run[:1]):
         document.report(path, "empty-command", "there is no program to run", "write run: [program, argument]")
         return None
-    return ActionSpec(run=doc.run, shell=doc.shell, http=_http(doc.http), timeout=doc.timeout, env=doc.env)
+    return ActionSpec(
+        run=doc.run, shell=doc.shell, http=_http(doc.http), timeout=doc.timeout, env=doc.env, undo=doc.undo or ""
+    )
 
 
 def _http(doc: HttpDoc | None) -> HttpSpec | None:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from remediator import decide as d
 from remediator.actions import Outcome, Result, Run
-from remediator.case import Case, GuardAnswer, Rung
+from remediator.case import Case, GuardAnswer
 from remediator.clock import Clock
 from remediator.docket import Docket
 from remediator.errors import ConflictError, RefusedError, StoreError
-from remediator.incident import DIAGNOSE, Incident, StepRun
+from remediator.incident import DIAGNOSE, UNDO, Incident, StepRun
 from remediator.metrics import Metrics
 from remediator.perform import describe, diagnose, perform, step_timeout
 from remediator.prometheus import Answer
@@ -48,19 +49,18 @@ class Steps:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
 
-    async def begin(self, case: Case, incident: Incident, rung: Rung | None, text: str) -> StepRun:
-        """Commit that a step starts, and only then spawn it; without a rung it is the gathering of evidence."""
+    async def begin(self, case: Case, incident: Incident, decision: d.Gather | d.RunStep | d.Undo) -> StepRun:
+        """Commit that a step starts, and only then spawn it."""
         plan, now, context = incident.plan, case.now, self._docket.context(case)
-        step = rung.step if rung is not None else None
-        if rung is None:
-            index, attempt, action, call, limit = DIAGNOSE, 1, "diagnose", "", _diagnose_timeout(plan)
-        else:
-            index, attempt, action, limit = rung.index, rung.attempt, rung.step.name, step_timeout(plan, rung.step)
+        index, attempt, step = _step_of(decision)
+        call, action, limit = "", "diagnose", _diagnose_timeout(plan)
+        if step is not None:
+            action, limit = step.name, step_timeout(plan, step)
             try:
-                call = describe(plan, rung.step, context)
+                call = describe(plan, step, context)
             except RefusedError:
-                call = ""  # Performing it will say why.
-        run = await self._store.begin_step(incident.id, index, attempt, action, text, call, now, now + limit)
+                pass  # Performing it will say why.
+        run = await self._store.begin_step(incident.id, index, attempt, action, decision.text, call, now, now + limit)
         self._docket.put_run(run)
         self._docket.live.add(run.id)
         self._tasks[run.id] = asyncio.get_running_loop().create_task(self._perform(run, plan, step, context))
@@ -141,6 +141,16 @@ class Steps:
             return GuardAnswer(expr, None, self._clock.now(), str(error))
         answer = await self._query(asked)
         return GuardAnswer(asked, answer.true, self._clock.now(), answer.error or "; ".join(answer.warnings))
+
+
+def _step_of(decision: d.Gather | d.RunStep | d.Undo) -> tuple[int, int, Step | None]:
+    """The index, the attempt and the step of what was decided on; without a step it is the gathering of evidence."""
+    match decision:
+        case d.RunStep(rung=rung):
+            return rung.index, rung.attempt, rung.step
+        case d.Undo(action=action, attempt=attempt):
+            return UNDO, attempt, Step(action, action)
+    return DIAGNOSE, 1, None
 
 
 def _diagnose_timeout(plan: Plan) -> float:

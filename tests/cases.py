@@ -8,9 +8,10 @@ import msgspec
 
 from remediator.actions import Outcome
 from remediator.alert import Alert, Source, fingerprint
-from remediator.case import Case, Choice
+from remediator.case import Case
 from remediator.health import UNSEEN, Health, Judgement, Reading, Sight
 from remediator.incident import DIAGNOSE, Incident, StepRun, StoredAlert
+from remediator.judge import Choice, Sighting
 from remediator.rulebook import (
     Limits,
     Plan,
@@ -126,6 +127,7 @@ def case(health: Health | str = "failed", the_incident: Incident | None = None, 
         fields["alerts"] = (stored(),)
     if the_incident is None and "choice" not in fields and fields["alerts"]:
         fields["choice"] = Choice(fields["alerts"][0], fields.pop("the_plan", None) or plan(), judged)
+    fields.setdefault("sighting", Sighting(NOW, NOW - 3600, NOW - 3600))
     return Case(now=NOW, service=service(), judgement=judged, incident=the_incident, **fields)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,20 @@ from virtual import VirtualClock
 
 from remediator.actions import Call, Outcome, Result
 from remediator.alert import Alert, Source, fingerprint
-from remediator.case import Policy, Sighting
 from remediator.docket import Docket
 from remediator.engine import Engine
 from remediator.evaluator import Evaluator
 from remediator.health import Sight
 from remediator.incident import Entry, Incident
+from remediator.intake import Intake
+from remediator.judge import Sighting
 from remediator.metrics import Metrics
 from remediator.perform import describe
+from remediator.policy import Policy
 from remediator.prometheus import Answer, Series
-from remediator.rulebook import Rulebook
+from remediator.rulebook import Rulebook, Share
 from remediator.rulefile import load_rules
-from remediator.store import Accepted, Store
+from remediator.store import Store
 from remediator.store.sqlite import open_sqlite
 
 RULES = """
@@ -40,6 +42,9 @@ runbooks:
     verify: {healthy_for: 10s, within: 60s}
     limits: {cooldown: 5m}
 """
+
+NO_PANIC = Share(100.0, percent=True)
+"""A share of the fleet that no more than all of it can exceed."""
 
 
 @dataclass
@@ -89,12 +94,7 @@ class World:
         self.store: Store = self.clock.attended(await open_sqlite(str(self.path)))
         self.metrics = Metrics()
 
-        async def intake(alerts: Sequence[Alert]) -> Accepted:
-            accepted = await self.store.put_alerts(alerts, self.clock.now())
-            if accepted.changed:
-                self.engine.wake()
-            return accepted
-
+        intake = Intake(self.store, self.clock, self.metrics, wake=lambda: self.engine.wake())
         self.evaluator = Evaluator(
             self.rulebook,
             self.answer,
@@ -110,7 +110,9 @@ class World:
             self.policy,
             judgement=self.evaluator.judgement,
             round_started=lambda: self.evaluator.round_started_at,
-            sighting=lambda: Sighting(at=self.evaluator.seen_at, since=self.evaluator.seen_since),
+            sighting=lambda: Sighting(
+                at=self.evaluator.seen_at, since=self.evaluator.seen_since, back=self.evaluator.back_at
+            ),
             describe=describe,
             known=lambda: self.evaluator.known,
         )
@@ -199,7 +201,7 @@ async def world(
     rule_file.write_text(rules)
     rulebook, _ = load_rules([rule_file], service_label="service")
     clock = VirtualClock(start=1_000_000.0)
-    made = World(tmp_path / "remediator.db", clock, rulebook, policy or Policy())
+    made = World(tmp_path / "remediator.db", clock, rulebook, policy or Policy(settle=0.0))
     for threshold in rulebook.thresholds:
         made.set(threshold.expr.strip(), **dict.fromkeys(rulebook.named, 0.0))
     await made.opened()

@@ -51,6 +51,8 @@ class ActionSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     http: HttpSpec | None = None
     timeout: float | None = None
     env: dict[str, str] = {}
+    undo: str = ""
+    """The action that takes this one back: it is run once the service has recovered."""
 
 
 class Call(msgspec.Struct, frozen=True):

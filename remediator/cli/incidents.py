@@ -53,8 +53,7 @@ def _tell(incident: dict[str, Any]) -> None:
     print(clean(f"Incident {incident['id']} of {incident['service']} by runbook {incident['runbook']}: {state}"))
     print(clean(f"{moment(incident['openedAt'])}  opened: {incident['text']}"))
     for run in incident["runs"]:
-        name = "evidence" if run["step"] is None else f"step {run['step'] + 1}, {run['action']}"
-        print(clean(f"{moment(run['startedAt'])}  {name}: {run['outcome'] or 'running'}: {run['text']}"))
+        print(clean(f"{moment(run['startedAt'])}  {run['title']}: {run['outcome'] or 'running'}: {run['text']}"))
         for line in (*([f"$ {run['call']}"] if run["call"] else []), *run["output"].splitlines()):
             print(clean(f"    {line}"))
     if incident["hold"] is not None:

@@ -46,9 +46,11 @@ def account(why: dict[str, Any]) -> Iterator[str]:
     runbook = f"Runbook {service['runbook']} is for it" if service["runbook"] else "No runbook is for it"
     yield f"{runbook}; {'target ' + service['target'] if service['target'] else 'it has no target'}."
     yield from _incident(why["incident"])
-    held = [gate for gate in why["gates"] if gate["holds"]]
-    for gate in held:
-        yield f"Gate {gate['gate'].replace('_', ' ')} holds: {gate['text']}"
+    held = [(gate["gate"], gate["hold"]) for gate in why["gates"] if gate["hold"]]
+    for gate, hold in held:
+        yield f"Gate {gate.replace('_', ' ')} holds: {hold['text']}"
+        if hold["wayOut"]:
+            yield f"  What would change it: {hold['wayOut']}"
     if why["gates"] and not held:
         yield f"None of the {len(why['gates'])} gates holds it back."
     for name, fact in why["facts"].items():
@@ -63,8 +65,7 @@ def _incident(incident: dict[str, Any] | None) -> Iterator[str]:
         return
     yield f"Incident {incident['id']} is open since {moment(incident['openedAt'])}: {incident['text']}"
     for run in incident["runs"]:
-        name = "evidence" if run["step"] is None else f"step {run['step'] + 1}, {run['action']}"
-        yield f"  {moment(run['startedAt'])} {name}: {(run['outcome'] or 'running').replace('_', ' ')}: {run['text']}"
+        yield f"  {moment(run['startedAt'])} {run['title']}: {(run['outcome'] or 'running').replace('_', ' ')}: {run['text']}"
 
 
 def _number(value: float | str) -> str:

@@ -18,6 +18,7 @@ from remediator.alert import Alert, Source
 from remediator.health import Health
 from remediator.incident import (
     Approval,
+    Closing,
     Disposition,
     Entry,
     Hold,
@@ -46,14 +47,20 @@ class NewIncident(msgspec.Struct, frozen=True):
     source: Source = Source.ALERTMANAGER
     thresholds: tuple[str, ...] = ()
     forced: bool = False
+    relapse_of: int | None = None
+    first_step: int = 0
+    first_attempt: int = 1
+    owes: tuple[str, ...] = ()
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """What a batch of alerts was to the store: counts. `changed` is new + resolved + fired again."""
+    """What became of a batch of alerts as it was taken in: counts. `own` are pages of remediator's own, which are not kept;
+    `changed` is new + resolved + fired again."""
 
     new: int = 0
     repeated: int = 0
     resolved: int = 0
+    own: int = 0
 
     @property
     def changed(self) -> int:
@@ -79,7 +86,8 @@ class Store(Protocol):
 
     async def put_alerts(self, alerts: Sequence[Alert], now: float) -> Accepted:
         """Commit alerts by (fingerprint, starts_at). A firing one that is stored as firing is repeated; one stored as
-        resolved fires again and is new; a resolved one stored as firing, or never seen, is resolved."""
+        resolved fires again and is new; a resolved one stored as firing, or never seen, is resolved, and the latter is
+        settled with that."""
         ...
 
     async def alerts_since(self, seq: int, limit: int = 10_000) -> list[StoredAlert]:
@@ -97,8 +105,8 @@ class Store(Protocol):
     # Incidents. Only the leader writes them.
 
     async def open_incident(self, new: NewIncident, settlements: Sequence[Settlement] = ()) -> Incident:
-        """Open an incident and settle its alerts (their `incident` is filled in here). ConflictError when the service
-        has an open one."""
+        """Open an incident and settle its alerts (their `incident` is filled in here). The step runs of the incident it
+        is a relapse of count against budgets again. ConflictError when the service has an open one."""
         ...
 
     async def begin_step(
@@ -146,6 +154,14 @@ class Store(Protocol):
         self, *, service: str = "", open_only: bool = False, before: int | None = None, limit: int = 50
     ) -> list[Incident]:
         """Incidents with their runs, newest first, those with an id below `before` (keyset pages)."""
+        ...
+
+    async def closings_since(self, since: float) -> list[Closing]:
+        """How the incidents ended that closed at or after this time, in the order in which they did."""
+        ...
+
+    async def last_closed(self, since: float) -> list[Incident]:
+        """Each service's last incident, with its runs, if it closed at or after this time."""
         ...
 
     async def runs_since(self, since: float) -> list[StepRun]:

@@ -19,8 +19,10 @@ from remediator.store.journal_table import TOP, encode
 
 _TAKE_NUMBERS = "UPDATE counters SET value = value + ? WHERE name = 'alerts' RETURNING value"
 _PUT = """
-    INSERT INTO alerts (seq, key, firing, alert, received_at, updated_at)
-    SELECT :first + key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), :now, :now
+    INSERT INTO alerts (seq, key, firing, alert, received_at, updated_at, disposition, text)
+    SELECT :first + key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), :now, :now,
+        CASE WHEN json_extract(value, '$[1]') = 0 THEN 'resolved' END,
+        CASE WHEN json_extract(value, '$[1]') = 0 THEN 'was over when it was first heard of' ELSE '' END
     FROM json_each(:alerts) WHERE true
     ON CONFLICT (key) DO UPDATE SET
         seq = CASE WHEN alerts.firing = excluded.firing THEN alerts.seq ELSE excluded.seq END,

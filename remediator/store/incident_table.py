@@ -14,7 +14,7 @@ import msgspec
 from remediator.alert import Source
 from remediator.errors import ConflictError
 from remediator.health import Health
-from remediator.incident import Approval, EntryKind, Hold, Incident, Settlement, StepRun, Verdict
+from remediator.incident import Approval, Closing, EntryKind, Hold, Incident, Settlement, StepRun, Verdict
 from remediator.rulebook import Plan
 from remediator.store import NewIncident, Summary, alert_table, step_table
 from remediator.store.journal_table import TOP, because, encode, note
@@ -22,8 +22,9 @@ from remediator.store.step_table import dashboard, open_row
 
 _OPEN = """
     INSERT INTO incidents
-        (service, runbook, opened_at, health, text, plan, labels, annotations, source, thresholds, forced)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        (service, runbook, opened_at, health, text, plan, labels, annotations, source, thresholds, forced,
+        relapse_of, first_step, first_attempt, owes)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _OPEN_ID = "SELECT id FROM incidents WHERE service = ? AND closed_at IS NULL"
 _HOLD = "UPDATE incidents SET hold = ? WHERE id = ?"
@@ -32,7 +33,7 @@ _CLOSE = """
     UPDATE incidents SET closed_at = ?, verdict = ?, closing = ?, hold = NULL
     WHERE id = ? AND closed_at IS NULL RETURNING *
 """
-_REDEEM = "UPDATE step_runs SET redeemed = 1 WHERE incident = ?"
+_REDEEM = "UPDATE step_runs SET redeemed = ? WHERE incident = ?"
 
 _ONE = "SELECT * FROM incidents WHERE id = ?"
 _ALL_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL ORDER BY id"
@@ -42,6 +43,16 @@ _PAGE_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL AND id < ? ORDER B
 _PAGE_OPEN_OF_SERVICE = (
     "SELECT * FROM incidents WHERE closed_at IS NULL AND service = ? AND id < ? ORDER BY id DESC LIMIT ?"
 )
+
+_CLOSINGS = """
+    SELECT id, service, closed_at, verdict, relapse_of FROM incidents
+    WHERE closed_at IS NOT NULL AND closed_at >= ? ORDER BY closed_at, id
+"""
+_LAST_CLOSED = """
+    SELECT * FROM incidents WHERE id IN
+        (SELECT max(id) FROM incidents WHERE closed_at IS NOT NULL AND closed_at >= ? GROUP BY service)
+    ORDER BY id
+"""
 
 _COUNT_OPEN = "SELECT count(*) FROM incidents WHERE closed_at IS NULL"
 _COUNT_VERDICTS = "SELECT verdict, count(*) FROM incidents WHERE closed_at IS NOT NULL GROUP BY verdict"
@@ -71,6 +82,10 @@ def open_new(db: sqlite3.Connection, new: NewIncident, settlements: Sequence[Set
                 new.source,
                 encode(new.thresholds),
                 new.forced,
+                new.relapse_of,
+                new.first_step,
+                new.first_attempt,
+                encode(new.owes),
             ),
         )
     except sqlite3.IntegrityError:
@@ -78,6 +93,8 @@ def open_new(db: sqlite3.Connection, new: NewIncident, settlements: Sequence[Set
         raise ConflictError(f"cannot open an incident of {new.service}: incident {open_id} of it is open") from None
     # The id could be asked for by RETURNING as well, which costs as much again as the row.
     incident = Incident(id=cast("int", cursor.lastrowid), **msgspec.structs.asdict(new))
+    if new.relapse_of is not None:
+        db.execute(_REDEEM, (False, new.relapse_of))
     if settlements:
         alert_table.settle(
             db, [msgspec.structs.replace(one, incident=incident.id) for one in settlements], new.opened_at
@@ -89,6 +106,7 @@ def open_new(db: sqlite3.Connection, new: NewIncident, settlements: Sequence[Set
         "annotations": new.annotations,
         "thresholds": new.thresholds,
         "source": new.source,
+        "relapse_of": new.relapse_of,
         **dashboard(new.plan),
     }
     note(db, new.opened_at, EntryKind.INCIDENT_OPENED, new.text, data, new.service, incident.id)
@@ -109,7 +127,14 @@ def hold(db: sqlite3.Connection, incident: int, hold: Hold | None, now: float) -
 
 def answer(db: sqlite3.Connection, incident: int, given: Approval) -> Incident:
     word = "approved" if given.approved else "denied"
-    opened = open_row(db, incident, "take an answer")
+    opened = db.execute(_ONE, (incident,)).fetchone()
+    if opened is None:
+        raise ConflictError(f"cannot answer incident {incident}: there is none")
+    if opened["closed_at"] is not None:
+        raise ConflictError(
+            f"cannot answer incident {incident}: it is too late, it was closed as {opened['verdict']}"
+            f" ({opened['closing']})"
+        )
     if opened["approval"] is not None:
         before = _decode_approval(opened["approval"])
         raise ConflictError(
@@ -128,7 +153,7 @@ def close(db: sqlite3.Connection, incident: int, verdict: Verdict, text: str, he
     if row is None:
         raise ConflictError(f"cannot close incident {incident}: it is not open")
     if verdict is Verdict.RECOVERED:
-        db.execute(_REDEEM, (incident,))
+        db.execute(_REDEEM, (True, incident))
     closed = _whole(db, row)
     last = closed.last_run
     data = {
@@ -159,6 +184,18 @@ def page(db: sqlite3.Connection, service: str, open_only: bool, before: int | No
         rows = db.execute(query, (service, below, limit)).fetchall()
     else:
         rows = db.execute(_PAGE_OPEN if open_only else _PAGE, (below, limit)).fetchall()
+    return _with_runs(rows, step_table.of_incidents(db, rows))
+
+
+def closings(db: sqlite3.Connection, since: float) -> list[Closing]:
+    return [
+        Closing(row["id"], row["service"], row["closed_at"], Verdict(row["verdict"]), row["relapse_of"])
+        for row in db.execute(_CLOSINGS, (since,))
+    ]
+
+
+def last_closed(db: sqlite3.Connection, since: float) -> list[Incident]:
+    rows = db.execute(_LAST_CLOSED, (since,)).fetchall()
     return _with_runs(rows, step_table.of_incidents(db, rows))
 
 
@@ -196,6 +233,10 @@ def _incident(row: sqlite3.Row, runs: tuple[StepRun, ...]) -> Incident:
         source=Source(row["source"]),
         thresholds=_decode_names(row["thresholds"]),
         forced=bool(row["forced"]),
+        relapse_of=row["relapse_of"],
+        first_step=row["first_step"],
+        first_attempt=row["first_attempt"],
+        owes=_decode_names(row["owes"]),
         hold=None if row["hold"] is None else _decode_hold(row["hold"]),
         approval=None if row["approval"] is None else _decode_approval(row["approval"]),
         closed_at=row["closed_at"],

@@ -17,7 +17,18 @@ from remediator.actions import Result
 from remediator.alert import Alert
 from remediator.errors import ConflictError, StoreError
 from remediator.health import Health
-from remediator.incident import Approval, Entry, Hold, Incident, Pause, Settlement, StepRun, StoredAlert, Verdict
+from remediator.incident import (
+    Approval,
+    Closing,
+    Entry,
+    Hold,
+    Incident,
+    Pause,
+    Settlement,
+    StepRun,
+    StoredAlert,
+    Verdict,
+)
 from remediator.matcher import Matcher
 from remediator.rulebook import Service
 from remediator.store import (
@@ -145,6 +156,12 @@ class SqliteStore:
         self, *, service: str = "", open_only: bool = False, before: int | None = None, limit: int = 50
     ) -> list[Incident]:
         return await self._read(lambda db: incident_table.page(db, service, open_only, before, limit))
+
+    async def closings_since(self, since: float) -> list[Closing]:
+        return await self._read(lambda db: incident_table.closings(db, since))
+
+    async def last_closed(self, since: float) -> list[Incident]:
+        return await self._read(lambda db: incident_table.last_closed(db, since))
 
     async def runs_since(self, since: float) -> list[StepRun]:
         return await self._read(lambda db: step_table.since(db, since))

@@ -64,7 +64,15 @@ def reading_shape(reading: Reading) -> Shape:
 
 def hold_shape(hold: Hold | None) -> Shape | None:
     """A gate's reason not to act."""
-    return None if hold is None else {"gate": hold.gate, "text": hold.text, "until": time_shape(hold.until)}
+    if hold is None:
+        return None
+    return {
+        "gate": hold.gate,
+        "text": hold.text,
+        "until": time_shape(hold.until),
+        "since": time_shape(hold.since),
+        "wayOut": hold.way_out,
+    }
 
 
 def alert_shape(stored: StoredAlert) -> Shape:
@@ -110,6 +118,8 @@ def incident_shape(incident: Incident) -> Shape:
         "labels": incident.labels,
         "annotations": incident.annotations,
         "thresholds": incident.thresholds,
+        "relapseOf": incident.relapse_of,
+        "owed": incident.owed,
         "hold": hold_shape(incident.hold),
         "approval": None
         if answer is None
@@ -125,10 +135,11 @@ def incident_shape(incident: Incident) -> Shape:
 
 
 def run_shape(run: StepRun) -> Shape:
-    """One execution of a step; `step` is null for the gathering of evidence."""
+    """One execution of a step; `step` is null for the gathering of evidence, and for what puts something back."""
     return {
         "id": run.id,
         "step": None if run.step < 0 else run.step,
+        "title": run.title,
         "attempt": run.attempt,
         "action": run.action,
         "startedAt": time_shape(run.started_at),
@@ -173,6 +184,6 @@ def why_shape(why: Why) -> Shape:
         "service": service_shape(why.service),
         "alerts": [alert_shape(stored) for stored in why.alerts],
         "incident": None if why.incident is None else incident_shape(why.incident),
-        "gates": [{"gate": gate, "holds": bool(text), "text": text} for gate, text in why.gates],
+        "gates": [{"gate": gate, "hold": hold_shape(hold)} for gate, hold in why.gates],
         "facts": why.facts,
     }

@@ -42,7 +42,7 @@ class FakeSystem:
             return None
         incident: Incident | None = await self.store.incident(view.incident) if view.incident else None
         alerts = [stored for stored in await self.store.firing_alerts() if stored.alert.labels.get("service") == name]
-        gates = tuple((g, view.hold.text if view.hold and view.hold.gate == g else "") for g in GATES)
+        gates = tuple((g, view.hold if view.hold and view.hold.gate == g else None) for g in GATES)
         return Why(view, tuple(alerts), incident, gates, {"commands running": "0 of 4", "decision now": view.decision})
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:

@@ -6,12 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from world import RULES, Effect, world
+from world import NO_PANIC, RULES, Effect, world
 
 from remediator.actions import Call, Outcome, Result
-from remediator.case import Policy
 from remediator.health import Health, Sight
 from remediator.incident import Disposition, EntryKind, Verdict
+from remediator.policy import Policy
 from remediator.rulebook import Rate
 
 
@@ -211,7 +211,7 @@ async def test_concurrency_lets_so_many_run_and_the_rest_follow(tmp_path: Path) 
     names = [f"s{n}" for n in range(10)]
     services = "".join(f"  - {{name: {n}, target: {{command: {{restart: [ctl, restart, {n}]}}}}}}\n" for n in names)
     rules = f"services:\n{services}" + RULES[RULES.index("thresholds:") :].replace("[restart, rollback]", "[restart]")
-    async with world(tmp_path, rules, Policy(concurrent=3)) as w:
+    async with world(tmp_path, rules, Policy(concurrent=3, settle=0.0, panic=NO_PANIC)) as w:
         for name in names:
             w.effect(f"ctl restart {name}", Effect(takes=7))
         w.set("error_ratio", **dict.fromkeys(names, 0.5))
@@ -223,7 +223,7 @@ async def test_concurrency_lets_so_many_run_and_the_rest_follow(tmp_path: Path) 
 
 
 async def test_a_global_rate_is_kept(tmp_path: Path) -> None:
-    async with world(tmp_path, policy=Policy(rate=(Rate(1, 600.0),))) as w:
+    async with world(tmp_path, policy=Policy(settle=0.0, rate=(Rate(1, 600.0),))) as w:
         w.set("error_ratio", checkout=0.2, search=0.2)
         await w.pass_time(590)
         assert len(w.ran) == 1

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from remediator import decide as d
 from remediator.actions import ActionSpec, Outcome
 from remediator.alert import Source
-from remediator.case import Choice, GuardAnswer, Policy, next_rung
+from remediator.case import GuardAnswer
 from remediator.decide import decide
 from remediator.health import Health
 from remediator.incident import Disposition, Incident, Pause, Verdict
+from remediator.judge import Choice
+from remediator.ladder import next_rung
+from remediator.policy import Policy
 from remediator.rulebook import Mode, OnInterrupt, Rate, Target, Verify
 
 

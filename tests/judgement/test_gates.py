@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remediator import gates
-from remediator.case import Dependency, Policy
+from remediator.case import Dependency
 from remediator.health import Health
 from remediator.incident import Approval, Pause, Verdict
+from remediator.policy import Policy
 from remediator.rulebook import Limits, Mode, Rate, Share
 
 
@@ -22,9 +23,14 @@ def test_the_order_is_the_policy() -> None:
     assert [gate.__name__ for gate in gates.GATES] == [
         "auto_heal",
         "paused",
+        "maintenance",
+        "silenced",
+        "settling",
         "blind",
         "corroborated",
         "dependency",
+        "panic",
+        "breaker",
         "cooldown",
         "rate_budget",
         "blast_radius",

@@ -51,7 +51,7 @@ async def test_an_alert_never_seen_before_may_be_resolved(store: Store) -> None:
     assert await store.put_alerts([make_alert(ends_at=T0 + 5)], T0 + 6) == Accepted(resolved=1)
     [stored] = await store.alerts_since(0)
     assert not stored.alert.firing
-    assert stored.disposition is None
+    assert (stored.disposition, stored.text) == (Disposition.RESOLVED, "was over when it was first heard of")
 
 
 async def test_an_alert_that_fires_again_is_a_new_one_to_be_settled(store: Store) -> None:

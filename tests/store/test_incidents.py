@@ -57,6 +57,7 @@ async def test_opening_settles_its_alerts_and_tells_all_an_announcer_needs(store
     assert (entry.service, entry.incident, entry.run) == ("checkout", opened.id, None)
     assert entry.data == {
         "runbook": "web",
+        "relapse_of": None,
         "health": "failed",
         "labels": new.labels,
         "annotations": new.annotations,
@@ -192,11 +193,14 @@ async def test_what_is_not_open_takes_no_steps_holds_or_answers(store: Store) ->
             begin(store, id),
             store.pass_over(id, 0, "restart", "not now", T0),
             store.hold_incident(id, Hold("paused", "it is paused"), T0),
-            store.answer(id, yes),
             close(store, id),
         ):
             with pytest.raises(ConflictError, match=rf"incident {id}\b.* is not open"):
                 await write
+    with pytest.raises(ConflictError, match=r"cannot answer incident 1: it is too late, it was closed as recovered"):
+        await store.answer(opened.id, yes)
+    with pytest.raises(ConflictError, match=r"cannot answer incident 2: there is none"):
+        await store.answer(opened.id + 1, yes)
     assert await store.journal_end() == before
 
 

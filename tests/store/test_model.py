@@ -110,6 +110,8 @@ class StoreMachine(RuleBasedStateMachine):
             self.alerts.pop(key, None)
             if known is None or alert.firing:
                 known = AlertModel(alert, service=known.service if known else "")
+                if not alert.firing:
+                    known.disposition, known.text = Disposition.RESOLVED, "was over when it was first heard of"
             known.alert = alert
             self.alerts[key] = known
         accepted = self.call(True, self.store.put_alerts(alerts, self.now))

@@ -65,7 +65,7 @@ async def test_services(site: Site) -> None:
 async def test_why(site: Site) -> None:
     await open_incident(site, "shop/checkout")
     data = await get(site, "/api/v1/services/shop/checkout/why")
-    assert [gate["gate"] for gate in data["gates"] if gate["holds"]] == ["cooldown"]
+    assert [gate["gate"] for gate in data["gates"] if gate["hold"]] == ["cooldown"]
     assert data["incident"]["runs"][1]["call"] == "systemctl restart shop/checkout"
     assert data["incident"]["runs"][0]["step"] is None
     assert data["alerts"][0]["labels"]["alertname"] == "ErrorRatioHigh"

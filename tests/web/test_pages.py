@@ -71,7 +71,7 @@ async def test_ten_thousand_services_are_not_all_shown(site: Site) -> None:
 async def test_an_incident_tells_its_story_in_order(site: Site) -> None:
     await open_incident(site, "checkout", Mode.APPROVE)
     text = await page(site, "/incidents/1")
-    marks = ["Opened", "Evidence", "systemctl status checkout", "pool exhausted", "Step 1: restart", ">Held<"]
+    marks = ["Opened", "Evidence", "systemctl status checkout", "pool exhausted", "Step 1, restart", ">Held<"]
     places = [text.index(mark) for mark in marks]
     assert places == sorted(places)
     assert "It waits for an answer" in text

@@ -1,0 +1,195 @@
+"""When people are called: which pages are to fire and which silences are to be there, from the cases as they stand. Pure.
+
+Whatever remediator cannot heal is said once, by the name of what is to blame: a service that waits for another one is
+not spoken of, a panic or a blackout of Prometheus stands for all that it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from remediator.alert import Source
+from remediator.case import Case, Panic
+from remediator.durations import rough_duration
+from remediator.errors import RefusedError
+from remediator.gates import breaker
+from remediator.health import Health
+from remediator.incident import Hold, Incident, Verdict
+from remediator.page import SENDER, Hush, Page
+from remediator.rulebook import Plan
+from remediator.template import Kind, compile_template
+
+BLACKOUT = 120.0
+"""Seconds without an answer from Prometheus after which people hear of it."""
+
+UNHEALED = 900.0
+"""Seconds for which others may wait for a service that no runbook is for, before people hear of it."""
+
+_WANTED = frozenset({"auto_heal", "observe", "paused", "maintenance", "silenced", "not_corroborated"})
+"""Gates by which somebody has said that nothing is to be done: that is no reason to call people."""
+_SPOKEN_OF = frozenset({"approval", "panic", "breaker", "dependency"})
+"""Gates that have pages of their own, or speak of another service."""
+_SHORT = frozenset({"settling", "dependency", "blast_radius", "concurrency"})
+"""Gates that hold a heal up, but not for good: the page to people goes on being held back."""
+
+
+Context = Callable[[], Mapping[str, object]]
+
+
+class Told(NamedTuple):
+    """A case, and how to get the context that its templates see."""
+
+    case: Case
+    context: Context
+
+
+def pages(
+    told: Sequence[Told], panic: Panic | None, prometheus_seen_at: float, waiting: Mapping[str, Hold], now: float
+) -> list[Page]:
+    """Every page that is to fire now.
+
+    `told` are the cases of all services that have an open incident, were given up, or wait without an incident; `waiting`
+    is what holds the last of these. `prometheus_seen_at` is when Prometheus last answered, or the start.
+    """
+    found: list[Page] = []
+    if panic is not None:
+        summary = f"{panic.bad} of {panic.total} services turned bad within a minute: nothing is healed"
+        found.append(_everywhere("RemediationPanic", summary, "critical", panic.since))
+    dark = now - prometheus_seen_at >= BLACKOUT
+    if dark:
+        summary = f"Prometheus has not answered for {rough_duration(now - prometheus_seen_at)}: nothing is healed"
+        # The time is not part of the page's identity, but its text changes only when it is posted anew.
+        found.append(_everywhere("RemediationBlocked", summary, "critical", prometheus_seen_at, gate="blind"))
+    roots: dict[str, list[str]] = {}
+    for case, _ in told:
+        hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
+        if hold is not None and hold.gate == "dependency":
+            for root in case.dependencies:
+                roots.setdefault(root.name, []).append(case.service.name)
+    for case, context in told:
+        hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
+        found.extend(_of(case, context, hold, roots.get(case.service.name, []), quiet=dark or panic is not None))
+    return found
+
+
+def hushes(cases: Iterable[Case]) -> list[Hush]:
+    """Every silence that is to be there now: for the alerts of an incident that is being healed, until the time its
+    runbook gives it, unless nothing comes of it before."""
+    return [
+        Hush(case.incident.id, stored.alert.labels, case.incident.opened_at + silence)
+        for case in cases
+        if case.incident is not None and (silence := case.incident.plan.runbook.silence) and _heals(case, case.incident)
+        for stored in case.alerts
+        if stored.alert.source is Source.ALERTMANAGER
+    ]
+
+
+def given_up(case: Case) -> bool:
+    """Whether the service's last incident was exhausted, and it has not been seen healthy since."""
+    before = case.previous
+    if before is None or before.verdict is not Verdict.EXHAUSTED:
+        return False
+    judged = case.judgement
+    return not (judged.health is Health.HEALTHY and judged.at - judged.since >= before.plan.runbook.verify.healthy_for)
+
+
+def _heals(case: Case, incident: Incident) -> bool:
+    end = incident.opened_at + incident.plan.runbook.silence
+    hold = incident.hold
+    if case.now >= end or hold is None or hold.gate in _SHORT:
+        return case.now < end
+    return hold.until is not None and hold.until < end and hold.gate not in _WANTED
+
+
+def _of(case: Case, context: Context, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -> Iterator[Page]:
+    """The pages about one service; of being held nothing is said while it is `quiet`, as a greater page says it."""
+    name, before, plan = case.service.name, case.previous, case.plan
+    also = f"; {', '.join(sorted(waiters))} wait for it" if waiters else ""
+    gave_up = given_up(case) and before is not None and before.closed_at is not None
+    if gave_up and before is not None:
+        summary = f"{name} is {case.health} and could not be healed: {before.closing}{also}"
+        yield _about(
+            case, context, before.plan, "RemediationFailed", summary, "critical", before.closed_at or 0.0, before
+        )
+    if plan is None:
+        if waiters and not quiet and case.health is not Health.HEALTHY and case.now - case.judgement.since >= UNHEALED:
+            summary = f"{name} is {case.health}, and no runbook is for it{also}"
+            labels = {**case.service.labels, "gate": "dependency"}
+            yield _everywhere("RemediationBlocked", summary, "warning", case.judgement.since + UNHEALED, **labels)
+        return
+    if case.health is not Health.HEALTHY and (open_breaker := breaker(case)) is not None:
+        began = (open_breaker.until or case.now) - (
+            plan.runbook.limits.breaker.window if plan.runbook.limits.breaker else 0
+        )
+        yield _about(
+            case, context, plan, "RemediationBreakerOpen", f"{name}: {open_breaker.text}", "critical", began, before
+        )
+    if hold is None or quiet:
+        return
+    incident = case.incident
+    if hold.gate == "approval":
+        if incident is not None and incident.approval is None:
+            summary = f"{name} is {case.health}, and its heal {hold.text}"
+            yield _about(case, context, plan, "RemediationApprovalNeeded", summary, "warning", hold.since, incident)
+        return
+    held_from = incident.idle_since if incident is not None else hold.since
+    due = held_from + plan.runbook.escalate.after
+    if case.now < due or gave_up or hold.gate in _WANTED | _SPOKEN_OF:
+        return
+    summary = (
+        f"{name} is {case.health}, and nothing has been done for {rough_duration(case.now - held_from)}: {hold.text}"
+    )
+    yield _about(case, context, plan, "RemediationBlocked", summary + also, "warning", due, incident, gate=hold.gate)
+
+
+def _about(
+    case: Case,
+    context: Context,
+    plan: Plan,
+    name: str,
+    summary: str,
+    severity: str,
+    starts_at: float,
+    incident: Incident | None,
+    **labels: str,
+) -> Page:
+    """A page about a service. What the runbook adds to it comes last; what cannot be rendered is left out of it."""
+    escalate = plan.runbook.escalate
+    added = _rendered(escalate.labels, context)
+    given = incident.annotations.get("runbook_url", "") if incident is not None else ""
+    annotations = {"summary": summary, **({"runbook_url": given} if given else {})}
+    return Page(
+        labels={
+            **case.service.labels,
+            "runbook": plan.runbook.name,
+            "severity": severity,
+            **labels,
+            **added,
+            "alertname": name,
+            SENDER[0]: SENDER[1],
+        },
+        annotations=annotations | _rendered(escalate.annotations, context),
+        starts_at=starts_at,
+        path=f"/incidents/{incident.id}" if incident is not None else f"/services/{case.service.name}",
+    )
+
+
+def _everywhere(name: str, summary: str, severity: str, starts_at: float, **labels: str) -> Page:
+    return Page(
+        {"alertname": name, "severity": severity, SENDER[0]: SENDER[1], **labels}, {"summary": summary}, starts_at
+    )
+
+
+def _rendered(texts: Mapping[str, str], context: Context) -> dict[str, str]:
+    rendered: dict[str, str] = {}
+    for name, text in texts.items():
+        try:
+            rendered[name] = compile_template(text, Kind.TEXT).render(context())
+        except RefusedError:
+            # Somebody has to hear of it, even when a label is missing.
+            continue
+    return {name: text for name, text in rendered.items() if text}
+
+
+__all__ = ["Told", "given_up", "hushes", "pages"]
