@@ -18,8 +18,8 @@ from remediator.silence import Silence
 
 
 class GuardAnswer(msgspec.Struct, frozen=True):
-    """What Prometheus said to an `if` or `unless`: true, false, or None with the reason in `text`. `expr` is the PromQL
-    that was asked, with its templates filled in."""
+    """What Prometheus said to an `if` or `unless`: true, false, or None with the reason in `text`. `expr` is the condition
+    with its templates filled in, and guards by their names."""
 
     expr: str
     true: bool | None

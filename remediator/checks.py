@@ -116,6 +116,27 @@ def unknown_action(rules: RuleSet) -> Iterator[Problem]:
                 )
 
 
+def unknown_undo(rules: RuleSet) -> Iterator[Problem]:
+    """An action is to be taken back by one that its target does not have."""
+    for target in rules.targets:
+        actions = target.item.actions
+        for name, spec in actions.items() if target.whole else ():
+            if spec.undo and spec.undo not in actions:
+                message = f"target {target.item.name} has no action {spec.undo} to take {name} back"
+                yield Problem(target.at("actions", name, "undo"), "unknown-undo", message, nearest(spec.undo, actions))
+    targets, unread = rules.all_targets, rules.unread_targets
+    for service in rules.services:
+        ref = service.item.target
+        if ref is None or not service.whole or unsure(service.item, targets, unread):
+            continue
+        offered = actions_of(service.item, targets)
+        for name, spec in ref.actions.items():
+            if spec.undo and spec.undo not in offered:
+                place = service.at("target", ref.name, name, "undo")
+                message = f"service {service.item.name} has no action {spec.undo} to take {name} back"
+                yield Problem(place, "unknown-undo", message, nearest(spec.undo, offered))
+
+
 def unknown_dependency(rules: RuleSet) -> Iterator[Problem]:
     """A service depends on one that no rule file names (an error when it looks misspelt, else a warning: services can be
     added while remediator runs)."""
@@ -346,6 +367,7 @@ CHECKS: dict[str, Check] = {
     "missing-param": missing_param,
     "unknown-param": unknown_param,
     "unknown-action": unknown_action,
+    "unknown-undo": unknown_undo,
     "unknown-dependency": unknown_dependency,
     "dependency-cycle": dependency_cycle,
     "contradicting-matchers": contradicting_matchers,

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from remediator.actions import ActionSpec, HttpSpec
 from remediator.checks import find_problems
 from remediator.errors import ConfigError, TemplateError
+from remediator.guard import UnknownGuardError, with_guards
 from remediator.health import Health
 from remediator.matcher import Matcher
 from remediator.problem import Position, Problem, Severity
@@ -276,12 +277,21 @@ def _step(document: Document, doc: str | StepDoc, path: Path_) -> Step:
         spec=spec,
         args=args,
         when=_BOTH if doc.when is None else doc.when,
-        if_=doc.if_,
-        unless=doc.unless,
+        if_=_guarded(document, doc.if_, (*path, "if")),
+        unless=_guarded(document, doc.unless, (*path, "unless")),
         timeout=doc.timeout,
         attempts=doc.attempts,
         on_interrupt=doc.on_interrupt,
     )
+
+
+def _guarded(document: Document, text: str, path: Path_) -> str:
+    """The text as it is, with a problem noted for each guard in it that does not exist."""
+    try:
+        with_guards(text)
+    except UnknownGuardError as error:
+        document.report(path, "unknown-guard", str(error), error.remedy, offset=error.offset)
+    return text
 
 
 def _step_action(document: Document, doc: StepDoc, path: Path_) -> tuple[str, dict[str, Any], ActionSpec | None]:

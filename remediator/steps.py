@@ -12,6 +12,7 @@ from remediator.case import Case, GuardAnswer
 from remediator.clock import Clock
 from remediator.docket import Docket
 from remediator.errors import ConflictError, RefusedError, StoreError
+from remediator.guard import UnknownGuardError, with_guards
 from remediator.incident import DIAGNOSE, UNDO, Incident, StepRun
 from remediator.metrics import Metrics
 from remediator.perform import describe, diagnose, perform, step_timeout
@@ -136,11 +137,12 @@ class Steps:
 
     async def _guard(self, expr: str, context: dict[str, object]) -> GuardAnswer:
         try:
-            asked = compile_template(expr, Kind.PROMQL).render(context).strip()
-        except RefusedError as error:
+            said = compile_template(expr, Kind.PROMQL).render(context).strip()
+            asked = compile_template(with_guards(expr), Kind.PROMQL).render(context).strip()
+        except (RefusedError, UnknownGuardError) as error:
             return GuardAnswer(expr, None, self._clock.now(), str(error))
         answer = await self._query(asked)
-        return GuardAnswer(asked, answer.true, self._clock.now(), answer.error or "; ".join(answer.warnings))
+        return GuardAnswer(said, answer.true, self._clock.now(), answer.error or "; ".join(answer.warnings))
 
 
 def _step_of(decision: d.Gather | d.RunStep | d.Undo) -> tuple[int, int, Step | None]:

@@ -35,6 +35,7 @@ CHECKS = {
     "bad-duration": "not a duration such as 30s, 5m or 1h30m",
     "bad-matcher": 'not a matcher such as tier="web"',
     "bad-comparison": "not a comparison with a number such as '> 0.10'",
+    "unknown-guard": "there is no guard of this name",
     "bad-template": "a template that cannot be compiled, or that would not be safe where it stands",
 }
 """The problems of reading, by name; those of the rules as a whole are in `checks`."""

@@ -115,7 +115,7 @@ def write_files(folder: Path, where: Neighbours) -> None:
         "receivers": [{"name": "remediator", "webhook_configs": [webhook]}],
     }
     remediator = {
-        "global": {"evaluation_interval": "1s", "query_timeout": "5s", "stale_after": "10s"},
+        "global": {"evaluation_interval": "1s", "query_timeout": "5s", "stale_after": "10s", "settle": "2s"},
         "prometheus": {"url": where.prometheus},
         "alertmanagers": [{"url": where.alertmanager, "receiver": "remediator"}],
         "rule_files": ["rules.yml"],

@@ -38,7 +38,7 @@ class RealRemediator:
         self.flags = list(flags)
         self.process: subprocess.Popen[bytes] | None = None
         document: dict[str, Any] = {
-            "global": {"evaluation_interval": "1s", "query_timeout": "2s", "stale_after": "10s"},
+            "global": {"evaluation_interval": "1s", "query_timeout": "2s", "stale_after": "10s", "settle": "1s"},
             "prometheus": {"url": prometheus},
             "rule_files": ["rules.yml"],
             "storage": {"url": "sqlite:///remediator.db"},
