@@ -11,7 +11,7 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from remediator.intake import Intake
 from remediator.judge import Sighting
 from remediator.lease import FileLease
 from remediator.metrics import Metrics
+from remediator.page import Page
 from remediator.perform import describe
 from remediator.policy import Policy
 from remediator.prometheus import Prometheus
@@ -134,6 +135,9 @@ class System:
 
     async def why(self, name: str) -> Why | None:
         return await self._engine.why(name)
+
+    def pages(self) -> Sequence[Page]:
+        return self._engine.pages()
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
         return await self._engine.heal(name, author, comment, force)

@@ -13,7 +13,7 @@ import msgspec
 from remediator.actions import Outcome
 from remediator.case import Case
 from remediator.durations import format_duration, rough_duration
-from remediator.gates import GATES, OPENING, UNDOING, blind, first_hold
+from remediator.gates import GATES, OPENING, REOPEN, UNDOING, blind, first_hold
 from remediator.health import Health
 from remediator.incident import DIAGNOSE, UNDO, Disposition, Hold, Incident, StepRun, Verdict
 from remediator.judge import breached, unseen
@@ -162,9 +162,13 @@ def _put_back_later(case: Case) -> Decision | None:
     before = case.previous
     if before is None or not before.owed or case.health is not Health.HEALTHY:
         return None
-    until = case.judgement.since + before.plan.runbook.verify.healthy_for
+    runbook = before.plan.runbook
+    until = case.judgement.since + runbook.verify.healthy_for
+    if any(run.step == UNDO for run in before.runs):
+        # It was tried in vain: people have been called, and it is tried again as seldom as any other heal.
+        until = max(until, (before.closed_at or 0.0) + max(runbook.limits.cooldown, REOPEN))
     if case.judgement.at < until:
-        return Wait(f"is healthy again, and {before.owed[0]} is owed", max(until, case.now + LOOK_AGAIN))
+        return Wait(f"is healthy, and {before.owed[0]} is owed", max(until, case.now + LOOK_AGAIN))
     return Open(f"is healthy again: owes it {', '.join(before.owed)}", case.health, (), resume=before)
 
 

@@ -86,10 +86,13 @@ def hushes(cases: Iterable[Case]) -> list[Hush]:
 
 
 def given_up(case: Case) -> bool:
-    """Whether the service's last incident was exhausted, and it has not been seen healthy since."""
+    """Whether the service's last incident was exhausted, and it has not been seen healthy since, or something is still to
+    be put back."""
     before = case.previous
     if before is None or before.verdict is not Verdict.EXHAUSTED:
         return False
+    if before.owed:
+        return True
     judged = case.judgement
     return not (judged.health is Health.HEALTHY and judged.at - judged.since >= before.plan.runbook.verify.healthy_for)
 
@@ -105,7 +108,7 @@ def _heals(case: Case, incident: Incident) -> bool:
 def _of(case: Case, context: Context, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -> Iterator[Page]:
     """The pages about one service; of being held nothing is said while it is `quiet`, as a greater page says it."""
     name, before, plan = case.service.name, case.previous, case.plan
-    also = f"; {', '.join(sorted(waiters))} wait for it" if waiters else ""
+    also = f"; {', '.join(sorted(waiters))} wait{'s' if len(waiters) == 1 else ''} for it" if waiters else ""
     gave_up = given_up(case) and before is not None and before.closed_at is not None
     if gave_up and before is not None:
         summary = f"{name} is {case.health} and could not be healed: {before.closing}{also}"

@@ -198,9 +198,7 @@ def concurrency(case: Case) -> Hold | None:
     most = 1 if slow else case.policy.concurrent
     if case.running < most:
         return None
-    why = (
-        f" shortly after a panic, until {_left(case, (case.panicked_at or 0.0) + SLOW_START)} from now" if slow else ""
-    )
+    why = ", shortly after a panic" if slow else ""
     return Hold("concurrency", f"{case.running} of {most} commands are running{why}")
 
 

@@ -1,10 +1,11 @@
-"""`remediator why SERVICE`: why it did, or did not, act; with the values it looked at."""
+"""`remediator why SERVICE`, or `--alert FINGERPRINT`: why it did, or did not, act; with the values it looked at."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from remediator.cli.client import Client, add_connection, ago, answered, clean, moment, service_path, show_json
 
@@ -12,7 +13,11 @@ from remediator.cli.client import Client, add_connection, ago, answered, clean, 
 def add(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser("why", help="why it did, or did not, act on a service", description=__doc__)
-    parser.add_argument("service")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("service", nargs="?", help="the account of this service")
+    asked.add_argument(
+        "--alert", metavar="FINGERPRINT", help="what became of this alert, and the account of its service"
+    )
     add_connection(parser)
     parser.set_defaults(run=run)
 
@@ -20,10 +25,15 @@ def add(commands: Any) -> None:
 @answered
 def run(args: argparse.Namespace, client: Client) -> None:
     """Tell the account."""
-    why = client.get(service_path(args.service, "/why"))
+    if args.alert is not None:
+        found = client.get(f"/api/v1/alerts/{quote(args.alert, safe='')}")
+        lines = [*map(_alert, found["alerts"]), *(account(found["why"]) if found["why"] else ())]
+    else:
+        found = client.get(service_path(args.service, "/why"))
+        lines = list(account(found))
     if args.output == "json":
-        return show_json(why)
-    for line in account(why):
+        return show_json(found)
+    for line in lines:
         print(clean(line))
     return None
 
@@ -40,9 +50,7 @@ def account(why: dict[str, Any]) -> Iterator[str]:
     if not service["readings"]:
         yield "  No threshold judges it; its alerts do."
     for alert in why["alerts"]:
-        name = alert["labels"].get("alertname", "an alert")
-        text = f": {alert['text']}" if alert["text"] else ""
-        yield f"  {name} is {alert['status']} since {ago(alert['startsAt'])}, from {alert['source']}{text}"
+        yield f"  {_alert(alert)}"
     runbook = f"Runbook {service['runbook']} is for it" if service["runbook"] else "No runbook is for it"
     yield f"{runbook}; {'target ' + service['target'] if service['target'] else 'it has no target'}."
     yield from _incident(why["incident"])
@@ -57,6 +65,17 @@ def account(why: dict[str, Any]) -> Iterator[str]:
         yield f"{name.capitalize()}: {fact}"
     if service["decision"] and "decision now" not in why["facts"]:
         yield f"Last decision: {service['decision']}"
+
+
+def _alert(alert: dict[str, Any]) -> str:
+    name = alert["labels"].get("alertname", "an alert")
+    became = (alert["disposition"] or "not decided yet").replace("_", " ") + (
+        f" by {alert['gate']}" if alert["gate"] else ""
+    )
+    incident = f", incident {alert['incident']}" if alert["incident"] else ""
+    text = f": {alert['text']}" if alert["text"] else ""
+    since = f"since {ago(alert['startsAt'])}" if alert["status"] == "firing" else f"{ago(alert['endsAt'])}"
+    return f"{name} is {alert['status']} {since}, from {alert['source']}: {became}{incident}{text}"
 
 
 def _incident(incident: dict[str, Any] | None) -> Iterator[str]:

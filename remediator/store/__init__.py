@@ -174,6 +174,10 @@ class Store(Protocol):
         """Alerts, newest change first, those with a sequence number below `before`."""
         ...
 
+    async def alerts_with(self, fingerprint: str) -> list[StoredAlert]:
+        """The alerts of this fingerprint, the one that began last first."""
+        ...
+
     async def summary(self) -> Summary:
         """Figures for the system's health page."""
         ...

@@ -73,6 +73,7 @@ _PAGE = "SELECT * FROM alerts WHERE seq < ? ORDER BY seq DESC LIMIT ?"
 _PAGE_OF_SERVICE = "SELECT * FROM alerts WHERE service = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 _PAGE_FIRING = "SELECT * FROM alerts WHERE firing = 1 AND seq < ? ORDER BY seq DESC LIMIT ?"
 _PAGE_FIRING_OF_SERVICE = "SELECT * FROM alerts WHERE firing = 1 AND service = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+_OF_FINGERPRINT = "SELECT * FROM alerts WHERE key > ? AND key < ?"
 
 _decode_alert = msgspec.json.Decoder(Alert).decode
 
@@ -132,6 +133,13 @@ def page(db: sqlite3.Connection, service: str, firing_only: bool, before: int | 
     else:
         rows = db.execute(_PAGE_FIRING if firing_only else _PAGE, (below, limit))
     return [_alert(row) for row in rows]
+
+
+def of_fingerprint(db: sqlite3.Connection, fingerprint: str) -> list[StoredAlert]:
+    # A key is `["FINGERPRINT",TIME]`: all of a fingerprint lie between this text and the same with the next character.
+    begin = encode([fingerprint])[:-1]
+    found = map(_alert, db.execute(_OF_FINGERPRINT, (f"{begin},", f"{begin}-")))
+    return sorted(found, key=lambda stored: stored.alert.starts_at, reverse=True)
 
 
 def _key(key: tuple[str, float]) -> str:

@@ -108,6 +108,9 @@ class SqliteStore:
     ) -> list[StoredAlert]:
         return await self._read(lambda db: alert_table.page(db, service, firing_only, before, limit))
 
+    async def alerts_with(self, fingerprint: str) -> list[StoredAlert]:
+        return await self._read(lambda db: alert_table.of_fingerprint(db, fingerprint))
+
     async def settle(self, settlements: Sequence[Settlement], now: float) -> None:
         await self._writer.submit(lambda db: alert_table.settle(db, settlements, now), len(settlements))
 

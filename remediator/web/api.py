@@ -23,6 +23,7 @@ from remediator.web.shapes import (
     alert_shape,
     entry_shape,
     incident_shape,
+    page_shape,
     pause_shape,
     service_shape,
     time_shape,
@@ -76,6 +77,7 @@ async def health(request: web.Request) -> web.Response:
             "meanTimeToRecoverySeconds": summary.mean_time_to_recovery,
             "alerts": summary.dispositions,
             "pauses": len(await parts.store.pauses(now)),
+            "pages": [page_shape(page) for page in parts.system.pages()],
         }
     )
 
@@ -175,6 +177,17 @@ async def alerts(request: web.Request) -> web.Response:
     return await success_aside(alert_shape, found)
 
 
+async def alert(request: web.Request) -> web.Response:
+    """What became of the alerts of one fingerprint, the newest first, and the account of the newest one's service."""
+    parts, fingerprint = request.app[PARTS], request.match_info["fingerprint"]
+    found = await parts.store.alerts_with(fingerprint)
+    if not found:
+        raise web.HTTPNotFound(text=f"cannot find an alert with the fingerprint {fingerprint!r}")
+    account = await parts.system.why(found[0].service) if found[0].service else None
+    why = None if account is None else why_shape(account)
+    return success({"alerts": [alert_shape(stored) for stored in found], "why": why})
+
+
 async def pauses(request: web.Request) -> web.Response:
     """Pauses that have not ended."""
     parts = request.app[PARTS]
@@ -225,6 +238,7 @@ ROUTES = (
     web.post(f"/api/v1/incidents/{_ID}/{{verb:approve|deny|dismiss}}", answer),
     web.get("/api/v1/history", history),
     web.get("/api/v1/alerts", alerts),
+    web.get("/api/v1/alerts/{fingerprint}", alert),
     web.get("/api/v1/pauses", pauses),
     web.post("/api/v1/pauses", add_pause),
     web.delete(f"/api/v1/pauses/{_ID}", end_pause),

@@ -61,6 +61,7 @@ async def overview(request: web.Request) -> web.Response:
         healths=_URGENT,
         summary=await parts.store.summary(),
         pauses=await parts.store.pauses(now),
+        paged=parts.system.pages(),
         not_ready=parts.system.not_ready(),
         entries=await parts.store.recent_journal(limit=12),
         uptime=max(0.0, now - parts.started_at),

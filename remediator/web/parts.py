@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from remediator.case import ServiceView, Why
 from remediator.clock import Clock
 from remediator.incident import StoredAlert
 from remediator.metrics import Metrics
+from remediator.page import Page
 from remediator.store import Accepted, Store
 from remediator.web.auth import Security
 
@@ -47,6 +48,10 @@ class System(Protocol):
 
     async def why(self, name: str) -> Why | None:
         """The account of one service, or None when there is none of this name."""
+        ...
+
+    def pages(self) -> Sequence[Page]:
+        """What people are being told through Alertmanager."""
         ...
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:

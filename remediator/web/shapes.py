@@ -12,6 +12,7 @@ from remediator.case import ServiceView, Why
 from remediator.clock import rfc3339
 from remediator.health import Reading
 from remediator.incident import Entry, Hold, Incident, Pause, StepRun, StoredAlert
+from remediator.page import Page
 
 Shape = dict[str, Any]
 
@@ -175,6 +176,16 @@ def pause_shape(pause: Pause) -> Shape:
         "endsAt": time_shape(pause.ends_at),
         "author": pause.author,
         "comment": pause.comment,
+    }
+
+
+def page_shape(page: Page) -> Shape:
+    """What people are being told."""
+    return {
+        "labels": page.labels,
+        "annotations": page.annotations,
+        "startsAt": time_shape(page.starts_at),
+        "path": page.path,
     }
 
 

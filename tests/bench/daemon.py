@@ -142,7 +142,10 @@ def rules(names: list[str], witness: Path, threshold: bool) -> str:
     return f"services:\n{services}\n{judged}{book}"
 
 
-LIMITS = {"limits": {"concurrent": 10_000, "rate": ["1000000/1h"]}, "global": {"evaluation_interval": "0s", "settle": "0s"}}
+LIMITS = {
+    "limits": {"concurrent": 10_000, "rate": ["1000000/1h"]},
+    "global": {"evaluation_interval": "0s", "settle": "0s"},
+}
 
 
 async def main() -> None:

@@ -11,6 +11,7 @@ from remediator.clock import Clock
 from remediator.errors import ConfigError, ConflictError
 from remediator.health import Health, Judgement, Reading, Sight
 from remediator.incident import Hold, Incident, StoredAlert
+from remediator.page import Page
 from remediator.problem import Position, Problem
 from remediator.store import Store
 
@@ -18,12 +19,13 @@ GATES = ("auto_heal", "paused", "settling", "blind", "cooldown", "rate", "concur
 
 
 class FakeSystem:
-    """Implements `remediator.web.System`. Tests read `woken_times`, and set `views`, `reasons` and `reload_problem`."""
+    """Implements `remediator.web.System`. Tests read `woken_times`, and set `views`, `paged`, `reasons` and `reload_problem`."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
         self.clock = clock
         self.views: dict[str, ServiceView] = {}
+        self.paged: list[Page] = []
         self.reasons: list[str] = []
         self.reload_problem = ""
         self.reloads = 0
@@ -44,6 +46,9 @@ class FakeSystem:
         alerts = [stored for stored in await self.store.firing_alerts() if stored.alert.labels.get("service") == name]
         gates = tuple((g, view.hold if view.hold and view.hold.gate == g else None) for g in GATES)
         return Why(view, tuple(alerts), incident, gates, {"commands running": "0 of 4", "decision now": view.decision})
+
+    def pages(self) -> list[Page]:
+        return list(self.paged)
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
         if name not in self.views:

@@ -8,11 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remediator import gates
-from remediator.case import Dependency
+from remediator.actions import Outcome
+from remediator.alert import Source
+from remediator.case import Dependency, Panic, Window
 from remediator.health import Health
-from remediator.incident import Approval, Pause, Verdict
+from remediator.incident import Approval, Closing, Hold, Pause, Verdict
+from remediator.judge import Sighting
 from remediator.policy import Policy
 from remediator.rulebook import Limits, Mode, Rate, Share
+from remediator.silence import Silence
 
 
 def text(hold: object) -> str:
@@ -144,3 +148,105 @@ def test_approval_is_waited_for_and_a_no_is_kept() -> None:
 def test_not_corroborated_says_what_the_thresholds_say() -> None:
     hold = gates.corroborated(case("healthy", alerts=(stored("HighLatency"),)))
     assert text(hold) == "alert HighLatency is not corroborated: error_ratio 0"
+
+
+def test_a_maintenance_window_holds_until_it_closes() -> None:
+    hold = gates.maintenance(case("failed", incident(), window=Window("weekly", NOW + 5400, "database patches")))
+    assert hold is not None
+    assert (hold.text, hold.until) == (
+        "maintenance window weekly is open for another 1h30m: database patches",
+        NOW + 5400,
+    )
+    assert gates.maintenance(case("failed", incident())) is None
+
+
+def test_what_somebody_has_silenced_is_left_to_them() -> None:
+    silence = Silence("5f1c", (), NOW - 60, NOW + 3600, "ada", "looking at it")
+    hold = gates.silenced(case("failed", incident(), silence=silence))
+    assert text(hold) == "silenced by ada for another 1h: looking at it"
+    assert hold is not None
+    assert hold.way_out == "expire silence 5f1c in Alertmanager"
+    asked = case("failed", incident(source=Source.OPERATOR), silence=silence)
+    assert gates.silenced(asked) is None
+
+
+def test_it_settles_after_prometheus_is_seen_again_and_after_a_panic() -> None:
+    back = Sighting(NOW, NOW - 4, NOW - 4)
+    hold = gates.settling(case("failed", incident(), sighting=back))
+    assert text(hold) == "looks on for another 6s: Prometheus has been seen for 4s"
+    assert gates.settling(case("failed", incident(), sighting=Sighting(NOW, NOW - 10, NOW - 10))) is None
+    calm = case("failed", incident(), panicked_at=NOW - 3)
+    assert text(gates.settling(calm)) == "looks on for another 7s: the panic has been over for 3s"
+    assert text(gates.settling(case("failed", incident(), reconciled=False))).startswith("has not compared")
+
+
+def test_a_prometheus_that_does_not_answer_makes_blind_whatever_alerts_say() -> None:
+    assert text(gates.blind(case("failed", incident(), sighting=Sighting(NOW - 31)))) == (
+        "Prometheus has not answered for 31s, so nothing could be verified"
+    )
+    assert text(gates.blind(case("failed", incident(), sighting=Sighting()))) == (
+        "Prometheus has never answered, so nothing could be verified"
+    )
+    assert gates.blind(case("failed", incident(), sighting=Sighting(NOW - 29))) is None
+
+
+def test_what_failed_with_its_dependency_is_given_time_to_recover_with_it() -> None:
+    healed = Dependency("postgres", Health.HEALTHY, "recovered after restart", NOW - 20)
+    hold = gates.dependency(case("failed", incident(), dependencies=(healed,)))
+    assert hold is not None
+    assert hold.text == "postgres was healed 20s ago: gives it another 1m40s to recover with it"
+    assert hold.until == NOW + 100
+    later = incident(opened_at=NOW - 10)
+    assert gates.dependency(case("failed", later, dependencies=(healed,))) is None
+    troubled = Dependency("redis", Health.UNKNOWN, "up has no series for it")
+    assert text(gates.dependency(case("failed", incident(), dependencies=(healed, troubled)))) == (
+        "waits for redis, which is unknown: up has no series for it"
+    )
+
+
+def test_a_panic_holds_everything() -> None:
+    assert text(gates.panic(case("failed", incident(), panic=Panic(600, 1000, NOW - 30)))) == (
+        "600 of 1000 services turned bad within a minute: holds everything"
+    )
+
+
+def test_the_breaker_lets_one_attempt_through_after_its_time() -> None:
+    broken = plan(limits=Limits(breaker=Rate(2, 3600.0)))
+    story = (
+        Closing(1, "checkout", NOW - 1000, Verdict.EXHAUSTED),
+        Closing(2, "checkout", NOW - 600, Verdict.EXHAUSTED),
+    )
+    hold = gates.breaker(case("failed", closings=story, the_plan=broken))
+    assert hold is not None
+    assert hold.text == "2 heals of it did not help or last, the breaker is 2/1h: one attempt is let through in 50m"
+    assert hold.until == NOW + 3000
+    assert gates.breaker(case("failed", closings=story[:1], the_plan=broken)) is None
+    long_ago = tuple(Closing(c.id, c.service, c.closed_at - 3600, c.verdict) for c in story)
+    assert gates.breaker(case("failed", closings=long_ago, the_plan=broken)) is None
+
+
+def test_nothing_is_run_while_what_was_interrupted_may_still_be_at_work() -> None:
+    lost = run(1, incident=3, outcome=Outcome.UNKNOWN, started=NOW - 20)
+    before = incident(None, lost, id=3, closed_at=NOW - 5, verdict=Verdict.RECOVERED)
+    hold = gates.cooldown(case("failed", incident(forced=True), previous=before))
+    assert text(hold) == "restart, whose end is unknown, may still be at work"
+    assert hold is not None
+    assert hold.until == NOW + 40
+
+
+def test_after_a_panic_one_command_runs_at_a_time() -> None:
+    slow = case("failed", incident(), panicked_at=NOW - 100, running=1)
+    assert text(gates.concurrency(slow)) == "1 of 1 commands are running, shortly after a panic"
+    assert gates.concurrency(at(slow, panicked_at=NOW - 300)) is None
+    assert gates.concurrency(at(slow, running=0)) is None
+
+
+def test_a_question_ends_by_itself() -> None:
+    asking = plan(mode=Mode.APPROVE, approve_within=600.0)
+    fresh = gates.approval(case("failed", incident(asking)))
+    assert fresh is not None
+    assert fresh.until == NOW + 600
+    asked = incident(asking, hold=Hold("approval", "waits", since=NOW - 200))
+    again = gates.approval(case("failed", asked))
+    assert again is not None
+    assert again.until == NOW + 400

@@ -1,0 +1,524 @@
+"""Trouble that other systems made worse, on virtual time with the real loop: mass failure, chains of causes, flapping,
+budgets, questions nobody answers, and what has to be put back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from world import NO_PANIC, RULES, Effect, World, world
+
+from remediator.alert import Alert, fingerprint
+from remediator.health import Sight
+from remediator.incident import Approval, Disposition, EntryKind, Verdict
+from remediator.policy import Policy
+from remediator.silence import Silence
+
+CALM = Policy(settle=0.0)
+
+
+def fleet(count: int, *, limits: str = "{cooldown: 5m}", steps: str = "[restart]") -> str:
+    """Rules for services s0, s1, …, each with a restart of its own."""
+    services = "".join(
+        f"  - {{name: s{n}, target: {{command: {{restart: [ctl, restart, s{n}]}}}}}}\n" for n in range(count)
+    )
+    return f"""
+services:
+{services}
+thresholds:
+  - {{name: error_ratio, expr: error_ratio, failed: '> 0.10'}}
+runbooks:
+  - name: web
+    steps: {steps}
+    verify: {{healthy_for: 10s, within: 60s}}
+    limits: {limits}
+"""
+
+
+def pages(w: World) -> list[str]:
+    return sorted(page.labels["alertname"] for page in w.engine.pages())
+
+
+# Mass failure.
+
+
+async def test_when_most_of_the_fleet_turns_bad_at_once_nothing_is_run_and_people_hear_of_it_once(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, fleet(10), CALM) as w:
+        for name in w.rulebook.named:
+            w.heals(f"ctl restart {name}", **{name: 0.0})
+        w.set("error_ratio", **{f"s{n}": 0.5 for n in range(6)})
+        await w.pass_time(3600)
+        assert w.ran == []
+        assert pages(w) == ["RemediationPanic"]
+        assert {incident.hold.gate for incident in await w.incidents() if incident.hold} == {"panic"}
+        # Four recover by themselves; the two that are left are healed, one at a time.
+        w.set("error_ratio", **{f"s{n}": 0.0 for n in range(4)})
+        await w.pass_time(120)
+        assert sorted(w.commands) == ["ctl restart s4", "ctl restart s5"]
+        assert w.most_under_way == 1
+        assert pages(w) == []
+
+
+async def test_a_blackout_of_prometheus_runs_nothing_and_is_one_page(tmp_path: Path) -> None:
+    async with world(tmp_path, fleet(1000), CALM) as w:
+        w.sight = Sight.UNREACHABLE
+        w.set("error_ratio", **dict.fromkeys(w.rulebook.named, 0.5))
+        for n in range(500):
+            await w.fire("Down", service=f"s{n}", severity="critical")
+        await w.pass_time(1800)
+        assert w.ran == []
+        assert pages(w) == ["RemediationBlocked"]
+
+
+async def test_services_that_only_alerts_judge_are_not_touched_in_a_blackout(tmp_path: Path) -> None:
+    rules = fleet(5).replace("'> 0.10'", "'> 0.10', match: ['service=\"s0\"']")
+    async with world(tmp_path, rules, CALM) as w:
+        w.sight = Sight.UNREACHABLE
+        await w.pass_time(60)
+        await w.fire("Down", service="s1", severity="critical")
+        await w.pass_time(600)
+        assert w.ran == []
+        w.sight = Sight.SEEN
+        await w.pass_time(30)
+        assert w.commands == ["ctl restart s1"]
+
+
+async def test_after_a_start_and_after_an_outage_it_looks_on_before_it_acts(tmp_path: Path) -> None:
+    async with world(tmp_path, policy=Policy(settle=20.0)) as w:
+        w.set("error_ratio", checkout=0.5)
+        # The world is six seconds old.
+        await w.pass_time(12)
+        assert w.ran == []
+        await w.pass_time(10)
+        assert w.commands == ["ctl restart checkout"]
+        w.sight = Sight.UNREACHABLE
+        w.set("error_ratio", checkout=0.0, search=0.5)
+        await w.pass_time(90)
+        w.sight = Sight.SEEN
+        await w.clock.run_until(lambda: w.docket.open.get("search"))
+        opened = w.clock.now()
+        await w.clock.run_until(lambda: len(w.ran) == 2)
+        assert w.clock.now() - opened >= 15
+
+
+async def test_the_blast_radius_is_kept_while_several_are_healed(tmp_path: Path) -> None:
+    async with world(tmp_path, fleet(10, limits="{cooldown: 5m, blast_radius: 25%}"), CALM) as w:
+        for n in range(5):
+            w.effect(f"ctl restart s{n}", Effect(takes=20, then=lambda n=n: w.set("error_ratio", **{f"s{n}": 0.0})))  # type: ignore[misc]
+        w.set("error_ratio", **{f"s{n}": 0.5 for n in range(5)})
+        await w.pass_time(30)
+        assert len(w.ran) == 2
+        await w.pass_time(300)
+        assert len(w.ran) == 5
+        assert w.most_under_way == 2
+
+
+# Causes and what depends on them.
+
+CHAIN = """
+services:
+  - {name: shop, depends_on: [cart, search], target: {command: {restart: [ctl, restart, shop]}}}
+  - {name: cart, depends_on: [postgres], target: {command: {restart: [ctl, restart, cart]}}}
+  - {name: search, depends_on: [postgres], target: {command: {restart: [ctl, restart, search]}}}
+  - {name: postgres, target: {command: {restart: [ctl, restart, postgres]}}}
+thresholds:
+  - {name: error_ratio, expr: error_ratio, failed: '> 0.10'}
+runbooks:
+  - name: web
+    steps: [restart]
+    verify: {healthy_for: 10s, within: 60s}
+    limits: {cooldown: 5m}
+"""
+EVERYBODY = {"shop": 0.5, "cart": 0.5, "search": 0.5, "postgres": 0.5}
+
+
+async def test_the_root_cause_is_healed_and_what_depends_on_it_clears_by_itself(tmp_path: Path) -> None:
+    async with world(tmp_path, CHAIN, Policy(settle=0.0, panic=NO_PANIC)) as w:
+        w.heals("ctl restart postgres", postgres=0.0)
+        w.set("error_ratio", **EVERYBODY)
+        await w.clock.run_until(lambda: w.docket.previous.get("postgres"))
+        # What is left of the trouble goes away within the time that the runbook gives it.
+        await w.pass_time(30)
+        w.set("error_ratio", shop=0.0, cart=0.0, search=0.0)
+        await w.pass_time(120)
+        assert w.commands == ["ctl restart postgres"]
+        verdicts = {incident.service: incident.verdict for incident in await w.incidents()}
+        assert verdicts.pop("postgres") is Verdict.RECOVERED
+        assert set(verdicts.values()) == {Verdict.CLEARED}
+
+
+async def test_what_does_not_recover_with_its_cause_is_healed_after_its_time(tmp_path: Path) -> None:
+    async with world(tmp_path, CHAIN, Policy(settle=0.0, panic=NO_PANIC)) as w:
+        w.heals("ctl restart postgres", postgres=0.0, search=0.0, shop=0.0)
+        w.set("error_ratio", **EVERYBODY)
+        await w.clock.run_until(lambda: w.docket.previous.get("postgres"))
+        healed_at = w.clock.now()
+        w.heals("ctl restart cart", cart=0.0)
+        await w.clock.run_until(lambda: "ctl restart cart" in w.commands)
+        assert 60 <= w.clock.now() - healed_at < 80
+        await w.pass_time(60)
+        assert w.commands == ["ctl restart postgres", "ctl restart cart"]
+
+
+async def test_a_cause_that_cannot_be_healed_holds_the_rest_and_is_the_one_page(tmp_path: Path) -> None:
+    rules = CHAIN.replace("cooldown: 5m", "cooldown: 6h")
+    async with world(tmp_path, rules, Policy(settle=0.0, panic=NO_PANIC)) as w:
+        w.set("error_ratio", **EVERYBODY)
+        await w.pass_time(3600)
+        assert w.commands == ["ctl restart postgres"]
+        (page,) = w.engine.pages()
+        assert page.labels["alertname"] == "RemediationFailed"
+        assert page.labels["service"] == "postgres"
+        assert page.annotations["summary"].endswith("; cart, search, shop wait for it")
+
+
+async def test_a_cause_that_cannot_be_seen_holds_what_depends_on_it(tmp_path: Path) -> None:
+    async with world(tmp_path, CHAIN, CALM) as w:
+        del w.values["error_ratio"]["postgres"]
+        w.set("error_ratio", cart=0.5)
+        await w.pass_time(600)
+        assert w.ran == []
+        (incident,) = await w.incidents()
+        assert incident.hold is not None
+        assert incident.hold.text.startswith("waits for postgres, which is unknown: ")
+
+
+# Flapping and budgets.
+
+
+async def test_a_relapse_goes_on_with_the_next_step_and_its_commands_count_again(tmp_path: Path) -> None:
+    rules = RULES.replace("{cooldown: 5m}", "{cooldown: 0s, rate: 2/1h}")
+    async with world(tmp_path, rules) as w:
+        w.heals("ctl restart checkout", checkout=0.0)
+        w.heals("ctl rollback checkout", checkout=0.0)
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(60)
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(60)
+        assert w.commands == ["ctl restart checkout", "ctl rollback checkout"]
+        first, second = await w.incidents()
+        assert (second.relapse_of, second.first_step) == (first.id, 1)
+        assert "again, " in second.text
+        # Search is another service, but the budget of the runbook is one: the first restart did not help.
+        w.heals("ctl restart search", search=0.0)
+        w.set("error_ratio", search=0.5)
+        await w.pass_time(60)
+        assert w.commands[2:] == ["ctl restart search"]
+        w.set("error_ratio", search=0.5)
+        await w.pass_time(60)
+        assert w.commands[3:] == []
+
+
+async def test_a_relapse_when_no_step_is_left_is_for_people(tmp_path: Path) -> None:
+    async with world(tmp_path, RULES.replace("[restart, rollback]", "[restart]")) as w:
+        w.heals("ctl restart checkout", checkout=0.0)
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(60)
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(60)
+        assert [i.verdict for i in await w.incidents()] == [Verdict.RECOVERED, Verdict.EXHAUSTED]
+        assert w.commands == ["ctl restart checkout"]
+        assert pages(w) == ["RemediationFailed"]
+        w.set("error_ratio", checkout=0.0)
+        await w.pass_time(60)
+        assert pages(w) == []
+
+
+async def test_new_trouble_later_begins_at_the_first_step(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.heals("ctl restart checkout", checkout=0.0)
+        for _ in range(2):
+            w.set("error_ratio", checkout=0.5)
+            await w.pass_time(700)
+        assert w.commands == ["ctl restart checkout", "ctl restart checkout"]
+
+
+async def test_the_breaker_gives_up_calls_people_and_tries_again_once_its_time_has_passed(tmp_path: Path) -> None:
+    rules = RULES.replace("{cooldown: 5m}", "{cooldown: 1m, breaker: 2/1h}").replace("[restart, rollback]", "[restart]")
+    async with world(tmp_path, rules) as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(1200)
+        assert len(w.ran) == 2
+        assert pages(w) == ["RemediationBreakerOpen", "RemediationFailed"]
+        last = w.docket.previous["checkout"].closed_at or 0.0
+        (alert,) = w.docket.firing["checkout"].values()
+        assert (alert.disposition, alert.gate) == (Disposition.HELD, "breaker") or alert.incident
+        await w.pass_time(last + 3590 - w.clock.now())
+        assert len(w.ran) == 2
+        await w.pass_time(30)
+        assert len(w.ran) == 3
+        # Half open: this one attempt failed, so it is open again for as long.
+        await w.pass_time(3500)
+        assert len(w.ran) == 3
+        w.heals("ctl restart checkout", checkout=0.0)
+        await w.pass_time(300)
+        assert len(w.ran) == 4
+        assert (await w.incidents())[-1].verdict is Verdict.RECOVERED
+        assert pages(w) == []
+
+
+async def test_budgets_survive_a_restart(tmp_path: Path) -> None:
+    rules = RULES.replace("{cooldown: 5m}", "{cooldown: 1m, breaker: 2/1h}").replace("[restart, rollback]", "[restart]")
+    async with world(tmp_path, rules) as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(1200)
+        assert len(w.ran) == 2
+        await w.crashed()
+        await w.opened()
+        await w.pass_time(1200)
+        assert len(w.ran) == 2
+        assert pages(w) == ["RemediationBreakerOpen", "RemediationFailed"]
+
+
+async def test_a_slot_held_by_a_hung_command_is_freed(tmp_path: Path) -> None:
+    rules = fleet(3, steps="[{restart: , timeout: 30s}]")
+    async with world(tmp_path, rules, Policy(settle=0.0, concurrent=1, panic=NO_PANIC)) as w:
+        w.effect("ctl restart s0", Effect(takes=9999))
+        w.heals("ctl restart s1", s1=0.0)
+        w.set("error_ratio", s0=0.5, s1=0.5)
+        await w.pass_time(120)
+        assert w.commands == ["ctl restart s0", "ctl restart s1"]
+
+
+# Alerts.
+
+
+async def test_one_alert_does_not_hide_another_of_the_same_service(tmp_path: Path) -> None:
+    rules = RULES.replace("    verify", "    match: ['alertname=\"B\"']\n    verify")
+    async with world(tmp_path, rules) as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.fire("A", service="checkout")
+        await w.pass_time(30)
+        assert w.ran == []
+        await w.fire("B", service="checkout")
+        await w.pass_time(30)
+        assert w.commands == ["ctl restart checkout"]
+
+
+async def test_the_second_alertmanager_says_the_same_fifteen_seconds_later(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.set("error_ratio", checkout=0.5)
+        alert = await w.fire(service="checkout")
+        await w.pass_time(15)
+        accepted = await w.intake([alert])
+        assert (accepted.new, accepted.repeated) == (0, 1)
+        await w.pass_time(30)
+        assert w.commands == ["ctl restart checkout"]
+
+
+async def test_a_page_of_its_own_that_comes_back_is_nothing_to_heal(tmp_path: Path) -> None:
+    async with world(tmp_path, RULES + "    corroborate: false\n") as w:
+        labels = {"alertname": "RemediationFailed", "service": "checkout", "sender": "remediator"}
+        accepted = await w.intake([Alert(fingerprint(labels), w.clock.now(), None, labels)])
+        assert accepted.own == 1
+        await w.pass_time(60)
+        assert (await w.incidents(), await w.store.alerts()) == ([], [])
+        assert account(w) == (1, 1, 0)
+
+
+async def test_what_is_silenced_is_left_alone_until_the_silence_ends(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.set("error_ratio", checkout=0.5)
+        by_hand = Silence("1", w.rulebook.named["checkout"].match, w.clock.now(), w.clock.now() + 300, "ada", "mine")
+        w.engine.silenced((by_hand,))
+        await w.pass_time(290)
+        assert w.ran == []
+        assert {alert.gate for alert in await w.store.firing_alerts()} == {"silenced"}
+        await w.pass_time(30)
+        assert w.commands == ["ctl restart checkout"]
+
+
+async def test_a_silence_on_one_alert_leaves_the_others(tmp_path: Path) -> None:
+    from remediator.matcher import parse_matcher
+
+    async with world(tmp_path) as w:
+        w.set("error_ratio", checkout=0.5)
+        one = Silence("1", (parse_matcher('alertname="A"'),), 0.0, w.clock.now() + 3600, "ada")
+        w.engine.silenced((one,))
+        await w.fire("A", service="checkout")
+        await w.pass_time(60)
+        assert w.ran == []
+        await w.fire("B", service="checkout")
+        await w.pass_time(60)
+        assert w.commands == ["ctl restart checkout"]
+
+
+def account(w: World) -> tuple[int, int, int]:
+    """Alerts accepted, those decided on, and those that are not."""
+    accepted = next(iter(w.metrics.accepted.collect())).samples[0].value
+    decided = sum(sample.value for sample in next(iter(w.metrics.alerts.collect())).samples)
+    undecided = next(iter(w.metrics.undecided.collect())).samples[0].value
+    return int(accepted), int(decided), int(undecided)
+
+
+async def test_accepted_alerts_are_decided_or_undecided_at_any_time(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        alert = await w.fire("A", service="checkout")
+        await w.resolve(alert)
+        accepted, decided, undecided = account(w)
+        assert accepted == decided + undecided == 2
+        await w.fire("B", service="nobody")
+        await w.resolve(Alert("never-seen", 1.0, None, {"alertname": "C"}))
+        await w.pass_time(60)
+        assert account(w) == (4, 4, 0)
+        await w.fire("D", service="search")
+        await w.crashed()
+        await w.opened()
+        await w.pass_time(60)
+        accepted, decided, undecided = account(w)
+        assert (accepted, undecided) == (decided, 0)
+        assert decided >= 1
+
+
+# People.
+
+
+async def test_a_question_that_nobody_answers_goes_to_people_and_a_late_answer_is_refused(tmp_path: Path) -> None:
+    async with world(tmp_path, RULES + "    mode: approve\n    approve_within: 5m\n") as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(60)
+        assert pages(w) == ["RemediationApprovalNeeded"]
+        await w.pass_time(300)
+        (incident,) = await w.incidents()
+        assert (incident.verdict, incident.closing) == (Verdict.EXHAUSTED, "nobody approved restart within 5m")
+        assert pages(w) == ["RemediationFailed"]
+        assert w.ran == []
+        from remediator.errors import ConflictError
+
+        with pytest.raises(ConflictError, match="it is too late"):
+            await w.store.answer(incident.id, Approval(True, "ada", "", w.clock.now()))
+
+
+async def test_an_approval_that_could_not_be_used_for_long_is_not_used(tmp_path: Path) -> None:
+    async with world(tmp_path, RULES + "    mode: approve\n    approve_within: 5m\n") as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(30)
+        (incident,) = await w.incidents()
+        await w.store.add_pause((), w.clock.now(), w.clock.now() + 600, "bob", "wait")
+        await w.store.answer(incident.id, Approval(True, "ada", "", w.clock.now()))
+        w.engine.answered()
+        await w.pass_time(630)
+        (incident,) = await w.incidents()
+        assert incident.closing == "the approval of restart has become too old to act on"
+        assert w.ran == []
+
+
+# What has to be put back.
+
+BROKEN_CIRCUIT = """
+services:
+  - name: web1
+    target:
+      command:
+        circuit_break: {run: [ctl, out, web1], undo: restore}
+        restore: [ctl, in, web1]
+        restart: [ctl, restart, web1]
+thresholds:
+  - {name: error_ratio, expr: error_ratio, failed: '> 0.10'}
+runbooks:
+  - name: web
+    steps: [circuit_break, restart]
+    verify: {healthy_for: 10s, within: 30s}
+    limits: {cooldown: 1m}
+"""
+
+
+async def test_what_was_taken_out_is_put_back_once_the_service_is_well_and_verified_again(tmp_path: Path) -> None:
+    async with world(tmp_path, BROKEN_CIRCUIT) as w:
+        w.heals("ctl restart web1", web1=0.0)
+        w.set("error_ratio", web1=0.5)
+        await w.pass_time(120)
+        assert w.commands == ["ctl out web1", "ctl restart web1", "ctl in web1"]
+        (incident,) = await w.incidents()
+        assert (incident.verdict, incident.owed) == (Verdict.RECOVERED, ())
+        assert incident.closed_at is not None
+        assert incident.closed_at >= (incident.runs[-1].ended_at or 0.0) + 10
+
+
+async def test_trouble_that_comes_back_with_it_goes_on_with_the_next_step(tmp_path: Path) -> None:
+    async with world(tmp_path, BROKEN_CIRCUIT) as w:
+        w.heals("ctl out web1", web1=0.0)
+        w.effect("ctl in web1", Effect(then=lambda: w.set("error_ratio", web1=0.5)))
+        w.set("error_ratio", web1=0.5)
+        await w.clock.run_until(lambda: "ctl restart web1" in w.commands, within=300)
+        assert w.commands == ["ctl out web1", "ctl in web1", "ctl restart web1"]
+
+
+@pytest.mark.parametrize("moment", [0.5, 20.0, 50.0])
+async def test_a_crash_in_between_forgets_nothing(tmp_path: Path, moment: float) -> None:
+    async with world(tmp_path, BROKEN_CIRCUIT) as w:
+        w.heals("ctl restart web1", web1=0.0)
+        w.set("error_ratio", web1=0.5)
+        await w.clock.run_until(lambda: w.ran)
+        await w.pass_time(moment)
+        await w.crashed()
+        await w.opened()
+        await w.pass_time(300)
+        assert w.commands[-1] == "ctl in web1"
+        assert w.commands.count("ctl in web1") == 1
+        assert (await w.incidents())[-1].owed == ()
+
+
+async def test_what_an_exhausted_incident_left_is_put_back_when_the_service_is_well_at_last(tmp_path: Path) -> None:
+    async with world(tmp_path, BROKEN_CIRCUIT.replace("cooldown: 1m", "cooldown: 6h")) as w:
+        w.set("error_ratio", web1=0.5)
+        await w.pass_time(120)
+        (first,) = await w.incidents()
+        assert (first.verdict, first.owed) == (Verdict.EXHAUSTED, ("restore",))
+        assert first.closing.endswith("; restore is owed")
+        await w.crashed()
+        await w.opened()
+        w.set("error_ratio", web1=0.0)
+        await w.pass_time(90)
+        assert w.commands == ["ctl out web1", "ctl restart web1", "ctl in web1"]
+        last = (await w.incidents())[-1]
+        assert (last.verdict, last.text) == (Verdict.RECOVERED, "is healthy again: owes it restore")
+
+
+async def test_what_cannot_be_put_back_is_tried_three_times_and_then_said(tmp_path: Path) -> None:
+    async with world(tmp_path, BROKEN_CIRCUIT) as w:
+        w.heals("ctl out web1", web1=0.0)
+        w.effect("ctl in web1", Effect(exit_code=1))
+        w.set("error_ratio", web1=0.5)
+        await w.clock.run_until(lambda: w.docket.previous.get("web1"), within=300)
+        await w.pass_time(30)
+        (incident,) = await w.incidents()
+        assert (incident.verdict, incident.closing) == (
+            Verdict.EXHAUSTED,
+            "cannot put it back: restore failed 3 times",
+        )
+        assert w.commands.count("ctl in web1") == 3
+        assert pages(w) == ["RemediationFailed"]
+        w.effect("ctl in web1", Effect())
+        await w.pass_time(120)
+        assert w.commands.count("ctl in web1") == 4
+        assert pages(w) == []
+
+
+# What cannot be told is no verdict.
+
+
+async def test_going_blind_after_the_last_step_neither_exhausts_nor_recovers(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.clock.run_until(lambda: len(w.ran) == 2)
+        w.sight = Sight.UNREACHABLE
+        await w.pass_time(900)
+        (incident,) = await w.incidents()
+        assert incident.open
+        assert incident.hold is not None
+        assert incident.hold.gate == "blind"
+        w.sight = Sight.SEEN
+        w.set("error_ratio", checkout=0.0)
+        await w.pass_time(60)
+        assert (await w.incidents())[0].verdict is Verdict.RECOVERED
+
+
+async def test_a_hold_is_journalled_once_with_its_gate(tmp_path: Path) -> None:
+    async with world(tmp_path, RULES + "    mode: observe\n") as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(600)
+        held = [entry for entry in await w.journal() if entry.kind is EntryKind.HELD]
+        assert [entry.data["gate"] for entry in held] == ["observe"]
