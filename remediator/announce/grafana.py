@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _BEGINS = (EntryKind.INCIDENT_OPENED, EntryKind.STEP_STARTED)
 _ENDS = (EntryKind.INCIDENT_CLOSED, EntryKind.STEP_ENDED)
+_TOLD_HOLDS = ("auto_heal", "observe")
+"""The gates whose holds are worth an annotation: they say what would be done."""
 
 _TAG_CHARACTERS = 100
 """What Grafana's database takes of a tag's value (its `tag` table)."""
@@ -50,13 +52,15 @@ class GrafanaAnnouncer:
         """Whether the creation before this one is remembered in the store. At start it may have been cut short."""
 
     async def tell(self, entry: Entry) -> None:
-        """Show an incident or step run that began or ended. NeighbourError when Grafana did not take it."""
-        if entry.incident is None or entry.kind not in (*_BEGINS, *_ENDS):
+        """Show an incident or step run that began or ended, or what would be run for one. NeighbourError when Grafana did
+        not take it."""
+        held = entry.kind is EntryKind.HELD and entry.data.get("gate") in _TOLD_HOLDS
+        if entry.incident is None or not (held or entry.kind in (*_BEGINS, *_ENDS)):
             return
         incident = await self._store.incident(entry.incident)
         if incident is None:
             return  # So long ago that it is forgotten.
-        if entry.kind in (EntryKind.INCIDENT_OPENED, EntryKind.INCIDENT_CLOSED):
+        if held or entry.kind in (EntryKind.INCIDENT_OPENED, EntryKind.INCIDENT_CLOSED):
             await self._show(f"incident:{incident.id}", self._region(incident), incident, entry)
             return
         run = next((run for run in incident.runs if run.id == entry.run), None)
@@ -71,7 +75,7 @@ class GrafanaAnnouncer:
             annotation, tags=(*annotation.tags, mark), dashboard=dashboard, panel=panel
         )
         known, last = await self._store.annotation(key), entry.kind in _ENDS
-        if known is not None and not last:
+        if known is not None and not last and entry.kind is not EntryKind.HELD:
             return
         kept = known if known is not None and await self._patched(known, annotation, mark) else None
         # A creation that timed out may still have been carried out, even after we had looked and created another: the
@@ -129,6 +133,8 @@ class GrafanaAnnouncer:
             head, facts = f"{service} {incident.verdict} after {taken}", [_clipped(incident.closing)]
             tags += [_tag("action", last.action if last else "none"), _tag("verdict", incident.verdict)]
         facts += [f"Why: {_clipped(incident.text)}", f"Runbook: {_clipped(incident.runbook)}"]
+        if incident.open and incident.hold is not None and incident.hold.gate in _TOLD_HOLDS:
+            facts.append(f"Held: {_clipped(incident.hold.text)}")
         steps = [run for run in incident.runs if run.step != DIAGNOSE]
         facts += [f"{_clipped(run.action)}: {_outcome(run)}" for run in steps[-_STEPS:]]
         evidence = next((run.output for run in incident.runs if run.step == DIAGNOSE), "")

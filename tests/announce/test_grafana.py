@@ -24,7 +24,7 @@ from remediator.announce import Follower
 from remediator.announce.grafana import GrafanaAnnouncer
 from remediator.grafana import Grafana
 from remediator.httpclient import HttpClient
-from remediator.incident import DIAGNOSE, Verdict
+from remediator.incident import DIAGNOSE, Hold, Verdict
 from remediator.metrics import Metrics
 from remediator.rulebook import Dashboard
 from remediator.store.sqlite import SqliteStore, open_sqlite
@@ -133,6 +133,26 @@ async def test_evidence_is_part_of_the_region(story: Story, double: GrafanaDoubl
     (item,) = double.annotations.values()
     assert "<pre>out of memory</pre>" in item["text"]
     assert plain(item) == ["remediator", "service:checkout", "action:none", "verdict:cleared", "incident:1"]
+
+
+async def test_what_would_be_run_is_said_on_the_region(
+    store: SqliteStore, story: Story, double: GrafanaDouble, follower: Follower
+) -> None:
+    incident = await story.opens()
+    await follower.catch_up()
+    await store.hold_incident(incident.id, Hold("cooldown", "restart was run"), story.now())
+    await follower.catch_up()
+    (item,) = double.annotations.values()
+    assert "Held" not in item["text"]
+    would = "runbook web is in observe mode: would run restart (systemctl restart checkout)"
+    await store.hold_incident(incident.id, Hold("observe", would), story.now())
+    await follower.catch_up()
+    (item,) = double.annotations.values()
+    assert f"Held: {would}" in item["text"]
+    await story.closes(incident, Verdict.CLEARED)
+    await follower.catch_up()
+    (item,) = double.annotations.values()
+    assert "Held" not in item["text"]
 
 
 async def test_without_an_address_there_is_no_link(

@@ -142,8 +142,16 @@ async def test_why(site: Site) -> None:
         "Incident 1 is open since 2027-01-15 07:58:22Z: error_ratio 0.2 > 0.1 for 15s",
         "step 1, restart: succeeded: exit code 0",
         "Gate cooldown holds: restart ran 2m ago and the cooldown of web is 10m",
+        "  What would change it: force a heal",
     ):
         assert sentence in said.out
+    (alert,) = (await remediator(site.url, "alerts", "--output", "json")).data
+    told = await remediator(site.url, "why", "--alert", alert["fingerprint"])
+    assert told.out.splitlines()[0].startswith("ErrorRatioHigh is firing since ")
+    assert told.out.splitlines()[0].endswith(", from alertmanager: opened, incident 1: opened it")
+    assert told.out.splitlines()[1:] == said.out.splitlines()
+    missing = await remediator(site.url, "why", "--alert", "nope")
+    assert (missing.code, missing.err) == (1, "remediator: cannot find an alert with the fingerprint 'nope'\n")
     missing = await remediator(site.url, "why", "nope")
     assert (missing.code, missing.err) == (1, "remediator: cannot find the service 'nope'\n")
 

@@ -106,4 +106,4 @@ def view(name: str, health: Health = Health.HEALTHY, at: float = 1.8e9, **others
 
 def cooldown(until: float) -> Hold:
     """A hold, for a service to be held by."""
-    return Hold("cooldown", "restart ran 2m ago and the cooldown of web is 10m", until)
+    return Hold("cooldown", "restart ran 2m ago and the cooldown of web is 10m", until, "force a heal")

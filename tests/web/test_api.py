@@ -14,6 +14,7 @@ from doubles.system import view
 from remediator.errors import StoreError
 from remediator.health import Health
 from remediator.incident import EntryKind
+from remediator.page import Page
 from remediator.rulebook import Mode
 from remediator.store import NewIncident
 from remediator.web.parts import CLOSING, STREAMS
@@ -193,6 +194,32 @@ async def test_alerts(site: Site) -> None:
     assert (alert["service"], alert["disposition"], alert["status"]) == ("checkout", "opened", "firing")
     assert await get(site, "/api/v1/alerts?service=other") == []
     assert await get(site, f"/api/v1/alerts?before={alert['seq']}") == []
+
+
+async def test_one_alert_and_the_account_of_its_service(site: Site) -> None:
+    await open_incident(site, "checkout")
+    (alert,) = await get(site, "/api/v1/alerts?firing=true")
+    data = await get(site, f"/api/v1/alerts/{alert['fingerprint']}")
+    assert data["alerts"] == [alert]
+    assert data["why"]["service"]["name"] == "checkout"
+    assert "fingerprint 'none'" in await refused(site, "GET", "/api/v1/alerts/none", 404)
+
+
+async def test_what_people_are_told_is_part_of_the_health(site: Site) -> None:
+    page = Page(
+        {"alertname": "RemediationFailed", "service": "cart"}, {"summary": "cart failed"}, NOW - 60, "/incidents/7"
+    )
+    site.system.paged = [page]
+    (shown,) = (await get(site, "/api/v1/health"))["pages"]
+    assert shown == {
+        "labels": page.labels,
+        "annotations": page.annotations,
+        "startsAt": "2027-01-15T07:59:00.000Z",
+        "path": "/incidents/7",
+    }
+    status, text = await site.text("GET", "/", headers={"Accept": "text/html"})
+    assert status == 200
+    assert '<a href="/incidents/7">RemediationFailed</a> <bdi>cart failed</bdi>' in text
 
 
 async def test_services_are_added_and_removed(site: Site) -> None:
