@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -11,6 +11,7 @@ from remediator.health import Health, Judgement, Sight, worst
 from remediator.incident import StoredAlert
 from remediator.policy import Policy
 from remediator.rulebook import Plan, Rulebook, Service, merged_labels
+from remediator.silence import Silence
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -110,6 +111,25 @@ def choose(
             if unsuited is None and not judgement.health.bad:
                 unsuited = choice
     return unsuited
+
+
+def covering(
+    silences: Iterable[Silence], alerts: Sequence[StoredAlert], labels: Mapping[str, str], now: float
+) -> Silence | None:
+    """The silence that covers what fires of a service, all of it; of several the first to end. What counts is what
+    Alertmanager knows of the service; only when it knows nothing, what thresholds say, and at last its own labels."""
+    silences = tuple(silences)
+    if not silences:
+        return None
+    known = [stored.alert.labels for stored in alerts if stored.alert.source is Source.ALERTMANAGER]
+    seen = [stored.alert.labels for stored in alerts if stored.alert.source is Source.THRESHOLD]
+    longest: list[Silence] = []
+    for said in known or seen or [dict(labels)]:
+        found = [silence for silence in silences if silence.covers(said, now)]
+        if not found:
+            return None
+        longest.append(max(found, key=lambda silence: silence.ends_at))
+    return min(longest, key=lambda silence: silence.ends_at)
 
 
 def breached(judgement: Judgement) -> tuple[str, ...]:
