@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from remediator.alert import Source
-from remediator.case import Case, Dependency, GuardAnswer, Panic, ServiceView
+from remediator.case import Case, Dependency, GuardAnswer, Panic, ServiceView, Window
 from remediator.causes import root_causes
 from remediator.errors import RefusedError, TemplateError
 from remediator.escalate import Told, given_up
@@ -228,6 +228,7 @@ class Docket:
             live=frozenset(self.live),
             running=len(self.live) + self.fleet.reserved,
             pauses=tuple(pause for pause in self.pauses if pause.holds(self._labels(service, incident), now)),
+            window=self._window(self._labels(service, incident), now),
             silence=covering(self.silences, alerts, self._labels(service, incident), now),
             sighting=sighting,
             reconciled=self.reconciled,
@@ -325,6 +326,13 @@ class Docket:
             return None
 
         return root_causes(service, self.service, look)
+
+    def _window(self, labels: Mapping[str, str], now: float) -> Window | None:
+        """The first maintenance window that is open for these labels."""
+        for window in self.policy.maintenance:
+            if window.open_for(labels, now):
+                return Window(window.name, window.closes(now), window.comment)
+        return None
 
     def _every(self) -> set[str]:
         return {*self.rulebook.named, *self._services, *self._known()}

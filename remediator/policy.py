@@ -6,6 +6,7 @@ import msgspec
 
 from remediator.health import Health
 from remediator.rulebook import Rate, Share
+from remediator.timeinterval import Maintenance
 
 SEVERITY = {"critical": Health.FAILED, "page": Health.FAILED, "warning": Health.DEGRADED}
 """What the `severity` label of an alert means for a service that no threshold judges; any other means degraded."""
@@ -26,4 +27,5 @@ class Policy(msgspec.Struct, frozen=True):
     rate: tuple[Rate, ...] = (Rate(30, 3600.0),)
     panic: Share = Share(50.0, percent=True)
     """When more of all services than this turn bad within a minute, it is not them."""
+    maintenance: tuple[Maintenance, ...] = ()
     severity: dict[str, Health] = msgspec.field(default_factory=lambda: dict(SEVERITY))

@@ -58,6 +58,7 @@ def policy_of(config: Config) -> Policy:
         concurrent=config.limits.concurrent,
         rate=config.limits.rate,
         panic=config.limits.panic,
+        maintenance=config.windows(),
         severity=config.severity,
     )
 
