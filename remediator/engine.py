@@ -141,9 +141,9 @@ class Engine:
             due = min(self._polled + _POLL, self._agenda.next())
             await self._clock.wait(self._woken, due - self._clock.now())
 
-    async def stop(self) -> None:
-        """Let running steps end for a few seconds, then hand them over as running."""
-        await self._steps.stop(_GRACE)
+    async def stop(self, grace: float = _GRACE) -> None:
+        """Let running steps end for `grace` seconds, then hand them over as running."""
+        await self._steps.stop(grace)
 
     async def run_cycle(self, now: float) -> None:
         """Read what is new, then decide on every service that is due, until none is."""

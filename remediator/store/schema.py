@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from functools import cache
 from importlib import resources
 
 from remediator.errors import StoreError
@@ -16,6 +17,8 @@ APPLICATION_ID = 0x52454D44
 
 _MAGIC = b"SQLite format 3\x00"
 _BUSY = 5.0
+MEMORY = ":memory:"
+"""The path of a database that is in no file."""
 
 
 def open_database(path: str) -> sqlite3.Connection:
@@ -61,6 +64,25 @@ def open_reader(path: str) -> sqlite3.Connection:
     return connection
 
 
+def open_memory() -> sqlite3.Connection:
+    """The only connection to a new database in memory."""
+    connection = sqlite3.connect(MEMORY, isolation_level=None)
+    connection.deserialize(_empty())
+    _prepare(connection)
+    return connection
+
+
+@cache
+def _empty() -> bytes:
+    """A new database with all tables in it: copying it is quicker than making them each time."""
+    connection = _connect(MEMORY)
+    try:
+        _migrate(MEMORY, connection)
+        return connection.serialize()
+    finally:
+        connection.close()
+
+
 def migrations() -> list[str]:
     """The SQL of every version, the first at index 0."""
     folder = resources.files("remediator.store") / "migrations"
@@ -71,9 +93,13 @@ def migrations() -> list[str]:
 def _connect(path: str) -> sqlite3.Connection:
     # Each connection is used by one thread at a time, but not always by the thread that opened it.
     connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    _prepare(connection)
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
-    return connection
 
 
 def _create(path: str) -> None:

@@ -1,21 +1,18 @@
 """The store in one SQLite file: what the contract in `remediator.store` says, carried out by threads.
 
 Writes go through the one `Writer`; reads run on connections of their own, in threads of their own, and see what is
-committed. The event loop does neither.
+committed. The event loop does neither. A store in memory does both at once, on one connection, without threads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
-from typing import TypeVar
+from collections.abc import Sequence
 
 from remediator.actions import Result
 from remediator.alert import Alert
-from remediator.errors import ConflictError, StoreError
+from remediator.errors import StoreError
 from remediator.health import Health
 from remediator.incident import (
     Approval,
@@ -42,10 +39,10 @@ from remediator.store import (
     retention,
     step_table,
 )
-from remediator.store.schema import open_database, open_reader
+from remediator.store.inline import Inline
+from remediator.store.reader import Reader
+from remediator.store.schema import MEMORY, open_database, open_memory, open_reader
 from remediator.store.writer import CAPACITY, Writer
-
-T = TypeVar("T")
 
 _READERS = 2
 
@@ -57,7 +54,13 @@ async def open_sqlite(path: str, capacity: int = CAPACITY) -> SqliteStore:
     cannot be opened, is not ours, or was written by a later version.
     """
     connection, *readers = await asyncio.to_thread(_open, path)
-    return SqliteStore(path, Writer(connection, path, capacity), readers)
+    return SqliteStore(Writer(connection, path, capacity), Reader(readers, path))
+
+
+def open_in_memory() -> SqliteStore:
+    """A store of the same kind that is gone with its process: nothing waits for a disk, and no thread is used."""
+    inline = Inline(open_memory(), MEMORY)
+    return SqliteStore(inline, inline)
 
 
 def _open(path: str) -> list[sqlite3.Connection]:
@@ -75,21 +78,12 @@ def _open(path: str) -> list[sqlite3.Connection]:
 class SqliteStore:
     """A `Store`; what each method does is said there. To be used from the event loop it was opened in."""
 
-    def __init__(self, path: str, writer: Writer, readers: Sequence[sqlite3.Connection]) -> None:
-        self._path = path
+    def __init__(self, writer: Writer | Inline, reader: Reader | Inline) -> None:
         self._writer = writer
-        self._readers = tuple(readers)
-        self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
-        for reader in readers:
-            self._idle.put(reader)
-        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(len(self._readers), "store-reader")
+        self._reader = reader
 
     async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await asyncio.to_thread(pool.shutdown)
-            for reader in self._readers:
-                reader.close()
+        await self._reader.close()
         await self._writer.close()
 
     # Alerts.
@@ -98,18 +92,18 @@ class SqliteStore:
         return await self._writer.submit(lambda db: alert_table.put(db, alerts, now), len(alerts))
 
     async def alerts_since(self, seq: int, limit: int = 10_000) -> list[StoredAlert]:
-        return await self._read(lambda db: alert_table.since(db, seq, limit))
+        return await self._reader.read(lambda db: alert_table.since(db, seq, limit))
 
     async def firing_alerts(self) -> list[StoredAlert]:
-        return await self._read(alert_table.firing)
+        return await self._reader.read(alert_table.firing)
 
     async def alerts(
         self, *, service: str = "", firing_only: bool = False, before: int | None = None, limit: int = 50
     ) -> list[StoredAlert]:
-        return await self._read(lambda db: alert_table.page(db, service, firing_only, before, limit))
+        return await self._reader.read(lambda db: alert_table.page(db, service, firing_only, before, limit))
 
     async def alerts_with(self, fingerprint: str) -> list[StoredAlert]:
-        return await self._read(lambda db: alert_table.of_fingerprint(db, fingerprint))
+        return await self._reader.read(lambda db: alert_table.of_fingerprint(db, fingerprint))
 
     async def settle(self, settlements: Sequence[Settlement], now: float) -> None:
         await self._writer.submit(lambda db: alert_table.settle(db, settlements, now), len(settlements))
@@ -150,27 +144,27 @@ class SqliteStore:
         return await self._writer.submit(lambda db: incident_table.answer(db, incident, answer))
 
     async def open_incidents(self) -> list[Incident]:
-        return await self._read(incident_table.all_open)
+        return await self._reader.read(incident_table.all_open)
 
     async def incident(self, id: int) -> Incident | None:
-        return await self._read(lambda db: incident_table.one(db, id))
+        return await self._reader.read(lambda db: incident_table.one(db, id))
 
     async def incidents(
         self, *, service: str = "", open_only: bool = False, before: int | None = None, limit: int = 50
     ) -> list[Incident]:
-        return await self._read(lambda db: incident_table.page(db, service, open_only, before, limit))
+        return await self._reader.read(lambda db: incident_table.page(db, service, open_only, before, limit))
 
     async def closings_since(self, since: float) -> list[Closing]:
-        return await self._read(lambda db: incident_table.closings(db, since))
+        return await self._reader.read(lambda db: incident_table.closings(db, since))
 
     async def last_closed(self, since: float) -> list[Incident]:
-        return await self._read(lambda db: incident_table.last_closed(db, since))
+        return await self._reader.read(lambda db: incident_table.last_closed(db, since))
 
     async def runs_since(self, since: float) -> list[StepRun]:
-        return await self._read(lambda db: step_table.since(db, since))
+        return await self._reader.read(lambda db: step_table.since(db, since))
 
     async def summary(self) -> Summary:
-        return await self._read(incident_table.summary)
+        return await self._reader.read(incident_table.summary)
 
     # Pauses.
 
@@ -185,7 +179,7 @@ class SqliteStore:
         return await self._writer.submit(lambda db: operator_tables.end_pause(db, id, author, now))
 
     async def pauses(self, now: float) -> list[Pause]:
-        return await self._read(lambda db: operator_tables.pauses(db, now))
+        return await self._reader.read(lambda db: operator_tables.pauses(db, now))
 
     # Services added at run time.
 
@@ -196,29 +190,29 @@ class SqliteStore:
         await self._writer.submit(lambda db: operator_tables.remove_service(db, name, author, now))
 
     async def added_services(self) -> list[Service]:
-        return await self._read(operator_tables.added_services)
+        return await self._reader.read(operator_tables.added_services)
 
     # The journal and those who follow it.
 
     async def journal(
         self, *, after: int = 0, service: str = "", incident: int | None = None, limit: int = 500
     ) -> list[Entry]:
-        return await self._read(lambda db: journal_table.entries(db, after, service, incident, limit))
+        return await self._reader.read(lambda db: journal_table.entries(db, after, service, incident, limit))
 
     async def recent_journal(self, *, service: str = "", before: int | None = None, limit: int = 50) -> list[Entry]:
-        return await self._read(lambda db: journal_table.recent_entries(db, service, before, limit))
+        return await self._reader.read(lambda db: journal_table.recent_entries(db, service, before, limit))
 
     async def journal_end(self) -> int:
-        return await self._read(journal_table.end)
+        return await self._reader.read(journal_table.end)
 
     async def cursor(self, name: str) -> int | None:
-        return await self._read(lambda db: journal_table.cursor(db, name))
+        return await self._reader.read(lambda db: journal_table.cursor(db, name))
 
     async def move_cursor(self, name: str, entry: int) -> None:
         await self._writer.submit(lambda db: journal_table.move_cursor(db, name, entry))
 
     async def annotation(self, key: str) -> int | None:
-        return await self._read(lambda db: journal_table.annotation(db, key))
+        return await self._reader.read(lambda db: journal_table.annotation(db, key))
 
     async def put_annotation(self, key: str, annotation: int, cursor: str, entry: int) -> None:
         await self._writer.submit(lambda db: journal_table.put_annotation(db, key, annotation, cursor, entry))
@@ -230,24 +224,3 @@ class SqliteStore:
             while step := await self._writer.submit(lambda db, forget=forget: forget(db, before)):  # type: ignore[misc]
                 went += step
         return went
-
-    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        if self._pool is None:
-            raise StoreError(f"cannot read the database {self._path}: it is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_now, query)
-
-    def _read_now(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        connection = self._idle.get()
-        try:
-            # One transaction, so that all of it is one moment's view.
-            connection.execute("BEGIN")
-            try:
-                return query(connection)
-            finally:
-                connection.execute("ROLLBACK")
-        except (OverflowError, UnicodeError) as error:
-            raise ConflictError(f"cannot read the database {self._path}: {error}") from None
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot read the database {self._path}: {error}") from None
-        finally:
-            self._idle.put(connection)

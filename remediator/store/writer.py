@@ -135,7 +135,7 @@ class Writer:
             return self._attempt(batch, self._do_alone)
         except sqlite3.Error as error:
             self._roll_back()
-            return [_Done(job, None, self._explain(error)) for job in batch]
+            return [_Done(job, None, explain(error, self._path)) for job in batch]
 
     def _attempt(self, batch: list[_Job], do: Callable[[_Job], _Done]) -> list[_Done]:
         self._connection.execute("BEGIN IMMEDIATE")
@@ -157,7 +157,7 @@ class Writer:
                 # SQLite has given up the whole transaction, as it may when the disk is full.
                 raise sqlite3.OperationalError(str(error)) from error
             connection.execute("ROLLBACK TO operation")
-            done = _Done(job, None, self._explain(error))
+            done = _Done(job, None, explain(error, self._path))
         connection.execute("RELEASE operation")
         return done
 
@@ -169,10 +169,12 @@ class Writer:
                 # SQLite ends the transaction even so; the error that led here is the one that is told.
                 pass
 
-    def _explain(self, error: Exception) -> Exception:
-        # The last two are of values no database takes: integers beyond 64 bits, and text that is not Unicode.
-        if isinstance(error, sqlite3.IntegrityError | OverflowError | UnicodeError):
-            return ConflictError(f"cannot write to the database {self._path}: {error}")
-        if isinstance(error, sqlite3.Error):
-            return StoreError(f"cannot write to the database {self._path}: {error}")
-        return error
+
+def explain(error: Exception, path: str) -> Exception:
+    """What those who waited for an operation are told of its failure."""
+    # The last two are of values no database takes: integers beyond 64 bits, and text that is not Unicode.
+    if isinstance(error, sqlite3.IntegrityError | OverflowError | UnicodeError):
+        return ConflictError(f"cannot write to the database {path}: {error}")
+    if isinstance(error, sqlite3.Error):
+        return StoreError(f"cannot write to the database {path}: {error}")
+    return error

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from remediator.store import Store
-from remediator.store.sqlite import open_sqlite
+from remediator.store.sqlite import open_in_memory, open_sqlite
 
 Opener = Callable[[Path], Awaitable[Store]]
 
@@ -16,13 +16,17 @@ OPENERS: dict[str, Opener] = {"sqlite": lambda folder: open_sqlite(str(folder / 
 """Each opens the database of a test's folder; a second call opens the same one."""
 
 
+async def _in_memory(folder: Path) -> Store:
+    return open_in_memory()
+
+
 @pytest.fixture(params=OPENERS)
 def opener(request: pytest.FixtureRequest) -> Opener:
     return OPENERS[request.param]
 
 
-@pytest.fixture
-async def store(opener: Opener, tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await opener(tmp_path)
+@pytest.fixture(params=[*OPENERS, "memory"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await OPENERS.get(request.param, _in_memory)(tmp_path)
     yield opened
     await opened.close()

@@ -1,0 +1,99 @@
+"""One remediator in a rehearsal, from its start to its end: the parts that `app` joins, joined here for the stage.
+
+This is the only place that makes an engine here. What a process remembers is the store's, which outlives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from remediator.alert import Source
+from remediator.announce import Follower
+from remediator.announce.metrics import MetricsAnnouncer, follow_health
+from remediator.docket import Docket
+from remediator.engine import Engine
+from remediator.evaluator import Evaluator
+from remediator.intake import Intake
+from remediator.judge import Sighting
+from remediator.metrics import Metrics
+from remediator.perform import describe
+from remediator.policy import Policy
+from remediator.rehearsal.loop import VirtualClock
+from remediator.rehearsal.stage import Stage
+from remediator.rulebook import Rulebook
+from remediator.store import Store
+
+
+class Process:
+    """The parts of a running remediator, for whoever looks on. `interval` is the seconds between two evaluations."""
+
+    def __init__(self, rulebook: Rulebook, policy: Policy, interval: float, stage: Stage, store: Store) -> None:
+        clock = VirtualClock()
+        self.store = store
+        self.metrics = Metrics()
+        self.intake = Intake(store, clock, self.metrics, wake=lambda: self.engine.wake())
+        self.evaluator = Evaluator(
+            rulebook,
+            stage.answer,
+            clock=clock,
+            metrics=self.metrics,
+            interval=interval,
+            stale_after=policy.stale_after,
+            intake=self.intake,
+            changed=lambda names: self.engine.changed(names),
+        )
+        self.docket = Docket(
+            rulebook,
+            policy,
+            judgement=self.evaluator.judgement,
+            round_started=lambda: self.evaluator.round_started_at,
+            sighting=lambda: Sighting(
+                at=self.evaluator.seen_at, since=self.evaluator.seen_since, back=self.evaluator.back_at
+            ),
+            describe=describe,
+            known=lambda: self.evaluator.known,
+        )
+        self.engine = Engine(
+            store=store,
+            docket=self.docket,
+            clock=clock,
+            metrics=self.metrics,
+            run=stage.run,
+            query=stage.query,
+            look=self.evaluator.look,
+        )
+        follow_health(self.metrics, lambda: self.docket.healths(clock.now()))
+        self._counting = Follower(MetricsAnnouncer(self.metrics), store, clock=clock, metrics=self.metrics)
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def start(self) -> None:
+        """Take up what the store remembers, and run."""
+        await self._counting.begin()
+        await self.engine.load()
+        firing = [stored.alert for stored in await self.store.firing_alerts()]
+        await self.evaluator.restore([alert for alert in firing if alert.source is Source.THRESHOLD])
+        self._tasks = [asyncio.create_task(self.evaluator.run()), asyncio.create_task(self.engine.run())]
+
+    async def stop(self) -> None:
+        """End as on SIGTERM: running steps are given their time."""
+        await self._end(self._tasks)
+        await self.engine.stop()
+
+    async def kill(self) -> None:
+        """End as by kill -9: nothing is told and nothing written down; commands end with their owner."""
+        await self._end(self._tasks)
+        await self.engine.stop(grace=0)
+
+    async def count(self) -> None:
+        """Bring the metrics up to date with the journal. Nothing follows it in between: a look at it costs time."""
+        await self._counting.catch_up()
+
+    async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            # What ended by an error of its own would otherwise look as if it had nothing to do.
+            if isinstance(result, Exception):
+                raise result

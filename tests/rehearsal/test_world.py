@@ -1,0 +1,283 @@
+"""The world on virtual time: the real engine, with everything around it under the story's control."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from remediator.actions import Outcome
+from remediator.health import Health, Sight
+from remediator.incident import EntryKind, Verdict
+from remediator.rehearsal.loop import START, StandstillError, run_virtually
+from remediator.rehearsal.stage import Effect, Line
+from remediator.rehearsal.world import World, rehearse
+from remediator.rulebook import Rulebook
+from remediator.rulefile import load_rules
+
+RULES = """
+services:
+  - {name: checkout, target: {command: {restart: [ctl, restart, checkout], rollback: [ctl, rollback, checkout]}}}
+  - {name: search, target: {command: {restart: [ctl, restart, search], rollback: [ctl, rollback, search]}}}
+thresholds:
+  - {name: error_ratio, expr: error_ratio, degraded: '>= 0.05', failed: '> 0.10'}
+runbooks:
+  - name: web
+    steps: [{restart: , unless: rollout}, rollback]
+    verify: {healthy_for: 10s, within: 60s}
+    limits: {cooldown: 5m}
+"""
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Rulebook:
+    return rulebook(tmp_path, RULES)
+
+
+def rulebook(folder: Path, text: str) -> Rulebook:
+    file = folder / "rules.yml"
+    file.write_text(text)
+    return load_rules([file], service_label="service")[0]
+
+
+def healthy(world: World) -> None:
+    world.set("error_ratio", 0, service="checkout")
+    world.set("error_ratio", 0, service="search")
+
+
+# Time.
+
+
+def test_time_leaps_from_one_thing_to_the_next() -> None:
+    async def story() -> list[float]:
+        loop, seen = asyncio.get_running_loop(), []
+        loop.call_later(0.25, lambda: seen.append(loop.time()))
+        await asyncio.sleep(1e7)
+        try:
+            async with asyncio.timeout(30):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            seen.append(loop.time())
+        return seen
+
+    started = time.monotonic()
+    assert run_virtually(story) == [START + 0.25, START + 1e7 + 30]
+    assert time.monotonic() - started < 5
+
+
+def test_what_would_go_to_a_thread_is_done_at_once() -> None:
+    async def story() -> threading.Thread:
+        return await asyncio.to_thread(threading.current_thread)
+
+    assert run_virtually(story) is threading.current_thread()
+
+
+def test_waiting_for_what_nobody_will_do_is_an_error() -> None:
+    async def story() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(StandstillError, match="nobody will do"):
+        run_virtually(story)
+
+
+def test_a_line_keeps_its_last_value_and_forgets_what_was_to_come() -> None:
+    line = Line({"service": "checkout"})
+    line.put(100, [0, 1, None, 2], 10)
+    assert [line.at(time) for time in (99, 100, 109.9, 110, 120, 130, 1e6)] == [None, 0, 0, 1, None, 2, 2]
+    line.put(110, [7], 10)
+    assert [line.at(time) for time in (109, 110, 1e6)] == [0, 7, 7]
+
+
+# Stories.
+
+
+def test_a_breach_is_healed_and_verified(rules: Rulebook) -> None:
+    async def story(world: World) -> None:
+        healthy(world)
+        world.command("ctl restart *", Effect(takes=2, then=lambda: healthy(world), output="restarted"))
+        await world.pass_time(60)
+        world.set("error_ratio", 0.2, service="checkout")
+        await world.pass_time(60)
+        (incident,) = await world.incidents()
+        assert world.commands == ["ctl restart checkout"]
+        assert incident.verdict is Verdict.RECOVERED
+        assert incident.runs[0].output == "restarted"
+        assert [entry.kind for entry in await world.journal()] == [
+            EntryKind.INCIDENT_OPENED,
+            EntryKind.STEP_STARTED,
+            EntryKind.STEP_ENDED,
+            EntryKind.INCIDENT_CLOSED,
+        ]
+        labels = {"service": "checkout", "runbook": "web", "action": "restart", "verdict": "recovered"}
+        assert await world.metric("remediator_heals_total", **labels) == 1
+        assert await world.metric("remediator_service_health", service="checkout", health="healthy") == 1
+
+    rehearse(rules, story)
+
+
+def test_the_same_story_has_the_same_end(rules: Rulebook) -> None:
+    async def story(world: World) -> list[str]:
+        healthy(world)
+        for second in range(1, 20):
+            world.at(60.0 * second, lambda second=second: world.set("error_ratio", second % 3 / 9, service="search"))
+        await world.pass_time(700)
+        await world.crash()
+        await world.pass_time(13)
+        await world.boot()
+        await world.pass_time(3600)
+        return [str(entry) for entry in await world.journal()] + [str(ran) for ran in world.ran]
+
+    first = rehearse(rules, story)
+    assert len(first) > 10
+    assert rehearse(rules, story) == first
+
+
+def test_commands_hang_fail_and_differ_from_call_to_call(rules: Rulebook) -> None:
+    async def story(world: World) -> None:
+        world.command("ctl restart *", Effect(hangs=True))
+        world.command("ctl rollback *", Effect(exit_code=3), Effect(then=lambda: healthy(world)))
+        healthy(world)
+        await world.pass_time(30)
+        world.set("error_ratio", 0.2, service="checkout")
+        assert await world.until(lambda: len(world.ran) == 2, within=300)
+        await world.pass_time(30)
+        (incident,) = await world.incidents()
+        assert [run.outcome for run in incident.runs] == [Outcome.TIMED_OUT, Outcome.FAILED]
+        assert incident.verdict is Verdict.EXHAUSTED
+
+    rehearse(rules, story)
+
+
+def test_a_crash_in_the_middle_of_a_command_is_not_repeated(rules: Rulebook) -> None:
+    async def story(world: World) -> None:
+        healthy(world)
+        world.command("ctl restart *", Effect(takes=20))
+        await world.pass_time(30)
+        world.set("error_ratio", 0.2, service="checkout")
+        assert await world.until(lambda: world.stage.under_way == 1)
+        await world.crash()
+        assert world.stage.under_way == 0
+        assert world.view("checkout") is None
+        await world.pass_time(60)
+        await world.boot()
+        await world.pass_time(30)
+        (incident,) = await world.open_incidents()
+        assert [run.outcome for run in incident.runs] == [Outcome.UNKNOWN]
+        assert world.commands == ["ctl restart checkout"]
+
+    rehearse(rules, story)
+
+
+def test_shut_down_gives_a_running_command_its_time(rules: Rulebook) -> None:
+    async def story(world: World) -> None:
+        healthy(world)
+        world.command("ctl restart *", Effect(takes=5))
+        await world.pass_time(30)
+        world.set("error_ratio", 0.2, service="checkout")
+        assert await world.until(lambda: world.stage.under_way == 1)
+        await world.shut_down()
+        await world.boot()
+        (incident,) = await world.open_incidents()
+        assert [run.outcome for run in incident.runs] == [Outcome.SUCCEEDED]
+
+    rehearse(rules, story)
+
+
+def test_an_unreachable_prometheus_leaves_everything_alone(rules: Rulebook) -> None:
+    async def story(world: World) -> None:
+        healthy(world)
+        await world.pass_time(30)
+        world.prometheus_down()
+        world.set("error_ratio", 0.2, service="checkout")
+        await world.fire("HighErrors", service="checkout")
+        await world.pass_time(600)
+        assert world.health("checkout") is Health.UNKNOWN
+        assert [page.labels["alertname"] for page in world.pages()] == ["RemediationBlocked"]
+        assert world.commands == []
+        world.prometheus_up()
+        await world.pass_time(60)
+        assert world.commands == ["ctl restart checkout"]
+
+    rehearse(rules, story)
+
+
+def test_guards_hold_and_let_pass(rules: Rulebook) -> None:
+    async def story(world: World) -> None:
+        healthy(world)
+        world.set("rollout", 1)
+        await world.pass_time(30)
+        world.set("error_ratio", 0.2, service="checkout")
+        await world.pass_time(60)
+        (incident,) = await world.incidents()
+        assert incident.hold is not None
+        assert incident.hold.gate == "guard"
+        world.set("rollout", None)
+        world.refuse("rollout", Sight.TIMEOUT)
+        await world.pass_time(60)
+        assert world.commands == []
+        world.answer_again("rollout")
+        await world.pass_time(60)
+        assert world.commands == ["ctl restart checkout"]
+
+    rehearse(rules, story)
+
+
+def test_operators_pause_ask_approve_and_dismiss(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        healthy(world)
+        await world.pass_time(30)
+        pause = await world.pause('service="checkout"', for_=3600, comment="hands off")
+        await world.heal("checkout", "please")
+        await world.pass_time(1)
+        (incident,) = await world.open_incidents()
+        assert incident.hold is not None
+        assert incident.hold.gate == "paused"
+        await world.resume(pause.id)
+        await world.pass_time(1)
+        (incident,) = await world.open_incidents()
+        assert incident.hold is not None
+        assert incident.hold.gate == "approval"
+        await world.approve(incident.id)
+        await world.pass_time(0.5)
+        assert world.commands == ["ctl restart checkout"]
+        await world.pass_time(60)
+        await world.heal("search", "please")
+        await world.pass_time(1)
+        (incident,) = await world.open_incidents()
+        await world.dismiss(incident.id)
+        await world.pass_time(1)
+        assert [incident.verdict for incident in await world.incidents()] == [Verdict.RECOVERED, Verdict.DISMISSED]
+
+    rehearse(rulebook(tmp_path, RULES.replace("steps:", "mode: approve\n    steps:")), story)
+
+
+def test_alerts_come_and_go(rules: Rulebook) -> None:
+    async def story(world: World) -> None:
+        healthy(world)
+        await world.pass_time(30)
+        alert = await world.fire("HighErrors", service="checkout")
+        await world.pass_time(30)
+        (stored,) = await world.alerts()
+        assert stored.gate == "not_corroborated"
+        await world.resolve(alert)
+        await world.pass_time(1)
+        (stored,) = await world.alerts()
+        assert not stored.alert.firing
+        assert world.commands == []
+
+    rehearse(rules, story)
+
+
+def test_a_reload_takes_effect(rules: Rulebook, tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        healthy(world)
+        await world.pass_time(30)
+        await world.reload(rulebook(tmp_path, RULES.replace(">= 0.05", ">= 0.01")))
+        world.set("error_ratio", 0.02, service="checkout")
+        await world.pass_time(10)
+        assert world.health("checkout") is Health.DEGRADED
+
+    rehearse(rules, story)
