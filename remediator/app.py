@@ -36,7 +36,6 @@ from remediator.errors import RemediatorError, StoreError
 from remediator.evaluator import Evaluator
 from remediator.grafana import Grafana
 from remediator.intake import Intake
-from remediator.judge import Sighting
 from remediator.lease import FileLease
 from remediator.metrics import Metrics
 from remediator.perform import describe
@@ -140,7 +139,7 @@ async def _assemble(
         policy_of(config),
         judgement=evaluator.judgement,
         round_started=lambda: evaluator.round_started_at,
-        sighting=lambda: Sighting(at=evaluator.seen_at, since=evaluator.seen_since, back=evaluator.back_at),
+        sighting=lambda: evaluator.sighting,
         describe=describe,
         known=lambda: evaluator.known,
     )

@@ -350,7 +350,10 @@ class Docket:
         return msgspec.structs.replace(sighting, quiet_since=quiet_since) if quiet_since else sighting
 
     def _looking(self, service: Service, alerts: tuple[StoredAlert, ...], now: float) -> bool:
-        if not alerts or not self.rulebook.thresholds_for(service):
+        if not alerts:
+            return False
+        if not self.rulebook.thresholds_for(service) and now - self.sighting().at <= self.policy.stale_after:
+            # What its alerts say stands by itself, as long as Prometheus is there to verify by.
             return False
         newest = max((s.received_at for s in alerts if s.alert.source is not Source.THRESHOLD), default=0.0)
         return self.round_started() < newest and now < newest + self.policy.patience

@@ -17,12 +17,13 @@ from remediator.silence import Silence
 class Sighting(msgspec.Struct, frozen=True):
     """How Prometheus and the alerts are seen: `at` is when Prometheus last answered, `since` from when on it has done so
     without a gap, `back` when it answered for the first time since the start, or since it could not be reached;
-    `quiet_since` is when the last alert of the service ended."""
+    `quiet_since` is when the last alert of the service ended. `answers` says whether it answered the last look."""
 
     at: float = 0.0
     since: float = 0.0
     back: float = 0.0
     quiet_since: float = 0.0
+    answers: bool = True
 
 
 class Choice(msgspec.Struct, frozen=True):
