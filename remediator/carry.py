@@ -19,6 +19,8 @@ from remediator.rulebook import merged_labels
 from remediator.steps import Steps
 from remediator.store import NewIncident, Store
 
+LOOK_WHEN_BLIND = 5.0
+"""Seconds between the looks that are asked for while nothing is seen."""
 RECHECK = 15.0
 """Seconds until a hold or a wait is looked at again, whatever else happens."""
 REQUEST_LIFE = 300.0
@@ -71,6 +73,7 @@ class Carrier:
                 await self._open(case, case.choice, decision)
             case d.Held(hold):
                 self._docket.waiting[name] = since(hold, self._docket.waiting.get(name), now)
+                self._look_if_blind(hold, name, now)
                 kind = Disposition.NOT_CORROBORATED if hold.gate == "not_corroborated" else Disposition.HELD
                 await self._settle_all(case, kind, hold.text, hold.gate)
                 requests = [s for s in case.alerts if s.alert.source is Source.OPERATOR]
@@ -96,6 +99,7 @@ class Carrier:
                 if incident.hold is None or incident.hold.gate != hold.gate:
                     await self._store.hold_incident(incident.id, hold, now)
                 self._amend(incident, hold=hold)
+                self._look_if_blind(hold, name, now)
                 if hold.gate == "concurrency":
                     self.waiting_for_slot[name] = None
                 self._agenda.put(name, min(hold.until or now + RECHECK, now + RECHECK))
@@ -126,6 +130,11 @@ class Carrier:
                 self._agenda.put(name, now)
             case _:
                 raise AssertionError(f"{decision} is not for a service with an incident")
+
+    def _look_if_blind(self, hold: Hold, name: str, now: float) -> None:
+        """Nobody else may look: at an interval of 0 thresholds are evaluated only when they are asked for."""
+        if hold.gate == "blind" and now - self._docket.round_started() >= LOOK_WHEN_BLIND:
+            self._look([name])
 
     async def _open(self, case: Case, choice: Choice, decision: d.Open) -> None:
         name, now, alert = case.service.name, case.now, choice.alert.alert

@@ -15,7 +15,7 @@ from remediator.alert import Source
 from remediator.case import Case, Dependency, GuardAnswer, Panic, ServiceView, Window
 from remediator.causes import root_causes
 from remediator.errors import RefusedError, TemplateError
-from remediator.escalate import Told, given_up
+from remediator.escalate import Told, settled
 from remediator.fleet import Fleet
 from remediator.health import Health, Judgement
 from remediator.incident import Closing, Hold, Incident, Pause, StepRun, StoredAlert, Verdict
@@ -169,7 +169,7 @@ class Docket:
             for root in case.dependencies:
                 if root.name not in cases and (below := self.observe(root.name, now)) is not None:
                     cases[root.name] = below
-        self.given_up = {name for name in self.given_up if name in cases and given_up(cases[name])}
+        self.given_up = {name for name in self.given_up if name in cases and not settled(cases[name])}
         return [Told(case, partial(self.context, case)) for _, case in sorted(cases.items())]
 
     def panic(self, now: float) -> Panic | None:

@@ -216,8 +216,9 @@ class Engine:
     def pages(self) -> list[Page]:
         """Every page that is to fire now."""
         now, docket = self._clock.now(), self.docket
-        seen_at = max(docket.sighting().at, self._loaded_at)
-        return escalate.pages(docket.told(now), docket.panic(now), seen_at, docket.waiting, now)
+        sighting = docket.sighting()
+        dark_since = None if sighting.answers else max(sighting.at, self._loaded_at)
+        return escalate.pages(docket.told(now), docket.panic(now), dark_since, docket.waiting, now)
 
     def hushes(self) -> list[Hush]:
         """Every silence that is to be there now, while something is being healed."""

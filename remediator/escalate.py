@@ -45,22 +45,21 @@ class Told(NamedTuple):
 
 
 def pages(
-    told: Sequence[Told], panic: Panic | None, prometheus_seen_at: float, waiting: Mapping[str, Hold], now: float
+    told: Sequence[Told], panic: Panic | None, dark_since: float | None, waiting: Mapping[str, Hold], now: float
 ) -> list[Page]:
     """Every page that is to fire now.
 
     `told` are the cases of all services that have an open incident, were given up, or wait without an incident; `waiting`
-    is what holds the last of these. `prometheus_seen_at` is when Prometheus last answered, or the start.
+    is what holds the last of these. `dark_since` is since when Prometheus does not answer; None while it does.
     """
     found: list[Page] = []
     if panic is not None:
         summary = f"{panic.bad} of {panic.total} services turned bad within a minute: nothing is healed"
         found.append(_everywhere("RemediationPanic", summary, "critical", panic.since))
-    dark = now - prometheus_seen_at >= BLACKOUT
-    if dark:
-        summary = f"Prometheus has not answered for {rough_duration(now - prometheus_seen_at)}: nothing is healed"
-        # The time is not part of the page's identity, but its text changes only when it is posted anew.
-        found.append(_everywhere("RemediationBlocked", summary, "critical", prometheus_seen_at, gate="blind"))
+    dark = dark_since is not None and now - dark_since >= BLACKOUT
+    if dark_since is not None and dark:
+        summary = f"Prometheus has not answered for {rough_duration(now - dark_since)}: nothing is healed"
+        found.append(_everywhere("RemediationBlocked", summary, "critical", dark_since, gate="blind"))
     roots: dict[str, list[str]] = {}
     for case, _ in told:
         hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
@@ -85,16 +84,17 @@ def hushes(cases: Iterable[Case]) -> list[Hush]:
     ]
 
 
-def given_up(case: Case) -> bool:
-    """Whether the service's last incident was exhausted, and it has not been seen healthy since, or something is still to
-    be put back."""
-    before = case.previous
+def settled(case: Case) -> bool:
+    """Whether there is nothing left to say of a service that was given up: another incident has ended since, or it is
+    well, and nothing is owed. Well it is when it has been healthy for long enough, or ever since it was first looked at:
+    then it has been so since before a restart."""
+    before, judged = case.previous, case.judgement
     if before is None or before.verdict is not Verdict.EXHAUSTED:
-        return False
-    if before.owed:
         return True
-    judged = case.judgement
-    return not (judged.health is Health.HEALTHY and judged.at - judged.since >= before.plan.runbook.verify.healthy_for)
+    if before.owed or judged.health is not Health.HEALTHY:
+        return False
+    lasting = judged.at - judged.since >= before.plan.runbook.verify.healthy_for
+    return lasting or judged.since <= case.sighting.back
 
 
 def _heals(case: Case, incident: Incident) -> bool:
@@ -109,7 +109,8 @@ def _of(case: Case, context: Context, hold: Hold | None, waiters: Sequence[str],
     """The pages about one service; of being held nothing is said while it is `quiet`, as a greater page says it."""
     name, before, plan = case.service.name, case.previous, case.plan
     also = f"; {', '.join(sorted(waiters))} wait{'s' if len(waiters) == 1 else ''} for it" if waiters else ""
-    gave_up = given_up(case) and before is not None and before.closed_at is not None
+    # Before the first look nothing is known: what people were told before a restart goes on for some minutes by itself.
+    gave_up = before is not None and case.sighting.back > 0 and not settled(case)
     if gave_up and before is not None:
         summary = f"{name} is {case.health} and could not be healed: {before.closing}{also}"
         yield _about(
@@ -195,4 +196,4 @@ def _rendered(texts: Mapping[str, str], context: Context) -> dict[str, str]:
     return {name: text for name, text in rendered.items() if text}
 
 
-__all__ = ["Told", "given_up", "hushes", "pages"]
+__all__ = ["Told", "hushes", "pages", "settled"]

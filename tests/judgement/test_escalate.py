@@ -12,16 +12,17 @@ from remediator.case import Case, Dependency, Panic
 from remediator.escalate import BLACKOUT, UNHEALED, Told, hushes, pages
 from remediator.health import Health
 from remediator.incident import Closing, Hold, Incident, Verdict
+from remediator.judge import Sighting
 from remediator.page import Hush, Page
 from remediator.rulebook import Escalate, Limits, Mode, Rate
 from remediator.template import LabelView
 
 
-def told(*cases: Case, panic: Panic | None = None, seen_at: float = NOW, **waiting: Hold) -> list[Page]:
+def told(*cases: Case, panic: Panic | None = None, dark_since: float | None = None, **waiting: Hold) -> list[Page]:
     def context_of(one: Case) -> Mapping[str, object]:
         return {"service": {"name": one.service.name}, "labels": LabelView(one.service.labels)}
 
-    return pages([Told(one, lambda one=one: context_of(one)) for one in cases], panic, seen_at, waiting, NOW)  # type: ignore[misc]
+    return pages([Told(one, lambda one=one: context_of(one)) for one in cases], panic, dark_since, waiting, NOW)  # type: ignore[misc]
 
 
 def exhausted(ago: float = 100.0, **fields: object) -> Incident:
@@ -58,6 +59,16 @@ def test_it_goes_on_while_nothing_is_seen_and_ends_when_the_service_is_well_agai
     assert told(well) == []
     just_now = at(well, judgement=type(well.judgement)(Health.HEALTHY, NOW, NOW - 5, "", well.judgement.readings))
     assert names(told(just_now)) == ["RemediationFailed"]
+
+
+def test_a_restart_calls_nobody_for_what_was_mended_before_it() -> None:
+    just_started = case("unknown", previous=exhausted(), sighting=Sighting())
+    assert told(just_started) == []
+    first_look = Sighting(NOW, NOW, NOW)
+    well = case("healthy", previous=exhausted(), alerts=(), sighting=first_look)
+    since_then = at(well, judgement=type(well.judgement)(Health.HEALTHY, NOW, NOW, "", well.judgement.readings))
+    assert told(since_then) == []
+    assert names(told(case("failed", previous=exhausted(), sighting=first_look))) == ["RemediationFailed"]
 
 
 @pytest.mark.parametrize("verdict", [Verdict.RECOVERED, Verdict.CLEARED, Verdict.DISMISSED, Verdict.SUPERSEDED])
@@ -122,10 +133,10 @@ def test_a_panic_is_one_page_and_stands_for_all_that_it_holds() -> None:
 
 def test_a_blackout_of_prometheus_is_one_page() -> None:
     dark = [case("unknown", incident(opened_at=NOW - 9000, hold=Hold("blind", "x"))) for _ in range(5)]
-    found = told(*dark, seen_at=NOW - BLACKOUT)
+    found = told(*dark, dark_since=NOW - BLACKOUT)
     assert names(found) == ["RemediationBlocked"]
     assert "service" not in found[0].labels
-    assert told(seen_at=NOW - BLACKOUT + 1) == []
+    assert told(dark_since=NOW - BLACKOUT + 1) == []
 
 
 def test_one_page_names_the_root_and_who_waits_for_it() -> None:
