@@ -6,6 +6,7 @@ This is the only place that makes an engine here. What a process remembers is th
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from remediator.alert import Source
@@ -19,24 +20,36 @@ from remediator.judge import Sighting
 from remediator.metrics import Metrics
 from remediator.perform import describe
 from remediator.policy import Policy
-from remediator.rehearsal.loop import VirtualClock
+from remediator.rehearsal.leap import DozingClock
+from remediator.rehearsal.loop import VirtualClock, VirtualLoop
 from remediator.rehearsal.stage import Stage
 from remediator.rulebook import Rulebook
 from remediator.store import Store
 
 
 class Process:
-    """The parts of a running remediator, for whoever looks on. `interval` is the seconds between two evaluations."""
+    """The parts of a running remediator, for whoever looks on. `interval` is the seconds between two evaluations; with
+    `leap` those that would see nothing new are left out."""
 
-    def __init__(self, rulebook: Rulebook, policy: Policy, interval: float, stage: Stage, store: Store) -> None:
+    def __init__(
+        self,
+        rulebook: Rulebook,
+        policy: Policy,
+        interval: float,
+        stage: Stage,
+        store: Store,
+        loop: VirtualLoop,
+        leap: bool,
+    ) -> None:
         clock = VirtualClock()
+        dozing = DozingClock(loop, stage, interval, lambda: self.evaluator)
         self.store = store
         self.metrics = Metrics()
         self.intake = Intake(store, clock, self.metrics, wake=lambda: self.engine.wake())
         self.evaluator = Evaluator(
             rulebook,
             stage.answer,
-            clock=clock,
+            clock=dozing if leap else clock,
             metrics=self.metrics,
             interval=interval,
             stale_after=policy.stale_after,
@@ -62,6 +75,8 @@ class Process:
             run=stage.run,
             query=stage.query,
             look=self.evaluator.look,
+            # There is no other process that could write to this store.
+            poll=math.inf,
         )
         follow_health(self.metrics, lambda: self.docket.healths(clock.now()))
         self._counting = Follower(MetricsAnnouncer(self.metrics), store, clock=clock, metrics=self.metrics)

@@ -84,6 +84,12 @@ class Stage:
         self.ran: list[Ran] = []
         self.under_way = 0
         self.most_under_way = 0
+        self.asked = 0
+        """How many queries were asked."""
+        self.changes = 0
+        """How often somebody has changed what Prometheus answers."""
+        self.changed_at = -math.inf
+        """When that was last."""
         self.lines: dict[str, dict[tuple[tuple[str, str], ...], Line]] = {}
         self._loop = asyncio.get_running_loop()
         self._refusals: dict[str, tuple[Sight, str]] = {}
@@ -104,20 +110,18 @@ class Stage:
         if line is None:
             line = lines[key] = Line(labels)
         line.put(self.now, values, interval)
+        self._changed()
 
     def refuse(self, expr: str, sight: Sight, error: str = "") -> None:
         """From now on a query is not answered, or is again when the sight is SEEN. The expression '' stands for all."""
         self._refusals.pop(expr.strip(), None)
         if sight is not Sight.SEEN:
             self._refusals[expr.strip()] = (sight, error or f"Prometheus: {sight}")
-
-    @property
-    def refuses(self) -> bool:
-        """Whether any query is not answered."""
-        return bool(self._refusals)
+        self._changed()
 
     def answer(self, expr: str) -> Answer:
         """What Prometheus says to a query now."""
+        self.asked += 1
         now, expr = self.now, expr.strip()
         refusal = self._refusals.get("") or self._refusals.get(expr)
         if refusal is not None:
@@ -132,6 +136,10 @@ class Stage:
     async def query(self, expr: str) -> Answer:
         """The same, as the engine asks."""
         return self.answer(expr)
+
+    def _changed(self) -> None:
+        self.changes += 1
+        self.changed_at = self.now
 
     # The hands.
 

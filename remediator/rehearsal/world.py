@@ -42,10 +42,12 @@ class World:
 
     Times that are given and returned are seconds since the beginning of the story, but for those within alerts,
     incidents and entries, which are seconds since the epoch. Acts are done at the present time; the effect of an act is
-    there once time has passed, or after `rest`.
+    there once time has passed, or after `rest`. Without `leap` every look is made, even those that see nothing new.
     """
 
-    def __init__(self, rulebook: Rulebook, policy: Policy | None = None, interval: float = EVALUATION) -> None:
+    def __init__(
+        self, rulebook: Rulebook, policy: Policy | None = None, interval: float = EVALUATION, *, leap: bool = True
+    ) -> None:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop):
             raise TypeError("cannot make a world here: it wants a VirtualLoop to run in")
@@ -54,6 +56,7 @@ class World:
         self.stage = Stage()
         self.start = loop.time()
         self._interval = interval
+        self._leap = leap
         self._loop = loop
         self._store: SqliteStore = open_in_memory()
         self._requests: set[asyncio.Task[Any]] = set()
@@ -165,6 +168,8 @@ class World:
         found = [parse_matcher(matcher) for matcher in matchers]
         pause = await self._store.add_pause(found, now, now + for_, author, comment)
         self._running.engine.answered()
+        # The daemon finds out by asking its store now and then.
+        self._loop.call_at(pause.ends_at, self._read_again)
         return pause
 
     async def resume(self, id: int, author: str = "alex") -> None:
@@ -195,7 +200,9 @@ class World:
 
     async def boot(self) -> None:
         """Start remediator, on what its store holds."""
-        self.process = Process(self.rulebook, self.policy, self._interval, self.stage, self._store)
+        self.process = Process(
+            self.rulebook, self.policy, self._interval, self.stage, self._store, self._loop, self._leap
+        )
         await self.process.start()
         await self.rest()
 
@@ -270,6 +277,10 @@ class World:
             raise RuntimeError("cannot do that: remediator is down in this world")
         return self.process
 
+    def _read_again(self) -> None:
+        if self.process is not None:
+            self.process.engine.answered()
+
     async def _answer(self, incident: int, approval: Approval) -> None:
         await self._store.answer(incident, approval)
         self._running.engine.answered()
@@ -281,13 +292,15 @@ def rehearse(
     policy: Policy | None = None,
     interval: float = EVALUATION,
     start: float = START,
+    *,
+    leap: bool = True,
 ) -> T:
     """Tell a story in a world of its own, in which remediator has been started; what the story returns.
 
     `interval` is the seconds between evaluations, `start` the time at which the story begins. To be called from outside
     of any event loop.
     """
-    return run_virtually(functools.partial(_tell, rulebook, story, policy, interval), start)
+    return run_virtually(functools.partial(_tell, rulebook, story, policy, interval, leap), start)
 
 
 async def _tell(
@@ -295,8 +308,9 @@ async def _tell(
     story: Callable[[World], Coroutine[Any, Any, T] | Awaitable[T]],
     policy: Policy | None,
     interval: float,
+    leap: bool,
 ) -> T:
-    world = World(rulebook, policy, interval)
+    world = World(rulebook, policy, interval, leap=leap)
     try:
         await world.boot()
         return await story(world)
