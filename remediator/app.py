@@ -40,7 +40,7 @@ from remediator.lease import FileLease
 from remediator.metrics import Metrics
 from remediator.page import Page
 from remediator.perform import describe
-from remediator.policy import Policy
+from remediator.policy import policy_of
 from remediator.prometheus import Prometheus
 from remediator.rulebook import Rulebook, Service
 from remediator.rulefile import load_rules, service_from_document
@@ -79,22 +79,6 @@ def load(config_file: Path) -> Loaded:
     for problem in warnings:
         log.warning("%s", problem.render())
     return Loaded(config, rulebook)
-
-
-def policy_of(config: Config) -> Policy:
-    """What the config says about deciding."""
-    return Policy(
-        auto_heal=config.global_.auto_heal,
-        stale_after=config.global_.stale_after,
-        patience=2 * config.global_.query_timeout,
-        # Without rounds of its own the evaluator looks only when asked.
-        look_every=15.0 if config.global_.evaluation_interval else 2.0,
-        settle=config.global_.settle,
-        concurrent=config.limits.concurrent,
-        rate=config.limits.rate,
-        panic=config.limits.panic,
-        severity=config.severity,
-    )
 
 
 class System:
@@ -193,7 +177,9 @@ class System:
         rulebook = loaded.files.with_services(await self._store.added_services())
         self._loaded = loaded
         self._evaluator.swap(rulebook)
-        await self._engine.reload(rulebook, policy_of(loaded.config))
+        await self._engine.reload(
+            rulebook, policy_of(loaded.config.global_, loaded.config.limits, loaded.config.severity)
+        )
         mark_loaded(self._metrics, self._clock.now())
 
 
@@ -270,7 +256,7 @@ async def _assemble(
     stack.callback(evaluator.close)
     docket = Docket(
         rulebook,
-        policy_of(config),
+        policy_of(config.global_, config.limits, config.severity),
         judgement=evaluator.judgement,
         round_started=lambda: evaluator.round_started_at,
         sighting=lambda: Sighting(at=evaluator.seen_at, since=evaluator.seen_since, back=evaluator.back_at),

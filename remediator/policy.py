@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
+from remediator.config import ConfigLimits, Global
 from remediator.health import Health
 from remediator.rulebook import Rate, Share
 
@@ -27,3 +30,19 @@ class Policy(msgspec.Struct, frozen=True):
     panic: Share = Share(50.0, percent=True)
     """When more of all services than this turn bad within a minute, it is not them."""
     severity: dict[str, Health] = msgspec.field(default_factory=lambda: dict(SEVERITY))
+
+
+def policy_of(global_: Global, limits: ConfigLimits, severity: Mapping[str, Health]) -> Policy:
+    """The policy that these parts of a config make."""
+    return Policy(
+        auto_heal=global_.auto_heal,
+        stale_after=global_.stale_after,
+        patience=2 * global_.query_timeout,
+        # Without rounds of its own the evaluator looks only when asked.
+        look_every=15.0 if global_.evaluation_interval else 2.0,
+        settle=global_.settle,
+        concurrent=limits.concurrent,
+        rate=limits.rate,
+        panic=limits.panic,
+        severity=dict(severity),
+    )

@@ -11,10 +11,12 @@ from typing import Any
 
 from remediator.alert import Source
 from remediator.announce import Follower
+from remediator.announce.grafana import GrafanaAnnouncer
 from remediator.announce.metrics import MetricsAnnouncer, follow_health
 from remediator.docket import Docket
 from remediator.engine import Engine
 from remediator.evaluator import Evaluator
+from remediator.grafana import Grafana
 from remediator.intake import Intake
 from remediator.judge import Sighting
 from remediator.metrics import Metrics
@@ -37,6 +39,7 @@ class Process:
         policy: Policy,
         interval: float,
         stage: Stage,
+        grafana: Grafana,
         store: Store,
         loop: VirtualLoop,
         leap: bool,
@@ -80,11 +83,13 @@ class Process:
         )
         follow_health(self.metrics, lambda: self.docket.healths(clock.now()))
         self._counting = Follower(MetricsAnnouncer(self.metrics), store, clock=clock, metrics=self.metrics)
+        self._annotating = Follower(GrafanaAnnouncer(grafana, store), store, clock=clock, metrics=self.metrics)
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def start(self) -> None:
         """Take up what the store remembers, and run."""
         await self._counting.begin()
+        await self._annotating.begin()
         await self.engine.load()
         firing = [stored.alert for stored in await self.store.firing_alerts()]
         await self.evaluator.restore([alert for alert in firing if alert.source is Source.THRESHOLD])
@@ -103,6 +108,10 @@ class Process:
     async def count(self) -> None:
         """Bring the metrics up to date with the journal. Nothing follows it in between: a look at it costs time."""
         await self._counting.catch_up()
+
+    async def annotate(self) -> None:
+        """Tell Grafana what the journal says, in the same way."""
+        await self._annotating.catch_up()
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
         for task in tasks:

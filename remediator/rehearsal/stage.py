@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -94,6 +95,7 @@ class Stage:
         self._loop = asyncio.get_running_loop()
         self._refusals: dict[str, tuple[Sight, str]] = {}
         self._effects: list[tuple[Callable[[Call], bool], list[Effect]]] = []
+        self._known_as: list[tuple[re.Pattern[str], str]] = []
 
     @property
     def now(self) -> float:
@@ -112,6 +114,10 @@ class Stage:
         line.put(self.now, values, interval)
         self._changed()
 
+    def know_as(self, pattern: re.Pattern[str], expr: str) -> None:
+        """Queries that fit the pattern, as a template filled in does, get the answer of this expression."""
+        self._known_as.append((pattern, expr.strip()))
+
     def refuse(self, expr: str, sight: Sight, error: str = "") -> None:
         """From now on a query is not answered, or is again when the sight is SEEN. The expression '' stands for all."""
         self._refusals.pop(expr.strip(), None)
@@ -123,6 +129,8 @@ class Stage:
         """What Prometheus says to a query now."""
         self.asked += 1
         now, expr = self.now, expr.strip()
+        if expr not in self.lines:
+            expr = next((known for pattern, known in self._known_as if pattern.fullmatch(expr)), expr)
         refusal = self._refusals.get("") or self._refusals.get(expr)
         if refusal is not None:
             return Answer(now, refusal[0], error=refusal[1])

@@ -14,20 +14,22 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from remediator.alert import Alert, fingerprint
 from remediator.case import ServiceView, Why
-from remediator.errors import ConflictError
+from remediator.errors import ConflictError, RemediatorError
+from remediator.grafana import Annotation
 from remediator.health import Health, Sight
-from remediator.incident import Approval, Entry, Incident, Pause, StoredAlert, Verdict
+from remediator.incident import Approval, Entry, Hold, Incident, Pause, StoredAlert, Verdict
 from remediator.matcher import parse_matcher
 from remediator.page import Page
 from remediator.policy import Policy
 from remediator.rehearsal.loop import START, VirtualLoop, run_virtually
 from remediator.rehearsal.process import Process
+from remediator.rehearsal.recorded import RecordedGrafana
 from remediator.rehearsal.stage import Effect, Ran, Sample, Stage
+from remediator.rehearsal.texts import fits, typed
 from remediator.rulebook import Rulebook
 from remediator.store.sqlite import SqliteStore, open_in_memory
 
@@ -54,6 +56,7 @@ class World:
         self.rulebook = rulebook
         self.policy = policy or Policy()
         self.stage = Stage()
+        self.grafana = RecordedGrafana()
         self.start = loop.time()
         self._interval = interval
         self._leap = leap
@@ -126,9 +129,9 @@ class World:
     # The hands.
 
     def command(self, pattern: str, *effects: Effect) -> None:
-        """What commands do whose text, as one would type it, fits the pattern (`*` stands for anything): one effect
+        """What commands do that fit the pattern: as one would type them, where `*` stands for anything: one effect
         after another, the last one stays. Without a word on it, a command takes a second and changes nothing."""
-        self.stage.on(lambda call: fnmatchcase(str(call), pattern), effects)
+        self.stage.on(lambda call: fits(pattern, typed(call), str(call)), effects)
 
     @property
     def ran(self) -> list[Ran]:
@@ -201,7 +204,7 @@ class World:
     async def boot(self) -> None:
         """Start remediator, on what its store holds."""
         self.process = Process(
-            self.rulebook, self.policy, self._interval, self.stage, self._store, self._loop, self._leap
+            self.rulebook, self.policy, self._interval, self.stage, self.grafana, self._store, self._loop, self._leap
         )
         await self.process.start()
         await self.rest()
@@ -246,6 +249,16 @@ class World:
         """The account of a service."""
         return await self._running.engine.why(service)
 
+    def decision(self, service: str) -> str:
+        """The sentence of the last decision on a service; empty when there was none."""
+        return self._running.docket.decided.get(service, "")
+
+    def hold(self, service: str) -> Hold | None:
+        """What holds a service's heal, or its alerts when it has no incident; None when nothing does."""
+        docket = self._running.docket
+        incident = docket.open.get(service)
+        return incident.hold if incident is not None else docket.waiting.get(service)
+
     def pages(self) -> list[Page]:
         """What people are being called for."""
         return self._running.engine.pages()
@@ -266,15 +279,22 @@ class World:
         """Every entry, oldest first."""
         return await self._store.journal(limit=1_000_000)
 
-    async def metric(self, name: str, **labels: str) -> float | None:
-        """A sample of remediator's own metrics, counted since its last start; None when there is none."""
+    async def metric(self, name: str, **labels: str) -> float:
+        """A metric of remediator's own, counted since its last start: the sum of the samples with these labels."""
         await self._running.count()
-        return self._running.metrics.registry.get_sample_value(name, labels)
+        families = self._running.metrics.registry.collect()
+        samples = (sample for family in families for sample in family.samples)
+        return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+
+    async def annotations(self, service: str) -> list[Annotation]:
+        """What Grafana has been told of a service, oldest first."""
+        await self._running.annotate()
+        return [shown for shown in self.grafana.annotations.values() if f"service:{service}" in shown.tags]
 
     @property
     def _running(self) -> Process:
         if self.process is None:
-            raise RuntimeError("cannot do that: remediator is down in this world")
+            raise RemediatorError("cannot do that: remediator is down")
         return self.process
 
     def _read_again(self) -> None:
