@@ -220,7 +220,7 @@ class _Script:
         why = await self._world.why(service) if up and not whole else None
         if why is not None:
             lines += [f"health    {why.service.health}: {why.service.judgement.text}"]
-            lines += [f"decided   {one_line(why.service.decision)}"] if why.service.decision else []
+            lines += [f"decided   {one_line(self._world.decision(service))}"]
             holds = [hold for _, hold in why.gates if hold is not None] if why.incident or why.alerts else []
             lines += [f"{hold.gate:<9} {one_line(hold.text)}" for hold in holds]
         entries = [entry for entry in await self._world.journal() if whole or entry.service in ("", service)]

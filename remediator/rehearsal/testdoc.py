@@ -138,9 +138,7 @@ class ExpectDoc(msgspec.Struct, frozen=True):
     service: Annotated[str, Meta(description="Of which service; the only one of the test unless given.")] = ""
     health: Health | None = None
     held: Annotated[Name | None, Meta(description="The gate that holds it, or none.")] = None
-    decision: Annotated[str | None, Meta(description="The sentence of the last decision; * stands for anything.")] = (
-        None
-    )
+    decision: Annotated[str | None, Meta(description="The sentence of the decision; * stands for anything.")] = None
     ran: Annotated[
         tuple[str | tuple[str, ...], ...] | None,
         Meta(

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from remediator.alert import Alert, fingerprint
 from remediator.case import ServiceView, Why
+from remediator.decide import Ask, decide
 from remediator.errors import ConflictError, RemediatorError
 from remediator.grafana import Annotation
 from remediator.health import Health, Sight
@@ -250,8 +251,14 @@ class World:
         return await self._running.engine.why(service)
 
     def decision(self, service: str) -> str:
-        """The sentence of the last decision on a service; empty when there was none."""
-        return self._running.docket.decided.get(service, "")
+        """The sentence of the decision on a service as it is now; empty when there is no such service."""
+        docket = self._running.docket
+        case = docket.observe(service, self._loop.time())
+        decision = decide(case) if case is not None else None
+        if isinstance(decision, Ask):
+            # It would ask again, and then say so again.
+            return docket.decided.get(service, decision.text)
+        return decision.text if decision is not None else ""
 
     def hold(self, service: str) -> Hold | None:
         """What holds a service's heal, or its alerts when it has no incident; None when nothing does."""
