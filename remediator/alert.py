@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
@@ -26,6 +27,8 @@ class Alert(msgspec.Struct, frozen=True):
     annotations: dict[str, str] = {}
     source: Source = Source.ALERTMANAGER
     generator_url: str = ""
+    sender: str = ""
+    """Who posted it, where that is not Alertmanager: `grafana`. Of such an alert Alertmanager knows nothing."""
 
     @property
     def key(self) -> tuple[str, float]:
@@ -50,6 +53,12 @@ class Notification(msgspec.Struct, frozen=True):
     receiver: str = ""
     group_key: str = ""
     truncated: int = 0
+
+
+def milliseconds(at: datetime) -> float:
+    """A time as seconds since the epoch, cut to whole milliseconds. Alertmanager's webhook tells more of an alert's start
+    than its API does, and by both it has to be the same alert."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000).timestamp()
 
 
 _FNV_OFFSET, _FNV_PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF

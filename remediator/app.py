@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+import socket
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -21,31 +22,29 @@ from aiohttp import web
 from remediator import __version__
 from remediator.actions.runner import Runner
 from remediator.alert import Notification, Source
+from remediator.alertmanager import Alertmanagers, Member
 from remediator.announce import Announcer, Follower
+from remediator.announce.alertmanager import Pager
 from remediator.announce.grafana import GrafanaAnnouncer
 from remediator.announce.log import LogAnnouncer
 from remediator.announce.metrics import MetricsAnnouncer, follow_health
-from remediator.case import ServiceView, Why
 from remediator.clock import Clock, SystemClock
-from remediator.config import Config, load_config
+from remediator.config import Config
 from remediator.docket import Docket
 from remediator.engine import Engine
-from remediator.errors import ConflictError, RemediatorError, StoreError
+from remediator.errors import RemediatorError, StoreError
 from remediator.evaluator import Evaluator
 from remediator.grafana import Grafana
-from remediator.incident import StoredAlert
 from remediator.intake import Intake
-from remediator.judge import Sighting
 from remediator.lease import FileLease
 from remediator.metrics import Metrics
-from remediator.page import Page
 from remediator.perform import describe
 from remediator.policy import policy_of
 from remediator.prometheus import Prometheus
-from remediator.rulebook import Rulebook, Service
-from remediator.rulefile import load_rules, service_from_document
+from remediator.reconcile import Reconciler
 from remediator.store import Accepted, Store
 from remediator.store.sqlite import open_sqlite
+from remediator.system import Loaded, System, load, mark_loaded
 from remediator.web import RUNNER_OPTIONS, Parts, make_app
 from remediator.web.auth import Security, check_listen, load_security, parse_listen
 from remediator.web.parts import Bell
@@ -62,131 +61,6 @@ class Options(msgspec.Struct, frozen=True):
     listen: str = "127.0.0.1:9797"
     web_config: Path | None = None
     allow_unauthenticated: bool = False
-
-
-class Loaded(msgspec.Struct, frozen=True):
-    """Config and rules as one: a reload swaps the whole, or nothing."""
-
-    config: Config
-    files: Rulebook
-    """The rules of the rule files alone, without services added at run time."""
-
-
-def load(config_file: Path) -> Loaded:
-    """Read config and rule files. ConfigError with every problem; warnings are logged."""
-    config = load_config(config_file)
-    rulebook, warnings = load_rules(config.rule_paths(), service_label=config.global_.service_label)
-    for problem in warnings:
-        log.warning("%s", problem.render())
-    return Loaded(config, rulebook)
-
-
-class System:
-    """The running program as the web sees it."""
-
-    def __init__(
-        self,
-        config_file: Path,
-        loaded: Loaded,
-        store: Store,
-        docket: Docket,
-        engine: Engine,
-        evaluator: Evaluator,
-        metrics: Metrics,
-        clock: Clock,
-        security: Security,
-    ) -> None:
-        self._security = security
-        self._config_file = config_file
-        self._loaded = loaded
-        self._store = store
-        self._docket = docket
-        self._engine = engine
-        self._evaluator = evaluator
-        self._metrics = metrics
-        self._clock = clock
-        self._reloading = asyncio.Lock()
-        self.store_trouble = ""
-        self.loaded_engine = False
-
-    def services(self) -> list[ServiceView]:
-        now = self._clock.now()
-        views = (self._docket.view(name, now) for name in self._docket.names())
-        return [view for view in views if view is not None]
-
-    def service(self, name: str) -> ServiceView | None:
-        return self._docket.view(name, self._clock.now())
-
-    async def why(self, name: str) -> Why | None:
-        return await self._engine.why(name)
-
-    def pages(self) -> Sequence[Page]:
-        return self._engine.pages()
-
-    async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
-        return await self._engine.heal(name, author, comment, force)
-
-    def not_ready(self) -> list[str]:
-        reasons = []
-        if not self.loaded_engine:
-            reasons.append("the store is still being read")
-        if self.store_trouble:
-            reasons.append(self.store_trouble)
-        return reasons
-
-    def rules(self) -> Mapping[str, Any]:
-        book = self._docket.rulebook
-        nouns = {
-            "services": book.services,
-            "thresholds": book.thresholds,
-            "runbooks": book.runbooks,
-            "targets": tuple(book.targets.values()),
-        }
-        return {name: msgspec.to_builtins(rules) for name, rules in nouns.items()}
-
-    def woken(self) -> None:
-        self._engine.answered()
-
-    async def reload(self) -> None:
-        """Swap config and rules for what the files say now. ConfigError, and nothing changed, when they are wrong."""
-        async with self._reloading:
-            try:
-                loaded = await asyncio.to_thread(load, self._config_file)
-                await asyncio.to_thread(self._security.reload)
-            except RemediatorError:
-                self._metrics.reload_successful.set(0)
-                raise
-            await self._use(loaded)
-            log.info("reloaded %s", self._config_file)
-
-    async def add_service(self, document: Mapping[str, Any], author: str) -> Service:
-        async with self._reloading:
-            service = await asyncio.to_thread(service_from_document, document, self._loaded.files)
-            if service.name in self._loaded.files.named:
-                raise ConflictError(f"cannot add {service.name}: a rule file has a service of this name")
-            await self._store.add_service(service, author, self._clock.now())
-            await self._use(self._loaded)
-            return service
-
-    async def remove_service(self, name: str, author: str) -> None:
-        async with self._reloading:
-            await self._store.remove_service(name, author, self._clock.now())
-            await self._use(self._loaded)
-
-    async def _use(self, loaded: Loaded) -> None:
-        rulebook = loaded.files.with_services(await self._store.added_services())
-        self._loaded = loaded
-        self._evaluator.swap(rulebook)
-        await self._engine.reload(
-            rulebook, policy_of(loaded.config.global_, loaded.config.limits, loaded.config.severity)
-        )
-        mark_loaded(self._metrics, self._clock.now())
-
-
-def mark_loaded(metrics: Metrics, now: float) -> None:
-    """Say in the metrics that config and rules were loaded."""
-    metrics.reload_successful.set(1)
-    metrics.reload_timestamp.set(now)
 
 
 async def serve(options: Options, clock: Clock | None = None) -> int:
@@ -232,16 +106,23 @@ async def _assemble(
     stack.push_async_callback(runner.close)
 
     followers: list[Follower] = []
+    pager: Pager | None = None
+    reconciler: Reconciler | None = None
 
     def told() -> None:
         bell.ring()
         for follower in followers:
             follower.wake()
+        if pager is not None:
+            pager.wake()
 
     intake = Intake(store, clock, metrics, wake=lambda: engine.wake())
 
     async def receive(notification: Notification) -> Accepted:
-        return await intake(notification.alerts)
+        accepted = await intake(notification.alerts)
+        if notification.truncated and reconciler is not None:
+            reconciler.wake()
+        return accepted
 
     evaluator = Evaluator(
         rulebook,
@@ -256,10 +137,10 @@ async def _assemble(
     stack.callback(evaluator.close)
     docket = Docket(
         rulebook,
-        policy_of(config.global_, config.limits, config.severity),
+        policy_of(config),
         judgement=evaluator.judgement,
         round_started=lambda: evaluator.round_started_at,
-        sighting=lambda: Sighting(at=evaluator.seen_at, since=evaluator.seen_since, back=evaluator.back_at),
+        sighting=lambda: evaluator.sighting,
         describe=describe,
         known=lambda: evaluator.known,
     )
@@ -285,6 +166,28 @@ async def _assemble(
     for follower in followers:
         await stack.enter_async_context(_running(follower.run(), ending))
 
+    if config.alertmanagers:
+        alertmanagers = await _alertmanagers(config, metrics, stack)
+        docket.reconciled = False
+        reconciler = Reconciler(
+            alertmanagers,
+            store,
+            clock=clock,
+            metrics=metrics,
+            intake=intake,
+            silenced=engine.silenced,
+            compared=engine.compared,
+        )
+        pager = Pager(
+            alertmanagers,
+            pages=engine.pages,
+            hushes=engine.hushes,
+            clock=clock,
+            metrics=metrics,
+            mark=_mark(config),
+            external_url=config.global_.external_url,
+        )
+
     # The web answers from here on; it is not ready until the engine has read the store.
     parts = Parts(
         store=store,
@@ -308,11 +211,27 @@ async def _assemble(
     gc.collect()
     gc.freeze()
     stack.push_async_callback(engine.stop)
-    await stack.enter_async_context(_running(evaluator.run(), ending))
-    await stack.enter_async_context(_running(engine.run(), ending))
+    works = [evaluator.run(), engine.run(), *(part.run() for part in (reconciler, pager) if part is not None)]
+    for work in works:
+        await stack.enter_async_context(_running(work, ending))
     await stack.enter_async_context(_running(_retain(store, config.storage.retention, clock), ending))
     log.info("remediator %s serves on %s", __version__, options.listen)
     return system
+
+
+def _mark(config: Config) -> str:
+    """What tells this remediator, after a restart too, from others at the same Alertmanager."""
+    return config.global_.external_url or f"{socket.gethostname()}:{os.path.abspath(config.storage.path)}"
+
+
+async def _alertmanagers(config: Config, metrics: Metrics, stack: contextlib.AsyncExitStack) -> Alertmanagers:
+    def counted(operation: str, done: bool) -> None:
+        metrics.alertmanager_requests.labels(operation, "done" if done else "failed").inc()
+
+    members = [Member(client, client.receiver) for client in config.alertmanagers]
+    alertmanagers = Alertmanagers(members, counted=counted)
+    stack.push_async_callback(alertmanagers.close)
+    return alertmanagers
 
 
 @contextlib.asynccontextmanager

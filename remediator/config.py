@@ -19,10 +19,22 @@ from msgspec.structs import replace
 from remediator.errors import ConfigError
 from remediator.health import Health
 from remediator.httpclient import HttpClient
-from remediator.leaves import Duration, JudgedHealth, Leaf, PositiveDuration, PositiveInteger
+from remediator.leaves import Duration, JudgedHealth, Leaf, Name, PositiveDuration, PositiveInteger
+from remediator.matcher import Matcher
 from remediator.problem import Position, Problem, Severity
 from remediator.rulebook import Rate, Share
 from remediator.shape import OR_ONE, Fault, read_document
+from remediator.timeinterval import (
+    Maintenance,
+    Span,
+    TimeInterval,
+    parse_days,
+    parse_months,
+    parse_time,
+    parse_weekdays,
+    parse_years,
+    zone,
+)
 from remediator.yamldoc import Document, open_document
 
 _SQLITE = "sqlite:///"
@@ -146,6 +158,60 @@ class ConfigLimits(msgspec.Struct, frozen=True):
     ] = Share(50.0, percent=True)
 
 
+_TimeOfDay = Annotated[
+    int, Leaf("a time of the day such as '02:00'", parse_time, remedy="write it in quotes, from '00:00' to '24:00'")
+]
+_Weekdays = Annotated[
+    Span, Leaf("a day of the week", parse_weekdays, remedy="write saturday, or monday:friday; a week begins on sunday")
+]
+_Days = Annotated[
+    Span, Leaf("a day of the month", parse_days, remedy="write '1', '1:7', or '-3:-1' for the last three")
+]
+_Months = Annotated[Span, Leaf("a month", parse_months, remedy="write january, '1', or january:march")]
+_Years = Annotated[Span, Leaf("a year", parse_years, remedy="write '2026', or '2026:2028'")]
+
+
+def _zone_name(text: str) -> str:
+    zone(text)
+    return text
+
+
+_Location = Annotated[str, Leaf("a time zone", _zone_name, remedy="write Europe/Berlin, UTC, or Local")]
+
+
+class TimesDoc(msgspec.Struct, frozen=True):
+    """From a time of the day to another on the same day."""
+
+    start_time: Annotated[_TimeOfDay, Meta(description="When it begins, as '02:00'.")]
+    end_time: Annotated[_TimeOfDay, Meta(description="When it is over, as '04:00'; '24:00' at the latest.")]
+
+    def faults(self) -> Iterator[Fault]:
+        """What cannot be meant."""
+        if self.start_time >= self.end_time:
+            remedy = "write two ranges when it goes over midnight: up to '24:00', and from '00:00'"
+            yield Fault(("end_time",), "contradiction", "this ends before it begins", remedy)
+
+
+class TimeIntervalDoc(msgspec.Struct, frozen=True):
+    """A set of moments, as in Alertmanager's time_intervals: what is not given leaves everything open."""
+
+    times: Annotated[tuple[TimesDoc, ...], Meta(description="Times of the day.")] = ()
+    weekdays: Annotated[tuple[_Weekdays, ...], Meta(description="Days of the week: [saturday, sunday].")] = ()
+    days_of_month: Annotated[tuple[_Days, ...], Meta(description="Days of the month; -1 is its last.")] = ()
+    months: Annotated[tuple[_Months, ...], Meta(description="Months, by name or number.")] = ()
+    years: Annotated[tuple[_Years, ...], Meta(description="Years.")] = ()
+    location: Annotated[_Location, Meta(description="The time zone; UTC unless given.")] = "UTC"
+
+
+class MaintenanceDoc(msgspec.Struct, frozen=True):
+    """When services are left alone."""
+
+    name: Name
+    time_intervals: Annotated[tuple[TimeIntervalDoc, ...], Meta(description="When.")]
+    match: Annotated[tuple[Matcher, ...], Meta(description="Which services, by their labels; every one if none.")] = ()
+    comment: Annotated[str, Meta(description="Why, for those who read it.")] = ""
+
+
 C = TypeVar("C", bound=Server)
 
 
@@ -170,10 +236,41 @@ class Config(msgspec.Struct, frozen=True):
     rule_files: Annotated[tuple[str, ...], Meta(description="Rule files, with * and ?.")] = ()
     storage: Storage = Storage()
     limits: ConfigLimits = ConfigLimits()
+    maintenance: Annotated[tuple[MaintenanceDoc, ...], Meta(description="Times at which services are left alone.")] = ()
     severity: Annotated[
         dict[str, JudgedHealth],
         Meta(description="What an alert's severity says of a service that no threshold judges."),
     ] = field(default_factory=lambda: {"critical": Health.FAILED, "page": Health.FAILED, "warning": Health.DEGRADED})
+
+    def faults(self) -> Iterator[Fault]:
+        """What cannot be meant."""
+        names = [window.name for window in self.maintenance]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                message = f"there is another maintenance window of the name {name}"
+                yield Fault(("maintenance", index, "name"), "equal-names", message, "give one of them another name")
+
+    def windows(self) -> tuple[Maintenance, ...]:
+        """The maintenance windows."""
+        return tuple(
+            Maintenance(
+                window.name,
+                tuple(
+                    TimeInterval(
+                        tuple(Span(times.start_time, times.end_time) for times in interval.times),
+                        interval.weekdays,
+                        interval.days_of_month,
+                        interval.months,
+                        interval.years,
+                        interval.location,
+                    )
+                    for interval in window.time_intervals
+                ),
+                window.match,
+                window.comment,
+            )
+            for window in self.maintenance
+        )
 
     def rule_paths(self) -> list[Path]:
         """The rule files that exist now, each once, and the named ones that do not. A pattern may match none."""

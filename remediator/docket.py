@@ -12,13 +12,14 @@ from functools import partial
 import msgspec
 
 from remediator.alert import Source
-from remediator.case import Case, Dependency, GuardAnswer, Panic, ServiceView
+from remediator.case import Case, Dependency, GuardAnswer, Panic, ServiceView, Window
+from remediator.causes import root_causes
 from remediator.errors import RefusedError, TemplateError
 from remediator.escalate import Told, given_up
 from remediator.fleet import Fleet
 from remediator.health import Health, Judgement
 from remediator.incident import Closing, Hold, Incident, Pause, StepRun, StoredAlert, Verdict
-from remediator.judge import Choice, Sighting, choose, judge
+from remediator.judge import Choice, Sighting, choose, covering, judge
 from remediator.ledger import Ledger
 from remediator.policy import Policy
 from remediator.rulebook import Mode, Rulebook, Runbook, Service, merged_labels
@@ -227,7 +228,8 @@ class Docket:
             live=frozenset(self.live),
             running=len(self.live) + self.fleet.reserved,
             pauses=tuple(pause for pause in self.pauses if pause.holds(self._labels(service, incident), now)),
-            silence=self._silence(alerts, self._labels(service, incident), now) if self.silences else None,
+            window=self._window(self._labels(service, incident), now),
+            silence=covering(self.silences, alerts, self._labels(service, incident), now),
             sighting=sighting,
             reconciled=self.reconciled,
             panic=self.panic(now),
@@ -311,57 +313,32 @@ class Docket:
             yield name, Health.RECOVERING if recovering else health
 
     def _dependencies(self, service: Service, now: float) -> tuple[Dependency, ...]:
-        """The root causes below a service: what is in trouble, or cannot be seen, and has nothing of that kind below
-        itself; and what was, until a short while ago."""
-        roots: dict[str, Dependency] = {}
-        troubled: dict[str, bool] = {service.name: False}
+        """The root causes below a service."""
 
-        def descend(name: str) -> bool:
-            if name not in troubled:
-                troubled[name] = False  # For as long as it is being found out: the names may form a circle.
-                troubled[name] = trouble(name)
-            return troubled[name]
-
-        def trouble(name: str) -> bool:
-            below = self.service(name)
-            if below is None:
-                return False
-            # All of them are looked at: each may be a root.
-            deeper = [descend(other) for other in below.depends_on]
-            if any(deeper):
-                return True
+        def look(below: Service) -> Dependency | None:
+            name, before = below.name, self.previous.get(below.name)
             alerts = tuple(self.firing.get(name, {}).values())
             judged = judge(self._seen(below, now), alerts, self.policy, self._sighted(name), now, believe=False)
-            before = self.previous.get(name)
             if judged.health is not Health.HEALTHY or name in self.open:
-                roots[name] = Dependency(name, judged.health, judged.text)
-                return True
+                return Dependency(name, judged.health, judged.text)
             if before is not None and before.verdict in (Verdict.RECOVERED, Verdict.CLEARED):
-                roots[name] = Dependency(name, judged.health, before.closing, before.closed_at)
-            return False
+                return Dependency(name, judged.health, before.closing, before.closed_at)
+            return None
 
-        for name in service.depends_on:
-            descend(name)
-        return tuple(roots.values())
+        return root_causes(service, self.service, look)
+
+    def _window(self, labels: Mapping[str, str], now: float) -> Window | None:
+        """The first maintenance window that is open for these labels."""
+        for window in self.policy.maintenance:
+            if window.open_for(labels, now):
+                return Window(window.name, window.closes(now), window.comment)
+        return None
 
     def _every(self) -> set[str]:
         return {*self.rulebook.named, *self._services, *self._known()}
 
     def _all_services(self) -> Iterator[Service]:
         return (service for name in self._every() if (service := self.service(name)) is not None)
-
-    def _silence(self, alerts: tuple[StoredAlert, ...], labels: Mapping[str, str], now: float) -> Silence | None:
-        """The silence that covers what fires of a service, all of it; of several the first to end. What counts is what
-        Alertmanager knows of the service, and only when it knows nothing what thresholds say."""
-        known = [stored.alert.labels for stored in alerts if stored.alert.source is Source.ALERTMANAGER]
-        seen = [stored.alert.labels for stored in alerts if stored.alert.source is Source.THRESHOLD]
-        covering: list[Silence] = []
-        for said in known or seen or [dict(labels)]:
-            found = [silence for silence in self.silences if silence.covers(said, now)]
-            if not found:
-                return None
-            covering.append(max(found, key=lambda silence: silence.ends_at))
-        return min(covering, key=lambda silence: silence.ends_at)
 
     def _seen(self, service: Service, now: float) -> Judgement | None:
         """What the thresholds see of a service; None when none judges it."""
@@ -373,7 +350,10 @@ class Docket:
         return msgspec.structs.replace(sighting, quiet_since=quiet_since) if quiet_since else sighting
 
     def _looking(self, service: Service, alerts: tuple[StoredAlert, ...], now: float) -> bool:
-        if not alerts or not self.rulebook.thresholds_for(service):
+        if not alerts:
+            return False
+        if not self.rulebook.thresholds_for(service) and now - self.sighting().at <= self.policy.stale_after:
+            # What its alerts say stands by itself, as long as Prometheus is there to verify by.
             return False
         newest = max((s.received_at for s in alerts if s.alert.source is not Source.THRESHOLD), default=0.0)
         return self.round_started() < newest and now < newest + self.policy.patience

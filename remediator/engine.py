@@ -229,6 +229,15 @@ class Engine:
     def silenced(self, silences: tuple[Silence, ...]) -> None:
         """Alertmanager's silences are these now."""
         self.docket.silences = silences
+        self._look_at_all()
+
+    def compared(self) -> None:
+        """The alerts have been compared with Alertmanager's, or that could not be had."""
+        if not self.docket.reconciled:
+            self.docket.reconciled = True
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
         now = self._clock.now()
         for name in {*self.docket.open, *self.docket.firing}:
             self._agenda.put(name, now)

@@ -22,6 +22,7 @@ from remediator.breach import NOBODY, Track, reading
 from remediator.clock import Clock
 from remediator.errors import StoreError
 from remediator.health import UNSEEN, Health, Judgement, Reading, Sight, worst
+from remediator.judge import Sighting
 from remediator.metrics import Metrics
 from remediator.prometheus import Answer
 from remediator.rounds import Changes, Look, Owners, View, World
@@ -87,6 +88,11 @@ class Evaluator:
         # Judging goes in turn: side by side it would gain nothing, but make the event loop wait for the interpreter.
         self._judging = threading.Lock()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="threshold")
+
+    @property
+    def sighting(self) -> Sighting:
+        """How Prometheus is seen."""
+        return Sighting(at=self.seen_at, since=self.seen_since, back=self.back_at, answers=self._answered)
 
     @property
     def known(self) -> dict[str, Service]:

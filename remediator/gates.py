@@ -83,7 +83,7 @@ def blind(case: Case) -> Hold | None:
     if case.health is Health.UNKNOWN:
         return Hold("blind", f"health is unknown: {case.judgement.text}")
     unseen = case.now - case.sighting.at
-    if unseen <= case.policy.stale_after:
+    if case.sighting.answers and unseen <= case.policy.stale_after:
         return None
     ago = f"has not answered for {rough_duration(unseen)}" if case.sighting.at else "has never answered"
     return Hold("blind", f"Prometheus {ago}, so nothing could be verified")

@@ -6,21 +6,14 @@ annotation says is for `announce.grafana` to decide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-import aiohttp
 import msgspec
-import yarl
 
-from remediator.errors import NeighbourError
-from remediator.httpclient import HttpClient, TlsConfig
+from remediator.httpclient import HttpClient
+from remediator.neighbour import TIMEOUT, Neighbour
 
-_BODY_LIMIT = 4 * 1024 * 1024
-_TIMEOUT = 10.0
-_FINAL = frozenset({400, 413, 422})
-"""The statuses that mean the request itself is at fault, so that repeating it cannot help. All others are about the
-way to Grafana, its state or our permissions, which somebody may mend."""
+_HINTS = {403: "the account needs the permissions annotations:create, write, delete and read"}
 
 
 class Annotation(msgspec.Struct, frozen=True):
@@ -45,14 +38,8 @@ class Grafana:
     The outcome of a creation that failed is unknown: Grafana may have stored it and not been able to say so.
     """
 
-    def __init__(self, settings: HttpClient, *, timeout: float = _TIMEOUT) -> None:
-        self._settings = settings
-        url = yarl.URL(settings.url)
-        self._shown = str(url.with_user(None))
-        """The address as messages may show it: without a password in it."""
-        self._annotations = url / "api/annotations"
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, settings: HttpClient, *, timeout: float = TIMEOUT) -> None:
+        self._neighbour = Neighbour(settings, "Grafana", timeout=timeout, hints=_HINTS)
 
     async def create(self, annotation: Annotation) -> int:
         """Store an annotation; its id."""
@@ -61,11 +48,12 @@ class Grafana:
             body["dashboardUID"] = annotation.dashboard
             if annotation.panel:
                 body["panelId"] = annotation.panel
-        return (await self._request("POST", self._annotations, _Created, body)).id
+        return (await self._neighbour.ask("create an annotation", "POST", _PATH, _Created, body=body)).id
 
     async def patch(self, id: int, annotation: Annotation) -> None:
         """Give an annotation the text and tags of this one, and its end if it has one. Status 404 when it is gone."""
-        await self._request("PATCH", self._annotations / str(id), _Said, _changes(annotation))
+        body = _changes(annotation)
+        await self._neighbour.ask("change an annotation", "PATCH", f"{_PATH}/{id}", _Said, body=body)
 
     async def find(self, tag: str, at: float) -> list[int]:
         """The ids of the annotations that have this tag, the oldest first; `at` is the time they begin.
@@ -82,70 +70,18 @@ class Grafana:
 
     async def delete(self, id: int) -> None:
         """Delete an annotation. Status 404 when it is gone."""
-        await self._request("DELETE", self._annotations / str(id), _Said)
+        await self._neighbour.ask("delete an annotation", "DELETE", f"{_PATH}/{id}", _Said)
 
     async def close(self) -> None:
         """Let go of the connections. The next request opens new ones."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._neighbour.close()
 
     async def _list(self, *query: tuple[str, str]) -> list[_Item]:
-        url = self._annotations.with_query([("type", "annotation"), *query])
-        return await self._request("GET", url, list[_Item])
+        query = (("type", "annotation"), *query)
+        return await self._neighbour.ask("look for annotations", "GET", _PATH, list[_Item], query=query)
 
-    async def _request(self, method: str, url: yarl.URL, answer: type[_T], body: Mapping[str, Any] | None = None) -> _T:
-        headers = self._settings.all_headers()
-        tls = self._settings.tls_config or TlsConfig()
-        try:
-            async with self._opened().request(
-                method,
-                url,
-                json=body,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                server_hostname=tls.server_name or None,
-            ) as response:
-                content = await _bounded(response)
-        except TimeoutError:
-            raise self._failed(method, f"no answer within {self._timeout.total:g}s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            # A certificate may be what is wrong: its files are read again for the next connection.
-            await self.close()
-            raise self._failed(method, str(error) or type(error).__name__) from None
-        if response.status != 200:
-            raise self._refused(method, response, content)
-        try:
-            return msgspec.json.decode(content, type=answer)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            raise self._failed(method, "its answer is not Grafana's (check the url)") from None
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            secure = self._annotations.scheme == "https"
-            connector = aiohttp.TCPConnector(ssl=self._settings.ssl_context() if secure else True)
-            self._session = aiohttp.ClientSession(connector=connector)
-        return self._session
-
-    def _refused(self, method: str, response: aiohttp.ClientResponse, content: bytes) -> NeighbourError:
-        reason = f"it answered {response.status}"
-        try:
-            reason += f": {msgspec.json.decode(content, type=_Said).message[:300]}"
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            pass
-        match response.status:
-            case 401:
-                reason += " (check the token or password it is given)"
-            case 403:
-                reason += " (the account needs the permissions annotations:create, write, delete and read)"
-            case status if 300 <= status < 400:
-                reason += f" to {str(response.headers.get('Location', ''))[:300]} (check the url)"
-        return self._failed(method, reason, response.status)
-
-    def _failed(self, method: str, reason: str, status: int | None = None) -> NeighbourError:
-        message = f"cannot {_DEEDS[method]} at {self._shown}: {reason}"
-        return NeighbourError(message, retry=status not in _FINAL, status=status)
+_PATH = "api/annotations"
 
 
 class _Created(msgspec.Struct):
@@ -162,15 +98,6 @@ class _Said(msgspec.Struct):
     message: str
 
 
-_T = TypeVar("_T")
-_DEEDS = {
-    "POST": "create an annotation",
-    "PATCH": "change an annotation",
-    "GET": "look for annotations",
-    "DELETE": "delete an annotation",
-}
-
-
 def _changes(annotation: Annotation) -> dict[str, Any]:
     body: dict[str, Any] = {"text": annotation.text, "tags": list(annotation.tags)}
     if annotation.ends_at is not None:
@@ -180,13 +107,3 @@ def _changes(annotation: Annotation) -> dict[str, Any]:
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The body, cut off where it becomes larger than any answer of Grafana's."""
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > _BODY_LIMIT:
-            break
-    return bytes(content)

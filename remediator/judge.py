@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -11,17 +11,19 @@ from remediator.health import Health, Judgement, Sight, worst
 from remediator.incident import StoredAlert
 from remediator.policy import Policy
 from remediator.rulebook import Plan, Rulebook, Service, merged_labels
+from remediator.silence import Silence
 
 
 class Sighting(msgspec.Struct, frozen=True):
     """How Prometheus and the alerts are seen: `at` is when Prometheus last answered, `since` from when on it has done so
     without a gap, `back` when it answered for the first time since the start, or since it could not be reached;
-    `quiet_since` is when the last alert of the service ended."""
+    `quiet_since` is when the last alert of the service ended. `answers` says whether it answered the last look."""
 
     at: float = 0.0
     since: float = 0.0
     back: float = 0.0
     quiet_since: float = 0.0
+    answers: bool = True
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -110,6 +112,25 @@ def choose(
             if unsuited is None and not judgement.health.bad:
                 unsuited = choice
     return unsuited
+
+
+def covering(
+    silences: Iterable[Silence], alerts: Sequence[StoredAlert], labels: Mapping[str, str], now: float
+) -> Silence | None:
+    """The silence that covers what fires of a service, all of it; of several the first to end. What counts is what
+    Alertmanager knows of the service; only when it knows nothing, what thresholds say, and at last its own labels."""
+    silences = tuple(silences)
+    if not silences:
+        return None
+    known = [stored.alert.labels for stored in alerts if stored.alert.source is Source.ALERTMANAGER]
+    seen = [stored.alert.labels for stored in alerts if stored.alert.source is Source.THRESHOLD]
+    longest: list[Silence] = []
+    for said in known or seen or [dict(labels)]:
+        found = [silence for silence in silences if silence.covers(said, now)]
+        if not found:
+            return None
+        longest.append(max(found, key=lambda silence: silence.ends_at))
+    return min(longest, key=lambda silence: silence.ends_at)
 
 
 def breached(judgement: Judgement) -> tuple[str, ...]:

@@ -129,6 +129,14 @@ class Metrics:
             "recovery_duration_seconds", "From opening to closing of incidents that recovered.", _RECOVERY, "runbook"
         )
 
+        self.alertmanager_requests = counter(
+            "alertmanager_requests_total", "Requests to Alertmanager by what for and result.", "operation", "result"
+        )
+        self.reconciled = counter(
+            "reconciled_alerts_total", "Alerts taken in by comparison, as no notification had told of it.", "status"
+        )
+        self.pages_firing = gauge("pages_firing", "Alerts to people that fire in Alertmanager now.")
+
         self.announcer_lag = gauge(
             "announcer_lag_entries", "Journal entries an announcer has not told yet.", "announcer"
         )

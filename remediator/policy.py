@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
-from remediator.config import ConfigLimits, Global
+from remediator.config import Config
 from remediator.health import Health
 from remediator.rulebook import Rate, Share
+from remediator.timeinterval import Maintenance
 
 SEVERITY = {"critical": Health.FAILED, "page": Health.FAILED, "warning": Health.DEGRADED}
 """What the `severity` label of an alert means for a service that no threshold judges; any other means degraded."""
@@ -29,20 +28,22 @@ class Policy(msgspec.Struct, frozen=True):
     rate: tuple[Rate, ...] = (Rate(30, 3600.0),)
     panic: Share = Share(50.0, percent=True)
     """When more of all services than this turn bad within a minute, it is not them."""
+    maintenance: tuple[Maintenance, ...] = ()
     severity: dict[str, Health] = msgspec.field(default_factory=lambda: dict(SEVERITY))
 
 
-def policy_of(global_: Global, limits: ConfigLimits, severity: Mapping[str, Health]) -> Policy:
-    """The policy that these parts of a config make."""
+def policy_of(config: Config) -> Policy:
+    """What the config says about deciding."""
     return Policy(
-        auto_heal=global_.auto_heal,
-        stale_after=global_.stale_after,
-        patience=2 * global_.query_timeout,
+        auto_heal=config.global_.auto_heal,
+        stale_after=config.global_.stale_after,
+        patience=2 * config.global_.query_timeout,
         # Without rounds of its own the evaluator looks only when asked.
-        look_every=15.0 if global_.evaluation_interval else 2.0,
-        settle=global_.settle,
-        concurrent=limits.concurrent,
-        rate=limits.rate,
-        panic=limits.panic,
-        severity=dict(severity),
+        look_every=15.0 if config.global_.evaluation_interval else 2.0,
+        settle=config.global_.settle,
+        concurrent=config.limits.concurrent,
+        rate=config.limits.rate,
+        panic=config.limits.panic,
+        maintenance=config.windows(),
+        severity=config.severity,
     )

@@ -20,7 +20,6 @@ from remediator.evaluator import Evaluator
 from remediator.health import Sight
 from remediator.incident import Entry, Incident
 from remediator.intake import Intake
-from remediator.judge import Sighting
 from remediator.metrics import Metrics
 from remediator.perform import describe
 from remediator.policy import Policy
@@ -110,9 +109,7 @@ class World:
             self.policy,
             judgement=self.evaluator.judgement,
             round_started=lambda: self.evaluator.round_started_at,
-            sighting=lambda: Sighting(
-                at=self.evaluator.seen_at, since=self.evaluator.seen_since, back=self.evaluator.back_at
-            ),
+            sighting=lambda: self.evaluator.sighting,
             describe=describe,
             known=lambda: self.evaluator.known,
         )

@@ -2,7 +2,8 @@
 
 `Follower` owns order, place and patience: entries are told one by one, in the order in which they were committed, and
 one that fails for a reason that may pass is told again until it succeeds. So a neighbour that is down delays what it is
-told, and nothing else. `log`, `metrics` and `grafana` hold the announcers, which own what is said.
+told, and nothing else. `log`, `metrics` and `grafana` hold the announcers, which own what is said. `alertmanager` follows
+nothing: what people are to hear is a state, and is kept.
 """
 
 from __future__ import annotations

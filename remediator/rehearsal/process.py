@@ -18,7 +18,6 @@ from remediator.engine import Engine
 from remediator.evaluator import Evaluator
 from remediator.grafana import Grafana
 from remediator.intake import Intake
-from remediator.judge import Sighting
 from remediator.metrics import Metrics
 from remediator.perform import describe
 from remediator.policy import Policy
@@ -64,9 +63,7 @@ class Process:
             policy,
             judgement=self.evaluator.judgement,
             round_started=lambda: self.evaluator.round_started_at,
-            sighting=lambda: Sighting(
-                at=self.evaluator.seen_at, since=self.evaluator.seen_since, back=self.evaluator.back_at
-            ),
+            sighting=lambda: self.evaluator.sighting,
             describe=describe,
             known=lambda: self.evaluator.known,
         )

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from remediator.actions import Call
 from remediator.alert import Alert
 from remediator.durations import format_duration
-from remediator.errors import RemediatorError
+from remediator.errors import NeighbourError, RemediatorError
 from remediator.incident import DIAGNOSE, Entry
 from remediator.problem import Position, Problem
 from remediator.rehearsal.expectations import Mismatch, mismatches
-from remediator.rehearsal.loop import START, run_virtually
+from remediator.rehearsal.loop import run_virtually
 from remediator.rehearsal.promtool import evaluate
 from remediator.rehearsal.stage import Effect
 from remediator.rehearsal.testdoc import Act, ActDoc, AlertDoc, CommandDoc, ExpectDoc, RuleTestDoc
@@ -45,8 +45,8 @@ def play(tests: RuleTests, index: int) -> Played:
     started = time.perf_counter()
     script = _Script(tests, index)
     script.evaluate()
-    run_virtually(script.play)
     test = tests.doc.tests[index]
+    run_virtually(script.play, test.starts)
     return Played(test.name, tuple(script.failures), time.perf_counter() - started, script.lasts)
 
 
@@ -80,7 +80,12 @@ class _Script:
         said = {values.expr or values.threshold for values in self._test.values}
         exprs = {t.expr.strip() for t in self._tests.rulebook.thresholds if not said & {t.name, t.expr}}
         exprs |= {guard for guard in self._guards() if asked(guard) is None and guard not in said}
-        for expr, answer in evaluate(sorted(exprs), series, interval, step, self.lasts).items():
+        try:
+            answers = evaluate(sorted(exprs), series, interval, step, self.lasts)
+        except NeighbourError as error:
+            place = self._tests.at("tests", self._index, "promql", key=True)
+            raise NeighbourError(f"{place}: {error}", retry=False) from None
+        for expr, answer in answers.items():
             self._computed += [Series(expr, dict(labels), values, step) for labels, values in answer.items()]
 
     async def play(self) -> None:
@@ -159,11 +164,12 @@ class _Script:
         world, service = self._world, self._tests.service(doc.service)
         match doc.do:
             case Act.PAUSE:
-                label = self._tests.rulebook.service_label
-                of_service = [f'{label}="{doc.service}"'] if doc.service else []
-                matchers = [*of_service, *map(str, doc.match)]
-                pause = await world.pause(*matchers, for_=doc.for_, comment=doc.comment, author=doc.author)
+                pause = await world.pause(*self._matchers(doc), for_=doc.for_, comment=doc.comment, author=doc.author)
                 self._pauses.append(pause.id)
+            case Act.SILENCE:
+                world.silence(*self._matchers(doc), for_=doc.for_, comment=doc.comment, author=doc.author)
+            case Act.EXPIRE:
+                world.expire()
             case Act.RESUME:
                 if not self._pauses:
                     raise RemediatorError("cannot resume: nothing is paused")
@@ -186,6 +192,10 @@ class _Script:
                 world.prometheus_down()
             case Act.PROMETHEUS_UP:
                 world.prometheus_up()
+
+    def _matchers(self, doc: ActDoc) -> list[str]:
+        label = self._tests.rulebook.service_label
+        return [*([f'{label}="{doc.service}"'] if doc.service else []), *map(str, doc.match)]
 
     async def _open(self, act: Act, service: str) -> int:
         for incident in await self._world.open_incidents():
@@ -227,7 +237,7 @@ class _Script:
         if entries:
             lines.append(f"story{' of ' + service if not whole else ''}")
             lines += ["  …"] if len(entries) > _STORY else []
-            lines += [_told(entry, whole) for entry in entries[-_STORY:]]
+            lines += [_told(entry, self._test.starts, whole) for entry in entries[-_STORY:]]
         return lines
 
     def _at(self, *path: str | int) -> Position:
@@ -266,9 +276,9 @@ def _side_by_side(expected: list[str], found: list[str]) -> list[str]:
     return ["- expected, + found", *lines]
 
 
-def _told(entry: Entry, whole: bool) -> str:
+def _told(entry: Entry, start: float, whole: bool) -> str:
     step = entry.data.get("action", "") if entry.run is not None and entry.data.get("step") != DIAGNOSE else ""
     service = f"{entry.service}: " if whole and entry.service else ""
     shown = f" ({entry.data['call']})" if step and entry.data.get("call") else ""
     said = one_line(f"{service}{entry.kind.replace('_', ' ')}: {entry.text}{shown}")
-    return f"  {format_duration(entry.at - START):<8} {said}"
+    return f"  {format_duration(entry.at - start):<8} {said}"

@@ -5,18 +5,20 @@ The docstrings and descriptions here are what editors show. Times are counted fr
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta, field
 
-from remediator.config import ConfigLimits, Global
+from remediator.config import ConfigLimits, Global, MaintenanceDoc
 from remediator.health import Health
 from remediator.incident import Verdict
 from remediator.leaves import Duration, JudgedHealth, Leaf, Name, PositiveDuration, PositiveInteger, one_of
 from remediator.matcher import Matcher
 from remediator.policy import SEVERITY
+from remediator.rehearsal.loop import START
 from remediator.shape import OR_ONE
 
 
@@ -31,6 +33,8 @@ class Act(StrEnum):
     HEAL = "heal"
     CRASH = "crash"
     START = "start"
+    SILENCE = "silence"
+    EXPIRE = "expire"
     PROMETHEUS_DOWN = "prometheus_down"
     PROMETHEUS_UP = "prometheus_up"
 
@@ -53,6 +57,19 @@ def _number(text: str) -> float:
 
 
 Number = Annotated[float, Leaf("a number", _number, text=False, schema={"type": "number"})]
+
+
+def _moment(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time such as 2024-02-29T22:00:00Z") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+Moment = Annotated[
+    float, Leaf("a time", _moment, remedy="write it as in RFC 3339, with its zone", schema={"type": "string"})
+]
 
 
 class ValuesDoc(msgspec.Struct, frozen=True):
@@ -100,9 +117,13 @@ class ActDoc(msgspec.Struct, frozen=True):
 
     at: Duration
     do: Act
-    service: Annotated[str, Meta(description="Which service, for approve, deny, dismiss, heal and pause.")] = ""
-    match: Annotated[tuple[Matcher, ...], Meta(description="Which services, for pause.")] = ()
-    for_: Annotated[PositiveDuration, Meta(description="How long, for pause.")] = field(name="for", default=3600.0)
+    service: Annotated[str, Meta(description="Which service.")] = ""
+    match: Annotated[
+        tuple[Matcher, ...], Meta(description="Which services to pause, or alerts to silence in Alertmanager.")
+    ] = ()
+    for_: Annotated[PositiveDuration, Meta(description="How long, for pause and silence.")] = field(
+        name="for", default=3600.0
+    )
     force: Annotated[bool, Meta(description="For heal: override cooldown, breaker and mode.")] = False
     author: str = "an operator"
     comment: str = ""
@@ -167,6 +188,9 @@ class RuleTestDoc(msgspec.Struct, frozen=True):
     interval: Annotated[
         PositiveDuration | None, Meta(description="From one value to the next; the file's own unless given.")
     ] = None
+    starts: Annotated[Moment, Meta(description="When it begins, for maintenance windows: 2024-02-29T22:00:00Z.")] = (
+        START
+    )
     values: Annotated[tuple[ValuesDoc, ...], Meta(description="What queries answer.")] = ()
     promql: Annotated[
         PromqlDoc | None, Meta(description="Series from which queries are answered by the real PromQL.")
@@ -177,7 +201,7 @@ class RuleTestDoc(msgspec.Struct, frozen=True):
 
 
 class RuleTestsDoc(msgspec.Struct, frozen=True):
-    """A test file of remediator's rules. `global`, `limits` and `severity` are as in the config."""
+    """A test file of remediator's rules. `global`, `limits`, `severity` and `maintenance` are as in the config."""
 
     hints: ClassVar[dict[str, str]] = {"evaluation_interval": "write it under global:"}
     rule_files: Annotated[tuple[str, ...], OR_ONE, Meta(description="The rule files, beside this file; * and ? fit.")]
@@ -185,4 +209,5 @@ class RuleTestsDoc(msgspec.Struct, frozen=True):
     interval: Annotated[PositiveDuration, Meta(description="From one value to the next.")] = 60.0
     global_: Global = field(name="global", default=Global())
     limits: ConfigLimits = ConfigLimits()
+    maintenance: tuple[MaintenanceDoc, ...] = ()
     severity: dict[str, JudgedHealth] = field(default_factory=lambda: dict(SEVERITY))

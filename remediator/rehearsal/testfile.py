@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from remediator.config import rule_files
-from remediator.errors import ConfigError
+from remediator.config import Config, Server, rule_files
+from remediator.errors import ConfigError, RefusedError
 from remediator.gates import GATES
 from remediator.guard import with_guards
 from remediator.policy import Policy, policy_of
@@ -24,6 +24,8 @@ CHECKS = {
     "no-rule-file": "a test file names no rule file that exists",
     "bad-values": "values that are not in promtool's notation",
     "unknown-threshold": "a test gives values to a threshold that the rule files do not have",
+    "no-owner": "a test gives values to a series that belongs to no service",
+    "not-judged": "a test gives values to a threshold that does not judge the service",
     "unknown-query": "a test gives values to an expression that the rule files do not ask",
     "unknown-service": "a test speaks of a service that the rule files do not have",
     "which-service": "a test has to say which service is meant, as the rule files have several",
@@ -59,12 +61,12 @@ class RuleTests:
         self.file = document.file
         self.doc = doc
         self.rulebook = rulebook
-        self.policy: Policy = policy_of(doc.global_, doc.limits, doc.severity)
+        self.policy: Policy = policy_of(_config(doc))
         self._document = document
 
-    def at(self, *path: str | int) -> Position:
-        """Where something stands in the file."""
-        return self._document.position(*path)
+    def at(self, *path: str | int, key: bool = False) -> Position:
+        """Where something stands in the file, or its key."""
+        return self._document.position(*path, key=key)
 
     def service(self, given: str) -> str:
         """The service that is meant: the one given, or the only one there is."""
@@ -101,6 +103,12 @@ def load_tests(path: Path) -> RuleTests:
     if any(problem.severity is Severity.ERROR for problem in document.problems):
         raise ConfigError(document.sorted_problems())
     return tests
+
+
+def _config(doc: RuleTestsDoc) -> Config:
+    """The config that the parts of it in a test file make."""
+    nowhere = Server(url="http://prometheus.invalid")
+    return Config(nowhere, doc.global_, limits=doc.limits, severity=doc.severity, maintenance=doc.maintenance)
 
 
 def selector(text: str) -> tuple[str, dict[str, str]]:
@@ -165,11 +173,30 @@ def _check_values(document: Document, tests: RuleTests, doc: ValuesDoc, path: Pa
         if doc.threshold not in names:
             message = f"there is no threshold {doc.threshold} in the rule files"
             document.report((*path, "threshold"), "unknown-threshold", message, nearest(doc.threshold, names))
+        else:
+            _check_owner(document, tests, doc, path)
     elif doc.expr is not None:
         known = {expr.strip() for expr in _queries(tests.rulebook)}
         if doc.expr.strip() not in known:
             message = "the rule files do not ask this: it has to be as it stands there"
             document.report((*path, "expr"), "unknown-query", message, nearest(doc.expr.strip(), known))
+
+
+def _check_owner(document: Document, tests: RuleTests, doc: ValuesDoc, path: Path_) -> None:
+    """A series that is nobody's, or that is not looked at for its service, would be as if it were not there."""
+    labels = tests.labels(doc.service, doc.labels)
+    try:
+        service = tests.rulebook.service_for(labels)
+    except RefusedError as error:
+        document.report(path, "no-owner", str(error))
+        return
+    if service is None:
+        document.report(
+            path, "no-owner", "a series with these labels belongs to no service", "give service: or labels:"
+        )
+    elif all(threshold.name != doc.threshold for threshold in tests.rulebook.thresholds_for(service)):
+        message = f"threshold {doc.threshold} does not judge {service.name}: its match is for others"
+        document.report((*path, "threshold"), "not-judged", message)
 
 
 def _queries(rulebook: Rulebook) -> Iterator[str]:
@@ -194,9 +221,9 @@ def _check_service(document: Document, tests: RuleTests, name: str, path: Path_)
 
 
 def _needs_service(document: Document, tests: RuleTests, name: str, path: Path_) -> None:
-    if not name and len(tests.rulebook.services) != 1:
+    if not name and (len(tests.rulebook.services) != 1 or not tests.rulebook.named):
         document.report(
-            path, "which-service", "the rule files have several services, and this is about one", "add service:"
+            path, "which-service", "this is about one service, and the rule files have not just one", "add service:"
         )
     _check_service(document, tests, name, (*path, "service"))
 

@@ -32,6 +32,7 @@ from remediator.rehearsal.recorded import RecordedGrafana
 from remediator.rehearsal.stage import Effect, Ran, Sample, Stage
 from remediator.rehearsal.texts import fits, typed
 from remediator.rulebook import Rulebook
+from remediator.silence import Silence
 from remediator.store.sqlite import SqliteStore, open_in_memory
 
 T = TypeVar("T")
@@ -63,6 +64,7 @@ class World:
         self._leap = leap
         self._loop = loop
         self._store: SqliteStore = open_in_memory()
+        self._silences: tuple[Silence, ...] = ()
         self._requests: set[asyncio.Task[Any]] = set()
         self.process: Process | None = None
 
@@ -158,6 +160,17 @@ class World:
         over = Alert(alert.fingerprint, alert.starts_at, self._loop.time(), alert.labels, alert.annotations)
         await self._running.intake([over])
 
+    def silence(self, *matchers: str, for_: float, comment: str = "a comment", author: str = "alex") -> None:
+        """Someone silences alerts in Alertmanager, and remediator hears of it."""
+        now, found = self._loop.time(), tuple(parse_matcher(matcher) for matcher in matchers)
+        self._silences += (Silence(f"silence-{len(self._silences) + 1}", found, now, now + for_, author, comment),)
+        self._running.engine.silenced(self._silences)
+
+    def expire(self) -> None:
+        """All silences are taken away."""
+        self._silences = ()
+        self._running.engine.silenced(())
+
     # Operators.
 
     async def heal(self, service: str, comment: str = "", *, force: bool = False, author: str = "alex") -> None:
@@ -208,6 +221,7 @@ class World:
             self.rulebook, self.policy, self._interval, self.stage, self.grafana, self._store, self._loop, self._leap
         )
         await self.process.start()
+        self.process.engine.silenced(self._silences)
         await self.rest()
 
     async def crash(self) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from remediator.alert import Alert, Notification, fingerprint
+from remediator.alert import Alert, Notification, fingerprint, milliseconds
 from remediator.errors import PayloadError
 
 T = TypeVar("T")
@@ -25,7 +25,8 @@ LONGEST_VALUE = 16 * 1024
 only the step that would use one is refused."""
 
 _LONGEST_ANNOTATION = 16 * 1024
-_VERSIONS = ("4", "1", "")
+_GRAFANA = "1"
+_VERSIONS = ("4", _GRAFANA, "")
 
 _Name = Annotated[str, Meta(max_length=LONGEST_NAME)]
 _Labels = Annotated[dict[_Name, Annotated[str, Meta(max_length=LONGEST_VALUE)]], Meta(max_length=MOST_LABELS)]
@@ -69,7 +70,7 @@ def decode_notification(body: bytes, now: float) -> Notification:
         raise PayloadError("bad_version", message)
     # The alerts are decoded one by one, since the decoder keeps the interpreter for as long as it works.
     alerts = tuple(
-        _alert(_decode(_alerts, raw, f"alert {number} of the notification"), now)
+        _alert(_decode(_alerts, raw, f"alert {number} of the notification"), now, payload.version)
         for number, raw in enumerate(payload.alerts, 1)
     )
     return Notification(alerts, payload.receiver, payload.group_key, max(0, payload.truncated_alerts))
@@ -94,18 +95,19 @@ def _decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, name: s
         raise PayloadError("not_json", f"cannot read {name}: {error}") from None
 
 
-def _alert(given: _Alert, now: float) -> Alert:
+def _alert(given: _Alert, now: float, version: str) -> Alert:
     labels = given.labels
     if "" in labels.values():
         # To Prometheus a label that is empty is a label that is not there.
         labels = {name: value for name, value in labels.items() if value}
     return Alert(
         given.fingerprint or fingerprint(labels),
-        given.starts_at.timestamp(),
+        milliseconds(given.starts_at),
         _end(given, now),
         labels,
         _annotations(given.annotations) if given.annotations else {},
         generator_url=given.generator_url[:LONGEST_VALUE],
+        sender="grafana" if version == _GRAFANA else "",
     )
 
 

@@ -24,6 +24,7 @@ services:
     target: {command: {restart: [ctl, restart, checkout, '[all]'], rollback: ctl rollback checkout}}
 thresholds:
   - {name: errors, expr: error_ratio, degraded: '>= 0.05', failed: '> 0.10'}
+  - {name: other, expr: other, match: ['tier="db"'], failed: '> 1'}
 runbooks:
   - name: web
     steps:
@@ -66,10 +67,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def play(folder: Path, text: str, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str]:
+def play(folder: Path, text: str, capsys: pytest.CaptureFixture[str], *more: str, head: str = HEAD) -> tuple[int, str]:
     """The exit code of the command on a test file with this text, and what it said."""
     file = folder / "test.yml"
-    file.write_text(HEAD + text)
+    file.write_text(head + text)
     capsys.readouterr()
     code = main(["test", str(file), *more])
     said = capsys.readouterr()
@@ -249,6 +250,52 @@ def test_an_unreachable_prometheus(folder: Path, capsys: pytest.CaptureFixture[s
     assert code == 0, said
 
 
+def test_silences_and_maintenance_windows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    windows = """
+maintenance:
+  - name: nightly
+    match: ['service="checkout"']
+    time_intervals: [{times: [{start_time: '22:00', end_time: '23:00'}]}]
+tests:
+"""
+    code, said = play(
+        folder,
+        """
+  - name: people are at it
+    starts: 2024-02-29T22:50:00Z
+    values: [{threshold: errors, service: checkout, values: '0 0.2'}]
+    acts:
+      - {at: 5m, do: silence, match: ['alertname="errors"'], for: 1h, author: alex}
+      - {at: 20m, do: expire}
+    expect:
+      - {at: 2m, held: maintenance, decision: 'maintenance window nightly is open*', ran: []}
+      - {at: 11m, held: silenced, decision: 'silenced by alex for another *', ran: []}
+      - {at: 21m, held: none, ran: ['ctl restart *', '*'], verdict: open}
+""",
+        capsys,
+        head=HEAD.replace("tests:\n", "") + windows.lstrip(),
+    )
+    assert code == 0, said
+
+
+def test_judged_only_when_an_alert_arrives(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = play(
+        folder,
+        """
+  - name: no rounds
+    values: [{threshold: errors, service: checkout, values: '0 0.2'}]
+    alerts: [{alertname: HighErrors, service: checkout, fires: 2m}]
+    commands: [{call: 'ctl restart *', then: [{threshold: errors, service: checkout, values: '0'}]}]
+    expect:
+      - {at: 119s, ran: []}
+      - {at: 3m, ran: ['ctl restart *'], verdict: recovered}
+""",
+        capsys,
+        head=HEAD.replace("settle: 0s", "settle: 0s, evaluation_interval: 0s"),
+    )
+    assert code == 0, said
+
+
 def test_only_those_whose_name_fits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = HEALED + HEALED.replace("name: healed", "name: other").replace("verdict: recovered", "verdict: cleared")
     assert play(folder, text, capsys, "--run", "^heal")[0] == 0
@@ -288,20 +335,27 @@ def test_junit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("  - {name: a, expect: [{at: 1s, service: web, health: failed}]}", "6:42", "there is no service web"),
         ("  - {name: a, expect: [{at: 1s, metrics: {'a{b=1}': 1}}]}", "6:53", 'something other than label="value"'),
         (
-            "  - {name: a, expect: [], values: [{threshold: error, values: '1'}]}",
+            "  - {name: a, expect: [], values: [{threshold: error, service: checkout, values: '1'}]}",
             "6:48",
             "there is no threshold error ",
         ),
         ("  - {name: a, expect: [], values: [{expr: up, values: '1'}]}", "6:43", "the rule files do not ask this"),
+        ("  - {name: a, expect: [], values: [{threshold: errors, values: '1'}]}", "6:36", "belongs to no service"),
+        (
+            "  - {name: a, expect: [], values: [{threshold: other, service: checkout, values: '1'}]}",
+            "6:48",
+            "threshold other does not judge checkout",
+        ),
+        ("  - {name: a, expect: [], starts: noon}", "6:35", "'noon' is not a time such as 2024-02-29T22:00:00Z"),
         ("  - {name: a, expect: [], values: [{values: '1'}]}", "6:36", "values are of either a threshold or an expr"),
         (
-            "  - {name: a, expect: [], values: [{threshold: errors, values: '1 1 20%'}]}",
-            "6:69",
+            "  - {name: a, expect: [], values: [{threshold: errors, service: checkout, values: '1 1 20%'}]}",
+            "6:88",
             "'20%' is not a number: write it as a ratio, such as 0.2",
         ),
         (
-            "  - {name: a, expect: [], commands: [{call: x, then: [{threshold: errors, values: '1x'}]}]}",
-            "6:84",
+            "  - {name: a, expect: [], commands: [{call: x, then: [{threshold: errors, service: checkout, values: '1x'}]}]}",
+            "6:103",
             "'1x' is none of",
         ),
         ("  - {name: a, expect: [], promql: {series: [{series: up, values: 'x'}]}}", "6:67", "'x' is none of"),
@@ -323,7 +377,7 @@ def test_several_services_have_to_be_told_apart(folder: Path, capsys: pytest.Cap
     )
     code, said = play(folder, "  - {name: a, expect: [{at: 1s, health: failed}], acts: [{at: 1s, do: heal}]}", capsys)
     assert code == 2
-    assert said.count("the rule files have several services, and this is about one [which-service]") == 2
+    assert said.count("this is about one service, and the rule files have not just one [which-service]") == 2
 
 
 @pytest.mark.parametrize(
@@ -396,7 +450,7 @@ def test_what_promtool_answers() -> None:
 def test_what_promtool_does_not_accept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = play(folder, PROMQL.replace("error_ratio{", "{{"), capsys)
     assert code == 2
-    assert said.startswith("remediator: cannot evaluate promql: promtool says ")
+    assert said.startswith("remediator: /test.yml:8:5: cannot evaluate promql: promtool says ")
     with pytest.raises(NeighbourError, match="many-to-many matching not allowed"):
         evaluate(["e * on () e"], [('e{a="1"}', "1"), ('e{a="2"}', "1")], 60.0, 60.0, 60.0)
 
@@ -408,7 +462,8 @@ def test_without_promtool_it_says_what_to_install(
     code, said = play(folder, PROMQL, capsys)
     assert code == 2
     assert said == (
-        "remediator: cannot evaluate promql: there is no promtool here: install the package prometheus, which has it\n"
+        "remediator: /test.yml:8:5: cannot evaluate promql:"
+        " there is no promtool here: install the package prometheus, which has it\n"
     )
 
 

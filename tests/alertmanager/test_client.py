@@ -1,0 +1,194 @@
+"""The Alertmanager client against real Alertmanagers, and against servers that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from real.prometheus import RealAlertmanager, free_port, in_thread, until
+
+from remediator.alertmanager import Alertmanagers, Member
+from remediator.clock import rfc3339
+from remediator.errors import NeighbourError
+from remediator.httpclient import HttpClient
+from remediator.matcher import Matcher
+from remediator.web.payload import decode_notification
+
+HOSTILE = {"alertname": "Down", "service": 'a "quoted"\nservice', "team": "zahlung €"}
+
+
+@asynccontextmanager
+async def client(*urls: str, receiver: str = "", timeout: float = 10.0) -> AsyncIterator[Alertmanagers]:
+    counts: list[tuple[str, bool]] = []
+    made = Alertmanagers(
+        [Member(HttpClient(url), receiver) for url in urls],
+        timeout=timeout,
+        counted=lambda operation, done: counts.append((operation, done)),
+    )
+    made.counts = counts  # type: ignore[attr-defined]
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def firing(labels: dict[str, str], **fields: Any) -> dict[str, Any]:
+    return {"labels": labels, "endsAt": rfc3339(time.time() + 600), **fields}
+
+
+async def test_what_fires_is_read_silenced_or_not_and_only_that(tmp_path: Path) -> None:
+    async with RealAlertmanager(tmp_path) as server, client(server.url) as alertmanagers:
+        began = time.time()
+        await alertmanagers.post([firing(HOSTILE), firing({"alertname": "Slow"}), firing({"alertname": "Over"})])
+        await alertmanagers.post([{"labels": {"alertname": "Over"}, "endsAt": rfc3339(time.time() - 1)}])
+        await alertmanagers.silence({"alertname": "Slow"}, began, began + 60, "ada", "known")
+        snapshot = await alertmanagers.alerts()
+        assert sorted(alert.name for alert in snapshot.alerts) == ["Down", "Slow"]
+        (down,) = (alert for alert in snapshot.alerts if alert.name == "Down")
+        assert down.labels == HOSTILE
+        assert down.firing
+        assert 0 <= time.time() - snapshot.up_since < 60
+
+
+async def test_an_alert_is_the_same_by_webhook_and_by_the_api(tmp_path: Path) -> None:
+    bodies: list[bytes] = []
+
+    async def hook(request: web.Request) -> web.Response:
+        bodies.append(await request.read())
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", hook)
+    async with (
+        TestServer(app) as receiver,
+        RealAlertmanager(tmp_path, webhook=str(receiver.make_url("/"))) as server,
+        client(server.url, receiver="remediator") as alertmanagers,
+    ):
+        # Go writes nanoseconds into the webhook, and milliseconds into its API.
+        await alertmanagers.post([firing({"alertname": "Down"}, startsAt="2026-01-02T03:04:05.678912345Z")])
+        await until(lambda: bodies)
+        (by_webhook,) = decode_notification(bodies[0], time.time()).alerts
+        (by_api,) = (await alertmanagers.alerts()).alerts
+        assert by_api.key == by_webhook.key
+
+
+async def test_only_the_alerts_of_the_receiver_are_read(tmp_path: Path) -> None:
+    receivers = [{"name": "team.a"}, {"name": "team-a"}]
+    route = {
+        "receiver": "team-a",
+        "routes": [{"receiver": "team.a", "matchers": ['for="a"']}],
+    }
+    async with RealAlertmanager(tmp_path, route=route, receivers=receivers) as server:
+        async with client(server.url) as everything:
+            await everything.post([firing({"alertname": "A", "for": "a"}), firing({"alertname": "B"})])
+            assert len((await everything.alerts()).alerts) == 2
+        async with client(server.url, receiver="team.a") as mine:
+            assert [alert.name for alert in (await mine.alerts()).alerts] == ["A"]
+
+
+async def test_a_silence_on_exact_labels_is_set_read_and_expired(tmp_path: Path) -> None:
+    async with RealAlertmanager(tmp_path) as server, client(server.url) as alertmanagers:
+        now = time.time()
+        id = await alertmanagers.silence({**HOSTILE, "empty": ""}, now, now + 60, "remediator", "incident 7")
+        (silence,) = await alertmanagers.silences()
+        assert (silence.id, silence.author, silence.comment) == (id, "remediator", "incident 7")
+        assert {matcher.name: matcher.value for matcher in silence.matchers} == HOSTILE
+        assert silence.covers(HOSTILE, time.time() + 1)
+        assert not silence.covers({**HOSTILE, "team": "other"}, time.time() + 1)
+        await alertmanagers.expire(id)
+        assert await alertmanagers.silences() == []
+        await alertmanagers.expire("0a0b0c0d-0000-4000-8000-000000000000")
+
+
+async def test_a_silence_that_python_cannot_read_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with RealAlertmanager(tmp_path) as server, client(server.url) as alertmanagers:
+        body = {
+            "matchers": [{"name": "service", "value": r"\pN+", "isRegex": True}],
+            "startsAt": rfc3339(time.time()),
+            "endsAt": rfc3339(time.time() + 60),
+            "createdBy": "ada",
+            "comment": "numbers",
+        }
+        await asyncio.to_thread(server.request, "/api/v2/silences", method="POST", body=body)
+        body["matchers"] = [{"name": "service", "value": "a|b", "isRegex": True, "isEqual": False}]
+        await asyncio.to_thread(server.request, "/api/v2/silences", method="POST", body=body)
+        for _ in range(2):
+            (silence,) = await alertmanagers.silences()
+        assert silence.matchers == (Matcher("service", "!~", "a|b"),)
+        assert caplog.text.count("cannot honour silence") == 1
+
+
+async def test_of_two_one_may_be_dead(tmp_path: Path) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    async with RealAlertmanager(tmp_path) as server, client(dead, server.url) as alertmanagers:
+        await alertmanagers.post([firing({"alertname": "Down"})])
+        for _ in range(2):
+            assert len((await alertmanagers.alerts()).alerts) == 1
+        now = time.time()
+        await alertmanagers.silence({"alertname": "Down"}, now, now + 60, "remediator", "")
+        assert len(await alertmanagers.silences()) == 1
+        # The dead one is asked once in vain, and last from then on.
+        assert alertmanagers.counts == [  # type: ignore[attr-defined]
+            ("post", False),
+            ("post", True),
+            ("alerts", False),
+            ("alerts", True),
+            ("alerts", True),
+            ("silence", True),
+            ("silences", True),
+        ]
+        await in_thread(server.stop)()
+        with pytest.raises(NeighbourError, match=r"^cannot post alerts at http://127\.0\.0\.1:\d+: "):
+            await alertmanagers.post([firing({"alertname": "Down"})])
+        with pytest.raises(NeighbourError, match=r"^cannot read the silences at http://127\.0\.0\.1:\d+: "):
+            await alertmanagers.silences()
+
+
+async def test_without_any_it_says_so() -> None:
+    async with client() as none:
+        with pytest.raises(NeighbourError, match="the config names none"):
+            await none.silences()
+
+
+async def respond(request: web.Request) -> web.StreamResponse:
+    match request.match_info["how"]:
+        case "hang":
+            await asyncio.Event().wait()
+        case "html":
+            return web.Response(text="<html>sign in</html>", content_type="text/html")
+        case "refuse":
+            return web.json_response("bad matcher", status=400)
+        case "failing":
+            return web.json_response({"code": 602, "message": "boom"}, status=500)
+        case "moved":
+            return web.Response(status=302, headers={"Location": "https://sign.in/"})
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("how", "retry", "reason"),
+    [
+        ("hang", True, "no answer within 0.2s"),
+        ("html", True, "its answer is not Alertmanager's (check the url)"),
+        ("refuse", False, "it answered 400: bad matcher"),
+        ("failing", True, "it answered 500: boom"),
+        ("moved", True, "it answered 302 to https://sign.in/ (check the url)"),
+    ],
+)
+async def test_what_is_no_alertmanager_is_said_so(how: str, retry: bool, reason: str) -> None:
+    app = web.Application()
+    app.router.add_route("*", "/{how}/{rest:.*}", respond)
+    async with TestServer(app) as server:
+        url = str(server.make_url(f"/{how}"))
+        async with client(url.replace("http://", "http://ada:hunter2@"), timeout=0.2) as alertmanagers:
+            with pytest.raises(NeighbourError) as failure:
+                await alertmanagers.silences()
+    assert str(failure.value) == f"cannot read the silences at {url}: {reason}"
+    assert failure.value.retry is retry

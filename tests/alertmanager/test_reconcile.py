@@ -1,0 +1,215 @@
+"""Keeping in step with Alertmanager: lost notifications in both directions, races, and what nothing is concluded from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from virtual import VirtualClock
+
+from remediator.alert import Alert, Source, fingerprint
+from remediator.alertmanager import Snapshot
+from remediator.errors import NeighbourError, StoreError
+from remediator.intake import Intake
+from remediator.matcher import parse_matcher
+from remediator.metrics import Metrics
+from remediator.reconcile import INTERVAL, SILENCES, YOUNG, Reconciler
+from remediator.silence import Silence
+from remediator.store import Store
+from remediator.store.sqlite import open_sqlite
+
+START = 1_000_000.0
+
+
+def alert(name: str, *, at: float = START - 500, **fields: object) -> Alert:
+    labels = {"alertname": name, "service": "checkout"}
+    return Alert(fingerprint(labels), at, None, labels, **fields)  # type: ignore[arg-type]
+
+
+@dataclass
+class Held:
+    """What an Alertmanager holds, in the place of the client."""
+
+    clock: VirtualClock
+    firing: list[Alert] = field(default_factory=list)
+    kept: list[Silence] = field(default_factory=list)
+    up_since: float = 0.0
+    down: bool = False
+    asked: list[float] = field(default_factory=list)
+    meanwhile: Callable[[], object] = lambda: None
+
+    async def alerts(self) -> Snapshot:
+        self.asked.append(self.clock.now() - START)
+        snapshot = Snapshot(tuple(self.firing), self.up_since)
+        if self.down:
+            raise NeighbourError("cannot read the alerts at http://am: refused", retry=True)
+        result = self.meanwhile()
+        if hasattr(result, "__await__"):
+            await result
+        return snapshot
+
+    async def silences(self) -> list[Silence]:
+        if self.down:
+            raise NeighbourError("cannot read the silences at http://am: refused", retry=True)
+        return list(self.kept)
+
+
+@dataclass
+class Bench:
+    clock: VirtualClock
+    store: Store
+    held: Held
+    reconciler: Reconciler
+    intake: Intake
+    silenced: list[tuple[Silence, ...]]
+    compared: list[float]
+
+    async def firing(self) -> set[str]:
+        return {stored.alert.name for stored in await self.store.firing_alerts()}
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    clock = VirtualClock(START)
+    store: Store = clock.attended(await open_sqlite(str(tmp_path / "remediator.db")))
+    metrics, held = Metrics(), Held(clock)
+    intake = Intake(store, clock, metrics, wake=lambda: None)
+    silenced: list[tuple[Silence, ...]] = []
+    compared: list[float] = []
+    reconciler = Reconciler(
+        held,  # type: ignore[arg-type]
+        store,
+        clock=clock,
+        metrics=metrics,
+        intake=intake,
+        silenced=silenced.append,
+        compared=lambda: compared.append(clock.now() - START),
+    )
+    yield Bench(clock, store, held, reconciler, intake, silenced, compared)
+    await store.close()
+
+
+async def test_what_fires_and_was_not_told_is_taken_in(bench: Bench) -> None:
+    bench.held.firing = [alert("A")]
+    await bench.reconciler.once()
+    assert await bench.firing() == {"A"}
+
+
+async def test_what_is_over_and_was_not_told_is_resolved(bench: Bench) -> None:
+    await bench.intake([alert("A"), alert("B")])
+    bench.held.firing = [alert("A")]
+    await bench.clock.run_for(1)
+    await bench.reconciler.once()
+    assert await bench.firing() == {"A"}
+
+
+async def test_the_same_labels_that_fire_since_another_time_are_another_alert(bench: Bench) -> None:
+    await bench.intake([alert("A", at=START - 900)])
+    bench.held.firing = [alert("A", at=START - 100)]
+    await bench.clock.run_for(1)
+    await bench.reconciler.once()
+    (stored,) = await bench.store.firing_alerts()
+    assert stored.alert.starts_at == START - 100
+
+
+async def test_an_alertmanager_that_does_not_answer_says_nothing(bench: Bench) -> None:
+    await bench.intake([alert("A")])
+    bench.held.down = True
+    await bench.clock.run_for(1)
+    await bench.reconciler.once()
+    assert await bench.firing() == {"A"}
+    # Nobody waits for it for ever.
+    assert bench.compared == [1.0]
+
+
+async def test_an_alertmanager_that_has_just_started_knows_of_nothing_yet(bench: Bench) -> None:
+    await bench.intake([alert("A")])
+    bench.held.up_since = START
+    bench.held.firing = [alert("B")]
+    await bench.clock.run_for(YOUNG - 1)
+    await bench.reconciler.once()
+    assert await bench.firing() == {"A", "B"}
+    await bench.clock.run_for(INTERVAL)
+    await bench.reconciler.once()
+    assert await bench.firing() == {"B"}
+
+
+async def test_what_comes_in_while_it_is_asked_is_newer_than_what_it_says(bench: Bench) -> None:
+    await bench.intake([alert("Old"), alert("Ends")])
+    await bench.clock.run_for(1)
+    bench.held.firing = [alert("Old"), alert("Ends")]
+
+    async def webhook() -> None:
+        ended = alert("Ends")
+        await bench.intake([Alert(ended.fingerprint, ended.starts_at, START + 1, ended.labels), alert("New")])
+
+    bench.held.meanwhile = webhook
+    await bench.reconciler.once()
+    assert await bench.firing() == {"Old", "New"}
+
+
+async def test_what_alertmanager_cannot_know_of_is_not_concluded_from_it(bench: Bench) -> None:
+    await bench.intake([alert("Grafana", sender="grafana"), alert("Threshold", source=Source.THRESHOLD)])
+    await bench.clock.run_for(1)
+    await bench.reconciler.once()
+    assert await bench.firing() == {"Grafana", "Threshold"}
+
+
+async def test_pages_of_its_own_are_not_taken_in(bench: Bench) -> None:
+    labels = {"alertname": "RemediationFailed", "service": "checkout", "sender": "remediator"}
+    bench.held.firing = [Alert(fingerprint(labels), START, None, labels)]
+    await bench.reconciler.once()
+    assert await bench.firing() == set()
+
+
+async def test_it_compares_at_once_then_every_minute_and_when_woken(bench: Bench) -> None:
+    import asyncio
+
+    running = asyncio.ensure_future(bench.reconciler.run())
+    await bench.clock.run_for(INTERVAL + SILENCES)
+    assert bench.held.asked == [0.0, INTERVAL]
+    await bench.clock.run_for(5)
+    bench.reconciler.wake()
+    await bench.clock.run_for(1)
+    assert bench.held.asked[2:] == [INTERVAL + SILENCES + 5]
+    running.cancel()
+
+
+async def test_it_is_asked_again_soon_after_it_could_not_be(bench: Bench) -> None:
+    import asyncio
+
+    bench.held.down = True
+    bench.held.firing = [alert("A")]
+    running = asyncio.ensure_future(bench.reconciler.run())
+    await bench.clock.run_for(40)
+    bench.held.down = False
+    await bench.clock.run_for(SILENCES)
+    assert await bench.firing() == {"A"}
+    running.cancel()
+
+
+async def test_silences_are_told_when_they_change_and_ours_are_none(bench: Bench) -> None:
+    silence = Silence("1", (parse_matcher('service="checkout"'),), START, START + 60, "ada", "mine")
+    ours = Silence("2", silence.matchers, START, START + 60, "remediator", "incident 7")
+    bench.held.kept = [ours, silence]
+    for _ in range(3):
+        await bench.reconciler.once()
+    assert bench.silenced == [(silence,)]
+    bench.held.kept = [ours]
+    await bench.reconciler.once()
+    assert bench.silenced[1:] == [()]
+
+
+async def test_a_store_that_cannot_be_read_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.held.firing = [alert("A")]
+
+    async def fails(alerts: object) -> None:
+        raise StoreError("cannot write to the database: disk full")
+
+    monkeypatch.setattr(bench.reconciler, "_intake", fails)
+    await bench.reconciler.once()
+    monkeypatch.undo()
+    await bench.reconciler.once()
+    assert await bench.firing() == {"A"}

@@ -1,0 +1,170 @@
+"""Thousands of random fleets in random trouble, on virtual time: no gate's promise is ever broken.
+
+How many: SIMULATIONS in the environment, a few hundred otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from simulator.fleet import MINUTES, STORIES, Act, Fleet
+from simulator.witness import Witness
+
+from remediator.errors import ConflictError
+from remediator.matcher import parse_matcher
+from remediator.rehearsal.loop import run_virtually
+from remediator.rehearsal.stage import Effect
+from remediator.rehearsal.world import World
+from remediator.rulebook import Rulebook
+from remediator.rulefile import load_rules
+from remediator.silence import Silence
+
+SIMULATIONS = int(os.environ.get("SIMULATIONS", "250"))
+
+
+class Story:
+    """One fleet and what happens to it."""
+
+    def __init__(self, fleet: Fleet, world: World, witness: Witness) -> None:
+        self.fleet = fleet
+        self.world = world
+        self.witness = witness
+        self.judged = fleet.names[:-1]
+
+    def breaks(self, name: str) -> None:
+        """A service turns bad."""
+        if name in self.judged:
+            self.world.set("errors", 0.5, service=name)
+        self.witness.bad_since.setdefault(name, self.world.stage.now)
+
+    def mends(self, name: str) -> None:
+        """A service is well."""
+        if name in self.judged:
+            self.world.set("errors", 0.0, service=name)
+        self.witness.bad_since.pop(name, None)
+
+    def cured(self, name: str) -> None:
+        """What a restart does to a service."""
+        cure = self.fleet.cures[int(name[1:])]
+        if cure in ("works", "harms", "flaps"):
+            self.mends(name)
+        if cure == "harms":
+            self.breaks(self.fleet.names[(int(name[1:]) + 1) % len(self.fleet.names)])
+        if cure == "flaps":
+            self.world.at(self.world.now + 60, lambda: self.breaks(name))
+        if cure == "breaks the first":
+            self.breaks("s0")
+
+    async def told(self, acts: list[Act]) -> None:
+        """Everything that happens, and time to come to rest."""
+        for name in self.fleet.names:
+            cure = self.fleet.cures[int(name[1:])]
+            effect = Effect(
+                takes=3.0,
+                exit_code=int(cure == "fails"),
+                hangs=cure == "hangs",
+                then=lambda name=name: self.cured(name),  # type: ignore[misc]
+            )
+            self.world.command(f"ctl restart {name}", effect)
+            self.world.command(f"ctl rollback {name}", Effect(takes=5.0, then=lambda name=name: self.mends(name)))  # type: ignore[misc]
+        for act in acts:
+            await self.world.pass_until(max(self.world.now, act.at))
+            await self.happens(act)
+        await self.world.pass_until(MINUTES * 60)
+
+    async def happens(self, act: Act) -> None:
+        world, name = self.world, self.fleet.names[act.who]
+        match act.what:
+            case "breaks":
+                self.breaks(name)
+                if name not in self.judged:
+                    await world.fire("Down", service=name, severity="critical")
+            case "all break":
+                for every in self.fleet.names:
+                    self.breaks(every)
+            case "mends":
+                self.mends(name)
+            case "fires" | "fires falsely":
+                await world.fire("Errors", service=name, severity="critical")
+            case "resolves":
+                for stored in await world.alerts():
+                    if stored.alert.firing and stored.alert.source == "alertmanager":
+                        await world.resolve(stored.alert)
+            case "sends again":
+                assert world.process is not None
+                for stored in await world.alerts():
+                    if stored.alert.source == "alertmanager":
+                        await world.process.intake([stored.alert] * 3)
+            case "blackout":
+                self.dark()
+                world.at(world.now + act.how_long, self.light)
+            case "pauses one":
+                await world.pause(f'service="{name}"', for_=act.how_long)
+            case "pauses all":
+                await world.pause(for_=act.how_long)
+            case "silences":
+                assert world.process is not None
+                now = world.stage.now
+                matchers = (parse_matcher(f'service="{name}"'),)
+                world.process.engine.silenced((Silence("1", matchers, now, now + act.how_long, "ada"),))
+            case "approves" | "denies":
+                for incident in await world.open_incidents():
+                    try:
+                        await (world.approve if act.what == "approves" else world.deny)(incident.id)
+                    except ConflictError:
+                        continue
+            case "asks" | "forces":
+                await world.heal(name, "please", force=act.what == "forces")
+            case "crashes":
+                await world.crash()
+                await asyncio.sleep(act.how_long)
+                await world.boot()
+            case "rollout":
+                world.set("rollout", 1)
+                world.at(world.now + act.how_long, lambda: world.set("rollout", None))
+
+    def dark(self) -> None:
+        self.world.prometheus_down()
+        if self.witness.dark_since is None:
+            self.witness.dark_since = self.world.stage.now
+
+    def light(self) -> None:
+        self.world.prometheus_up()
+        self.witness.dark_since, self.witness.light_since = None, self.world.stage.now
+
+
+async def simulated(fleet: Fleet, rulebook: Rulebook, acts: list[Act]) -> list[str]:
+    """Tell the story; the promises that were not kept."""
+    world = World(rulebook, fleet.policy)
+    witness = Witness(world, fleet)
+    world.stage.run = witness.run  # type: ignore[method-assign]
+    for name in fleet.names[:-1]:
+        world.set("errors", 0.0, service=name)
+    try:
+        await world.boot()
+        await Story(fleet, world, witness).told(acts)
+        return await witness.at_the_end()
+    finally:
+        await world.close()
+
+
+@settings(
+    max_examples=SIMULATIONS,
+    deadline=None,
+    derandomize="SIMULATIONS" not in os.environ,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+@given(STORIES)
+def test_no_promise_is_broken(story: tuple[Fleet, list[Act]]) -> None:
+    fleet, acts = story
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        file.write(fleet.rules)
+        file.flush()
+        rulebook, _ = load_rules([Path(file.name)], service_label="service")
+    broken = run_virtually(lambda: simulated(fleet, rulebook, acts))
+    assert broken == []
