@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
             raise RemediatorError(f"cannot write {args.junit}: {error.strerror or error}") from None
     every = [test for tests in played.values() for test in tests]
     if not every:
-        raise RemediatorError("cannot test anything: no test has a name that fits")
+        whose = f" whose name fits {args.only.pattern}" if args.only else ""
+        raise RemediatorError(f"cannot test anything: there is no test{whose}")
     print(_summary(every))
     return 1 if any(test.failures for test in every) else 0
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from remediator.actions import Call
 from remediator.alert import Alert
 from remediator.durations import format_duration
-from remediator.errors import NeighbourError, RemediatorError
+from remediator.errors import NeighbourError, RefusedError, RemediatorError
+from remediator.guard import with_guards
 from remediator.incident import DIAGNOSE, Entry
 from remediator.problem import Position, Problem
 from remediator.rehearsal.expectations import Mismatch, mismatches
@@ -21,6 +22,7 @@ from remediator.rehearsal.testdoc import Act, ActDoc, AlertDoc, CommandDoc, Expe
 from remediator.rehearsal.testfile import RuleTests, Series, asked
 from remediator.rehearsal.texts import fits, one_line, typed
 from remediator.rehearsal.world import World
+from remediator.template import Kind, LabelView, compile_template
 
 _STORY = 12
 """How many entries of the journal are shown with a failure."""
@@ -79,7 +81,7 @@ class _Script:
         interval = promql.interval or self._test.interval or doc.interval
         said = {values.expr or values.threshold for values in self._test.values}
         exprs = {t.expr.strip() for t in self._tests.rulebook.thresholds if not said & {t.name, t.expr}}
-        exprs |= {guard for guard in self._guards() if asked(guard) is None and guard not in said}
+        exprs |= {query for guard in self._guards() if guard not in said for query in self._queries(guard)}
         try:
             answers = evaluate(sorted(exprs), series, interval, step, self.lasts)
         except NeighbourError as error:
@@ -125,6 +127,16 @@ class _Script:
         steps = (step for runbook in self._tests.rulebook.runbooks for step in runbook.steps)
         for step in steps:
             yield from (text.strip() for text in (step.if_, step.unless, str(step.args.get("replicas", ""))) if text)
+
+    def _queries(self, guard: str) -> Iterator[str]:
+        """What a guard asks Prometheus for each service, as far as that rests on the service alone."""
+        for service in self._tests.rulebook.named.values():
+            labels = LabelView(service.labels)
+            context = {"labels": labels, "service": {"name": service.name, "labels": labels}}
+            try:
+                yield compile_template(with_guards(guard), Kind.PROMQL).render(context).strip()
+            except RefusedError:
+                continue
 
     def _command(self, doc: CommandDoc) -> None:
         world = self._world

@@ -73,7 +73,7 @@ Moment = Annotated[
 
 
 class ValuesDoc(msgspec.Struct, frozen=True):
-    """What a query answers over time, for one series."""
+    """What a query answers over time, for one series: `_` and `stale` mean that its answer does not hold the series."""
 
     hints: ClassVar[dict[str, str]] = {"series": "write threshold: (or expr:) and service: (or labels:)"}
     values: Annotated[str, Meta(description="In promtool's notation: '0+0.02x10 _x3 stale'. The last value stays.")]

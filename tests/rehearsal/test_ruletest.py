@@ -302,7 +302,7 @@ def test_only_those_whose_name_fits(folder: Path, capsys: pytest.CaptureFixture[
     assert play(folder, text, capsys, "--run", "th")[0] == 1
     code, said = play(folder, text, capsys, "--run", "nothing")
     assert code == 2
-    assert said == "remediator: cannot test anything: no test has a name that fits\n"
+    assert said == "remediator: cannot test anything: there is no test whose name fits nothing\n"
     with pytest.raises(SystemExit) as ended:
         play(folder, text, capsys, "--run", "(")
     assert ended.value.code == 2
@@ -434,6 +434,32 @@ PROMQL = """
 def test_thresholds_are_evaluated_by_promtool(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = play(folder, PROMQL.replace("decision: '*errors 0.2 > 0.1*'", "verdict: open"), capsys)
     assert code == 0, said
+
+
+@needs_promtool
+def test_guards_are_evaluated_by_promtool(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deploying = """
+        - {series: 'deploying{service="checkout"}', values: '1x70'}
+        - {series: 'kube_replicaset_created{namespace="shop", replicaset="a"}', values: '0x70'}
+        - series: 'kube_replicaset_owner{namespace="shop", replicaset="a", owner_kind="Deployment", owner_name="checkout"}'
+          values: '1x70'
+"""
+    text = """
+  - name: guarded
+    promql:
+      series:
+        - {series: 'error_ratio{service="checkout"}', values: '0.2x120'}
+"""
+    expect = """
+    expect:
+      - {at: 5m, held: guard, decision: 'restart waits while guard(recent_deploy)', ran: []}
+      - {at: 31m, held: guard, decision: 'rollback waits while deploying{service="checkout"} > 0', ran: ['ctl restart *']}
+"""
+    code, said = play(folder, text + deploying.lstrip("\n") + expect, capsys)
+    assert code == 0, said
+    code, said = play(folder, text + expect, capsys)
+    assert code == 1
+    assert "story of checkout\n      0s       incident opened" in said
 
 
 @needs_promtool
