@@ -13,6 +13,7 @@ from remediator.durations import format_duration
 from remediator.errors import NeighbourError, RefusedError, RemediatorError
 from remediator.guard import with_guards
 from remediator.incident import DIAGNOSE, Entry
+from remediator.matcher import Matcher
 from remediator.problem import Position, Problem
 from remediator.rehearsal.expectations import Mismatch, mismatches
 from remediator.rehearsal.loop import run_virtually
@@ -206,8 +207,8 @@ class _Script:
                 world.prometheus_up()
 
     def _matchers(self, doc: ActDoc) -> list[str]:
-        label = self._tests.rulebook.service_label
-        return [*([f'{label}="{doc.service}"'] if doc.service else []), *map(str, doc.match)]
+        of_service = [Matcher(self._tests.rulebook.service_label, "=", doc.service)] if doc.service else []
+        return [str(matcher) for matcher in (*of_service, *doc.match)]
 
     async def _open(self, act: Act, service: str) -> int:
         for incident in await self._world.open_incidents():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
@@ -56,13 +56,11 @@ class Line:
 
     def put(self, at: float, values: Iterable[Sample], interval: float) -> None:
         """From `at` on it has these values, one per interval, and keeps the last; what it was to have is forgotten."""
-        keep = bisect_right(self._times, at)
-        while keep and self._times[keep - 1] >= at:
-            keep -= 1
+        keep = bisect_left(self._times, at)
         del self._times[keep:], self._values[keep:]
         before = self._values[-1] if self._values else math.nan
         for index, value in enumerate(values):
-            if value != before or value != value or not self._values:
+            if value != before:
                 self._times.append(at + index * interval)
                 self._values.append(value)
             before = value

@@ -8,11 +8,14 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from remediator.cli import main
-from remediator.errors import NeighbourError
+from remediator.errors import ConfigError, NeighbourError
 from remediator.rehearsal.promtool import evaluate
-from remediator.rehearsal.testfile import selector
+from remediator.rehearsal.ruletest import play as play_test
+from remediator.rehearsal.testfile import load_tests, selector
 from remediator.rehearsal.texts import fits
 
 EXAMPLES = Path(__file__).parents[2] / "examples/rules/tests"
@@ -396,6 +399,30 @@ def test_files_that_cannot_be_used(folder: Path, capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().err
     assert message in said
     assert "missing.yml" in said
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_is_written_is_read_or_refused_with_a_place(folder: Path, data: st.DataObject) -> None:
+    text = HEAD + HEALED
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(start, min(len(text), start + 12)))
+        text = text[:start] + data.draw(st.text("{}[]:,-'x0 \n", max_size=3)) + text[end:]
+    file = folder / "test.yml"
+    file.write_text(text)
+    try:
+        tests = load_tests(file)
+    except ConfigError as error:
+        refused = error
+    else:
+        refused = None
+    if refused is not None:
+        assert all(problem.position.line > 0 for problem in refused.problems)
+        return
+    for index, test in enumerate(tests.doc.tests):
+        if max((expect.at for expect in test.expect), default=0) < 3600:
+            play_test(tests, index)
 
 
 def test_the_schema_is_of_test_files(capsys: pytest.CaptureFixture[str]) -> None:
