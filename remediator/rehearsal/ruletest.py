@@ -245,7 +245,7 @@ class _Script:
             lines += [f"health    {why.service.health}: {why.service.judgement.text}"]
             lines += [f"decided   {one_line(self._world.decision(service))}"]
             holds = [hold for _, hold in why.gates if hold is not None] if why.incident or why.alerts else []
-            lines += [f"{hold.gate:<9} {one_line(hold.text)}" for hold in holds]
+            lines += [f"gate      {hold.gate}: {one_line(hold.text)}" for hold in holds]
         entries = [entry for entry in await self._world.journal() if whole or entry.service in ("", service)]
         if entries:
             lines.append(f"story{' of ' + service if not whole else ''}")

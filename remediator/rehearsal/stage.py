@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from remediator.actions import Call, Outcome, Result
+from remediator.actions.command import result_of
+from remediator.actions.http import status_text
 from remediator.durations import format_duration
 from remediator.health import Sight
 from remediator.prometheus import Answer, Series
@@ -165,16 +167,17 @@ class Stage:
         finally:
             self.under_way -= 1
         if too_long:
-            return Result(Outcome.TIMED_OUT, f"did not end within {format_duration(call.timeout)}", None, effect.output)
+            limit = format_duration(call.timeout)
+            text = f"timed out after {limit} and was ended" if call.http is None else f"no answer within {limit}"
+            return Result(Outcome.TIMED_OUT, text, None, effect.output)
         effect.then()
         if call.http is not None:
             # Its "exit code" is the status; 0 stands for 200.
             status = effect.exit_code or 200
             good = status in call.http.expect if call.http.expect else 200 <= status < 300
             outcome = Outcome.SUCCEEDED if good else Outcome.FAILED
-            return Result(outcome, f"answered {status}", None, effect.output)
-        outcome = Outcome.FAILED if effect.exit_code else Outcome.SUCCEEDED
-        return Result(outcome, f"exited with {effect.exit_code}", effect.exit_code, effect.output)
+            return Result(outcome, f"answered {status_text(status)}", None, effect.output)
+        return result_of(effect.exit_code, effect.output)
 
     def _effect_of(self, call: Call) -> Effect:
         for matches, effects in self._effects:

@@ -134,7 +134,9 @@ class CommandDoc(msgspec.Struct, frozen=True):
     exits with 0 and changes nothing."""
 
     call: Annotated[str, Meta(description="The command as one would type it; * stands for anything.")]
-    exit_code: Annotated[int, Meta(description="How it exits; for http the status of the answer.")] = 0
+    exit_code: Annotated[
+        int, Meta(description="How it exits, or minus the signal that ends it; for http the status of the answer.")
+    ] = 0
     output: Annotated[str, Meta(description="What it prints.")] = ""
     takes: Annotated[Duration, Meta(description="How long it runs.")] = 1.0
     hangs: Annotated[bool, Meta(description="It never ends by itself.")] = False
