@@ -39,11 +39,12 @@ from remediator.intake import Intake
 from remediator.lease import FileLease
 from remediator.metrics import Metrics
 from remediator.perform import describe
+from remediator.policy import policy_of
 from remediator.prometheus import Prometheus
 from remediator.reconcile import Reconciler
 from remediator.store import Accepted, Store
 from remediator.store.sqlite import open_sqlite
-from remediator.system import Loaded, System, load, mark_loaded, policy_of
+from remediator.system import Loaded, System, load, mark_loaded
 from remediator.web import RUNNER_OPTIONS, Parts, make_app
 from remediator.web.auth import Security, check_listen, load_security, parse_listen
 from remediator.web.parts import Bell

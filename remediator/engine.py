@@ -37,7 +37,6 @@ _BATCH = 200
 """Services decided on before their writes are awaited, and others get their turn on the loop."""
 _PAGE = 500
 _POLL = 5.0
-"""Seconds until the store is asked for what other processes wrote."""
 _GRACE = 8.0
 """Seconds running steps are given to end when the engine stops."""
 _MEMORY = 8 * 86400.0
@@ -45,7 +44,8 @@ _MEMORY = 8 * 86400.0
 
 
 class Engine:
-    """Makes every decision. `look` asks for an evaluation of services, `told` is called after each commit."""
+    """Makes every decision. `look` asks for an evaluation of services, `told` is called after each commit. `poll` is the
+    seconds until the store is asked for what other processes wrote."""
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Engine:
         query: Callable[[str], Awaitable[Answer]],
         look: Callable[[Collection[str]], None],
         told: Callable[[], None] = lambda: None,
+        poll: float = _POLL,
     ) -> None:
         self.docket = docket
         self._store = store
@@ -65,6 +66,7 @@ class Engine:
         self._metrics = metrics
         self._look = look
         self._told = told
+        self._poll_every = poll
         self._agenda = Agenda()
         self._steps = Steps(store, docket, clock, metrics, run, query, self._step_done)
         self._carrier = Carrier(store, docket, self._agenda, self._steps, metrics, look)
@@ -138,7 +140,7 @@ class Engine:
                 self._asked_to_poll = True
                 await self._clock.wait(asyncio.Event(), RETRY)
                 continue
-            due = min(self._polled + _POLL, self._agenda.next())
+            due = min(self._polled + self._poll_every, self._agenda.next())
             await self._clock.wait(self._woken, due - self._clock.now())
 
     async def stop(self, grace: float = _GRACE) -> None:
@@ -147,7 +149,7 @@ class Engine:
 
     async def run_cycle(self, now: float) -> None:
         """Read what is new, then decide on every service that is due, until none is."""
-        if self._asked_to_poll or not 0 <= now - self._polled < _POLL:
+        if self._asked_to_poll or not 0 <= now - self._polled < self._poll_every:
             self._asked_to_poll = False
             await self._poll(now)
         while names := self._agenda.take(now, _BATCH):

@@ -99,6 +99,19 @@ class Evaluator:
         """The templated services that came into being from series, by name."""
         return self._world.known
 
+    @property
+    def world(self) -> World:
+        """What the last round saw."""
+        return self._world
+
+    def nothing_new(self, at: float) -> None:
+        """Take it that everything was looked at once more at this time, and was seen as before: for who knows it."""
+        looks = {name: msgspec.structs.replace(look, at=at) for name, look in self._world.looks.items()}
+        self._world = msgspec.structs.replace(self._world, looks=looks)
+        self.round_started_at = at
+        if self._answered:
+            self.seen_at = at
+
     def judgement(self, service: Service, now: float) -> Judgement:
         """What a service is by its thresholds; one without thresholds has no readings, and nothing is said of it.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from remediator.config import Config
 from remediator.health import Health
 from remediator.rulebook import Rate, Share
 from remediator.timeinterval import Maintenance
@@ -29,3 +30,20 @@ class Policy(msgspec.Struct, frozen=True):
     """When more of all services than this turn bad within a minute, it is not them."""
     maintenance: tuple[Maintenance, ...] = ()
     severity: dict[str, Health] = msgspec.field(default_factory=lambda: dict(SEVERITY))
+
+
+def policy_of(config: Config) -> Policy:
+    """What the config says about deciding."""
+    return Policy(
+        auto_heal=config.global_.auto_heal,
+        stale_after=config.global_.stale_after,
+        patience=2 * config.global_.query_timeout,
+        # Without rounds of its own the evaluator looks only when asked.
+        look_every=15.0 if config.global_.evaluation_interval else 2.0,
+        settle=config.global_.settle,
+        concurrent=config.limits.concurrent,
+        rate=config.limits.rate,
+        panic=config.limits.panic,
+        maintenance=config.windows(),
+        severity=config.severity,
+    )

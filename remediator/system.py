@@ -20,7 +20,7 @@ from remediator.evaluator import Evaluator
 from remediator.incident import StoredAlert
 from remediator.metrics import Metrics
 from remediator.page import Page
-from remediator.policy import Policy
+from remediator.policy import policy_of
 from remediator.rulebook import Rulebook, Service
 from remediator.rulefile import load_rules, service_from_document
 from remediator.store import Store
@@ -44,23 +44,6 @@ def load(config_file: Path) -> Loaded:
     for problem in warnings:
         log.warning("%s", problem.render())
     return Loaded(config, rulebook)
-
-
-def policy_of(config: Config) -> Policy:
-    """What the config says about deciding."""
-    return Policy(
-        auto_heal=config.global_.auto_heal,
-        stale_after=config.global_.stale_after,
-        patience=2 * config.global_.query_timeout,
-        # Without rounds of its own the evaluator looks only when asked.
-        look_every=15.0 if config.global_.evaluation_interval else 2.0,
-        settle=config.global_.settle,
-        concurrent=config.limits.concurrent,
-        rate=config.limits.rate,
-        panic=config.limits.panic,
-        maintenance=config.windows(),
-        severity=config.severity,
-    )
 
 
 class System:

@@ -47,7 +47,7 @@ async def run_command(call: Call, keeper: Keeper) -> Result:
         raise
     finally:
         child.close()
-    return _result(child.returncode, child.output)
+    return result_of(child.returncode, child.output)
 
 
 def environment(given: dict[str, str]) -> dict[str, str]:
@@ -164,7 +164,8 @@ class _Child:
         self.exited.set()
 
 
-def _result(code: int, output: str) -> Result:
+def result_of(code: int, output: str) -> Result:
+    """What came of a command that ended by itself; a negative code is the signal that ended it."""
     if code < 0:
         return Result(Outcome.FAILED, f"was killed by {_signal_name(-code)}", None, output)
     return Result(Outcome.SUCCEEDED if code == 0 else Outcome.FAILED, f"exited with {code}", code, output)

@@ -44,7 +44,7 @@ async def run_http(session: aiohttp.ClientSession, call: Call) -> Result:
         return Result(Outcome.FAILED, f"cannot send the request: {error or type(error).__name__}")
     expected = answer.status in spec.expect if spec.expect else 200 <= answer.status < 300
     outcome = Outcome.SUCCEEDED if expected else Outcome.FAILED
-    return Result(outcome, f"answered {_status(answer.status)}", None, output)
+    return Result(outcome, f"answered {status_text(answer.status)}", None, output)
 
 
 async def _beginning(answer: aiohttp.ClientResponse) -> bytes:
@@ -54,7 +54,8 @@ async def _beginning(answer: aiohttp.ClientResponse) -> bytes:
     return body
 
 
-def _status(code: int) -> str:
+def status_text(code: int) -> str:
+    """A status with its phrase, as `404 Not Found`."""
     try:
         return f"{code} {HTTPStatus(code).phrase}"
     except ValueError:

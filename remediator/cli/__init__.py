@@ -17,6 +17,7 @@ from remediator.errors import RemediatorError
 _COMMANDS = (
     "serve",
     "check",
+    "test",
     "heal",
     "services",
     "incidents",

@@ -5,4 +5,6 @@ time leaps from one thing to the next (`loop`), Prometheus and the hands are a s
 So what is seen here is what would happen. `process` puts remediator together, in that one place; `world` is what stories
 are told with: values over time, alerts, operators, crashes. No threads, no sleeping, no chance: the same story has the
 same end, to the last entry of the journal.
+
+`ruletest` plays the tests of rule files that `testfile` reads.
 """

@@ -8,6 +8,7 @@ outside.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -23,6 +24,32 @@ class StandstillError(RuntimeError):
     """Nothing is left that could ever happen, though someone waits."""
 
 
+class Doze:
+    """Someone who would wake at `due` and every `interval` seconds after, but has nothing to do until `until()`, as it is
+    known at present. Of the times until then only the last counts, and of those before somebody else wakes."""
+
+    def __init__(self, limit: asyncio.Timeout, due: float, interval: float, until: Callable[[], float]) -> None:
+        self.limit = limit
+        self._due = due
+        self._interval = interval
+        self._until = until
+
+    def wakes(self, next_of_others: float) -> float | None:
+        """When to wake if the others wake next at this time; None for not before them."""
+        if next_of_others < self._due:
+            return None
+        until = self._until()
+        if until <= self._due:
+            return self._due
+        end = min(next_of_others, until)
+        if end == math.inf:
+            return None
+        count = math.floor((end - self._due) / self._interval)
+        if self._due + self._interval * count >= until:
+            count -= 1
+        return self._due + self._interval * count
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop that makes time. `time()` is seconds since the epoch."""
 
@@ -30,6 +57,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._now = start
         self._resting: list[asyncio.Future[None]] = []
+        self._dozing: list[Doze] = []
         # The loop asks its selector to wait for the network until the next timer: this is where time is made.
         self._selector = self
         # What is due this soon is due: smaller steps are lost when they are added to seconds since the epoch.
@@ -44,6 +72,23 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._resting.append(resting)
         await resting
 
+    async def doze(self, event: asyncio.Event, due: float, interval: float, until: Callable[[], float]) -> None:
+        """Wait for an event or the times of a `Doze`, whichever is first."""
+        if event.is_set():
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(None) as limit:
+                dozing = Doze(limit, due, interval, until)
+                self._dozing.append(dozing)
+                try:
+                    await event.wait()
+                finally:
+                    if dozing in self._dozing:
+                        self._dozing.remove(dozing)
+        except TimeoutError:
+            pass
+
     def select(self, timeout: float | None) -> tuple[()]:
         """Called by the loop when it has nothing to do for `timeout` seconds, or for ever."""
         if timeout == 0:
@@ -53,11 +98,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 if not resting.done():
                     resting.set_result(None)
             self._resting.clear()
-        elif timeout is None:
+            return ()
+        # Exactly the time of the timer: the sum of now and the timeout would miss it by a rounding error.
+        leap = math.inf if timeout is None else self._scheduled[0].when()  # type: ignore[attr-defined]
+        for dozing in list(self._dozing):
+            wakes = dozing.wakes(leap)
+            if wakes is not None:
+                self._now = max(self._now, wakes)
+                self._dozing.remove(dozing)
+                dozing.limit.reschedule(self._now)
+                return ()
+        if leap == math.inf:
             raise StandstillError("cannot go on: everybody waits for something that nobody will do")
-        else:
-            # Exactly the time of the timer: a sum would miss it by a rounding error.
-            self._now = max(self._now, self._scheduled[0].when())  # type: ignore[attr-defined]
+        self._now = max(self._now, leap)
         return ()
 
     def run_in_executor(self, executor: object, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]

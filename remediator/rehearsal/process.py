@@ -6,36 +6,52 @@ This is the only place that makes an engine here. What a process remembers is th
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from remediator.alert import Source
 from remediator.announce import Follower
+from remediator.announce.grafana import GrafanaAnnouncer
 from remediator.announce.metrics import MetricsAnnouncer, follow_health
 from remediator.docket import Docket
 from remediator.engine import Engine
 from remediator.evaluator import Evaluator
+from remediator.grafana import Grafana
 from remediator.intake import Intake
 from remediator.metrics import Metrics
 from remediator.perform import describe
 from remediator.policy import Policy
-from remediator.rehearsal.loop import VirtualClock
+from remediator.rehearsal.leap import DozingClock
+from remediator.rehearsal.loop import VirtualClock, VirtualLoop
 from remediator.rehearsal.stage import Stage
 from remediator.rulebook import Rulebook
 from remediator.store import Store
 
 
 class Process:
-    """The parts of a running remediator, for whoever looks on. `interval` is the seconds between two evaluations."""
+    """The parts of a running remediator, for whoever looks on. `interval` is the seconds between two evaluations; with
+    `leap` those that would see nothing new are left out."""
 
-    def __init__(self, rulebook: Rulebook, policy: Policy, interval: float, stage: Stage, store: Store) -> None:
+    def __init__(
+        self,
+        rulebook: Rulebook,
+        policy: Policy,
+        interval: float,
+        stage: Stage,
+        grafana: Grafana,
+        store: Store,
+        loop: VirtualLoop,
+        leap: bool,
+    ) -> None:
         clock = VirtualClock()
+        dozing = DozingClock(loop, stage, interval, lambda: self.evaluator)
         self.store = store
         self.metrics = Metrics()
         self.intake = Intake(store, clock, self.metrics, wake=lambda: self.engine.wake())
         self.evaluator = Evaluator(
             rulebook,
             stage.answer,
-            clock=clock,
+            clock=dozing if leap else clock,
             metrics=self.metrics,
             interval=interval,
             stale_after=policy.stale_after,
@@ -59,14 +75,18 @@ class Process:
             run=stage.run,
             query=stage.query,
             look=self.evaluator.look,
+            # There is no other process that could write to this store.
+            poll=math.inf,
         )
         follow_health(self.metrics, lambda: self.docket.healths(clock.now()))
         self._counting = Follower(MetricsAnnouncer(self.metrics), store, clock=clock, metrics=self.metrics)
+        self._annotating = Follower(GrafanaAnnouncer(grafana, store), store, clock=clock, metrics=self.metrics)
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def start(self) -> None:
         """Take up what the store remembers, and run."""
         await self._counting.begin()
+        await self._annotating.begin()
         await self.engine.load()
         firing = [stored.alert for stored in await self.store.firing_alerts()]
         await self.evaluator.restore([alert for alert in firing if alert.source is Source.THRESHOLD])
@@ -85,6 +105,10 @@ class Process:
     async def count(self) -> None:
         """Bring the metrics up to date with the journal. Nothing follows it in between: a look at it costs time."""
         await self._counting.catch_up()
+
+    async def annotate(self) -> None:
+        """Tell Grafana what the journal says, in the same way."""
+        await self._annotating.catch_up()
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
         for task in tasks:

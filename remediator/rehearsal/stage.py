@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from bisect import bisect_right
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from remediator.actions import Call, Outcome, Result
+from remediator.actions.command import result_of
+from remediator.actions.http import status_text
 from remediator.durations import format_duration
 from remediator.health import Sight
 from remediator.prometheus import Answer, Series
@@ -55,13 +58,11 @@ class Line:
 
     def put(self, at: float, values: Iterable[Sample], interval: float) -> None:
         """From `at` on it has these values, one per interval, and keeps the last; what it was to have is forgotten."""
-        keep = bisect_right(self._times, at)
-        while keep and self._times[keep - 1] >= at:
-            keep -= 1
+        keep = bisect_left(self._times, at)
         del self._times[keep:], self._values[keep:]
         before = self._values[-1] if self._values else math.nan
         for index, value in enumerate(values):
-            if value != before or value != value or not self._values:
+            if value != before:
                 self._times.append(at + index * interval)
                 self._values.append(value)
             before = value
@@ -84,10 +85,17 @@ class Stage:
         self.ran: list[Ran] = []
         self.under_way = 0
         self.most_under_way = 0
+        self.asked = 0
+        """How many queries were asked."""
+        self.changes = 0
+        """How often somebody has changed what Prometheus answers."""
+        self.changed_at = -math.inf
+        """When that was last."""
         self.lines: dict[str, dict[tuple[tuple[str, str], ...], Line]] = {}
         self._loop = asyncio.get_running_loop()
         self._refusals: dict[str, tuple[Sight, str]] = {}
         self._effects: list[tuple[Callable[[Call], bool], list[Effect]]] = []
+        self._known_as: list[tuple[re.Pattern[str], str]] = []
 
     @property
     def now(self) -> float:
@@ -104,21 +112,25 @@ class Stage:
         if line is None:
             line = lines[key] = Line(labels)
         line.put(self.now, values, interval)
+        self._changed()
+
+    def know_as(self, pattern: re.Pattern[str], expr: str) -> None:
+        """Queries that fit the pattern, as a template filled in does, get the answer of this expression."""
+        self._known_as.append((pattern, expr.strip()))
 
     def refuse(self, expr: str, sight: Sight, error: str = "") -> None:
         """From now on a query is not answered, or is again when the sight is SEEN. The expression '' stands for all."""
         self._refusals.pop(expr.strip(), None)
         if sight is not Sight.SEEN:
             self._refusals[expr.strip()] = (sight, error or f"Prometheus: {sight}")
-
-    @property
-    def refuses(self) -> bool:
-        """Whether any query is not answered."""
-        return bool(self._refusals)
+        self._changed()
 
     def answer(self, expr: str) -> Answer:
         """What Prometheus says to a query now."""
+        self.asked += 1
         now, expr = self.now, expr.strip()
+        if expr not in self.lines:
+            expr = next((known for pattern, known in self._known_as if pattern.fullmatch(expr)), expr)
         refusal = self._refusals.get("") or self._refusals.get(expr)
         if refusal is not None:
             return Answer(now, refusal[0], error=refusal[1])
@@ -132,6 +144,10 @@ class Stage:
     async def query(self, expr: str) -> Answer:
         """The same, as the engine asks."""
         return self.answer(expr)
+
+    def _changed(self) -> None:
+        self.changes += 1
+        self.changed_at = self.now
 
     # The hands.
 
@@ -151,16 +167,17 @@ class Stage:
         finally:
             self.under_way -= 1
         if too_long:
-            return Result(Outcome.TIMED_OUT, f"did not end within {format_duration(call.timeout)}", None, effect.output)
+            limit = format_duration(call.timeout)
+            text = f"timed out after {limit} and was ended" if call.http is None else f"no answer within {limit}"
+            return Result(Outcome.TIMED_OUT, text, None, effect.output)
         effect.then()
         if call.http is not None:
             # Its "exit code" is the status; 0 stands for 200.
             status = effect.exit_code or 200
             good = status in call.http.expect if call.http.expect else 200 <= status < 300
             outcome = Outcome.SUCCEEDED if good else Outcome.FAILED
-            return Result(outcome, f"answered {status}", None, effect.output)
-        outcome = Outcome.FAILED if effect.exit_code else Outcome.SUCCEEDED
-        return Result(outcome, f"exited with {effect.exit_code}", effect.exit_code, effect.output)
+            return Result(outcome, f"answered {status_text(status)}", None, effect.output)
+        return result_of(effect.exit_code, effect.output)
 
     def _effect_of(self, call: Call) -> Effect:
         for matches, effects in self._effects:

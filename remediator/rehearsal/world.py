@@ -14,21 +14,25 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from remediator.alert import Alert, fingerprint
 from remediator.case import ServiceView, Why
-from remediator.errors import ConflictError
+from remediator.decide import Ask, decide
+from remediator.errors import ConflictError, RemediatorError
+from remediator.grafana import Annotation
 from remediator.health import Health, Sight
-from remediator.incident import Approval, Entry, Incident, Pause, StoredAlert, Verdict
+from remediator.incident import Approval, Entry, Hold, Incident, Pause, StoredAlert, Verdict
 from remediator.matcher import parse_matcher
 from remediator.page import Page
 from remediator.policy import Policy
 from remediator.rehearsal.loop import START, VirtualLoop, run_virtually
 from remediator.rehearsal.process import Process
+from remediator.rehearsal.recorded import RecordedGrafana
 from remediator.rehearsal.stage import Effect, Ran, Sample, Stage
+from remediator.rehearsal.texts import fits, typed
 from remediator.rulebook import Rulebook
+from remediator.silence import Silence
 from remediator.store.sqlite import SqliteStore, open_in_memory
 
 T = TypeVar("T")
@@ -42,20 +46,25 @@ class World:
 
     Times that are given and returned are seconds since the beginning of the story, but for those within alerts,
     incidents and entries, which are seconds since the epoch. Acts are done at the present time; the effect of an act is
-    there once time has passed, or after `rest`.
+    there once time has passed, or after `rest`. Without `leap` every look is made, even those that see nothing new.
     """
 
-    def __init__(self, rulebook: Rulebook, policy: Policy | None = None, interval: float = EVALUATION) -> None:
+    def __init__(
+        self, rulebook: Rulebook, policy: Policy | None = None, interval: float = EVALUATION, *, leap: bool = True
+    ) -> None:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop):
             raise TypeError("cannot make a world here: it wants a VirtualLoop to run in")
         self.rulebook = rulebook
         self.policy = policy or Policy()
         self.stage = Stage()
+        self.grafana = RecordedGrafana()
         self.start = loop.time()
         self._interval = interval
+        self._leap = leap
         self._loop = loop
         self._store: SqliteStore = open_in_memory()
+        self._silences: tuple[Silence, ...] = ()
         self._requests: set[asyncio.Task[Any]] = set()
         self.process: Process | None = None
 
@@ -123,9 +132,9 @@ class World:
     # The hands.
 
     def command(self, pattern: str, *effects: Effect) -> None:
-        """What commands do whose text, as one would type it, fits the pattern (`*` stands for anything): one effect
+        """What commands do that fit the pattern: as one would type them, where `*` stands for anything: one effect
         after another, the last one stays. Without a word on it, a command takes a second and changes nothing."""
-        self.stage.on(lambda call: fnmatchcase(str(call), pattern), effects)
+        self.stage.on(lambda call: fits(pattern, typed(call), str(call)), effects)
 
     @property
     def ran(self) -> list[Ran]:
@@ -151,6 +160,17 @@ class World:
         over = Alert(alert.fingerprint, alert.starts_at, self._loop.time(), alert.labels, alert.annotations)
         await self._running.intake([over])
 
+    def silence(self, *matchers: str, for_: float, comment: str = "a comment", author: str = "alex") -> None:
+        """Someone silences alerts in Alertmanager, and remediator hears of it."""
+        now, found = self._loop.time(), tuple(parse_matcher(matcher) for matcher in matchers)
+        self._silences += (Silence(f"silence-{len(self._silences) + 1}", found, now, now + for_, author, comment),)
+        self._running.engine.silenced(self._silences)
+
+    def expire(self) -> None:
+        """All silences are taken away."""
+        self._silences = ()
+        self._running.engine.silenced(())
+
     # Operators.
 
     async def heal(self, service: str, comment: str = "", *, force: bool = False, author: str = "alex") -> None:
@@ -165,6 +185,8 @@ class World:
         found = [parse_matcher(matcher) for matcher in matchers]
         pause = await self._store.add_pause(found, now, now + for_, author, comment)
         self._running.engine.answered()
+        # The daemon finds out by asking its store now and then.
+        self._loop.call_at(pause.ends_at, self._read_again)
         return pause
 
     async def resume(self, id: int, author: str = "alex") -> None:
@@ -195,8 +217,11 @@ class World:
 
     async def boot(self) -> None:
         """Start remediator, on what its store holds."""
-        self.process = Process(self.rulebook, self.policy, self._interval, self.stage, self._store)
+        self.process = Process(
+            self.rulebook, self.policy, self._interval, self.stage, self.grafana, self._store, self._loop, self._leap
+        )
         await self.process.start()
+        self.process.engine.silenced(self._silences)
         await self.rest()
 
     async def crash(self) -> None:
@@ -239,6 +264,22 @@ class World:
         """The account of a service."""
         return await self._running.engine.why(service)
 
+    def decision(self, service: str) -> str:
+        """The sentence of the decision on a service as it is now; empty when there is no such service."""
+        docket = self._running.docket
+        case = docket.observe(service, self._loop.time())
+        decision = decide(case) if case is not None else None
+        if isinstance(decision, Ask):
+            # It would ask again, and then say so again.
+            return docket.decided.get(service, decision.text)
+        return decision.text if decision is not None else ""
+
+    def hold(self, service: str) -> Hold | None:
+        """What holds a service's heal, or its alerts when it has no incident; None when nothing does."""
+        docket = self._running.docket
+        incident = docket.open.get(service)
+        return incident.hold if incident is not None else docket.waiting.get(service)
+
     def pages(self) -> list[Page]:
         """What people are being called for."""
         return self._running.engine.pages()
@@ -259,16 +300,27 @@ class World:
         """Every entry, oldest first."""
         return await self._store.journal(limit=1_000_000)
 
-    async def metric(self, name: str, **labels: str) -> float | None:
-        """A sample of remediator's own metrics, counted since its last start; None when there is none."""
+    async def metric(self, name: str, **labels: str) -> float:
+        """A metric of remediator's own, counted since its last start: the sum of the samples with these labels."""
         await self._running.count()
-        return self._running.metrics.registry.get_sample_value(name, labels)
+        families = self._running.metrics.registry.collect()
+        samples = (sample for family in families for sample in family.samples)
+        return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+
+    async def annotations(self, service: str) -> list[Annotation]:
+        """What Grafana has been told of a service, oldest first."""
+        await self._running.annotate()
+        return [shown for shown in self.grafana.annotations.values() if f"service:{service}" in shown.tags]
 
     @property
     def _running(self) -> Process:
         if self.process is None:
-            raise RuntimeError("cannot do that: remediator is down in this world")
+            raise RemediatorError("cannot do that: remediator is down")
         return self.process
+
+    def _read_again(self) -> None:
+        if self.process is not None:
+            self.process.engine.answered()
 
     async def _answer(self, incident: int, approval: Approval) -> None:
         await self._store.answer(incident, approval)
@@ -281,13 +333,15 @@ def rehearse(
     policy: Policy | None = None,
     interval: float = EVALUATION,
     start: float = START,
+    *,
+    leap: bool = True,
 ) -> T:
     """Tell a story in a world of its own, in which remediator has been started; what the story returns.
 
     `interval` is the seconds between evaluations, `start` the time at which the story begins. To be called from outside
     of any event loop.
     """
-    return run_virtually(functools.partial(_tell, rulebook, story, policy, interval), start)
+    return run_virtually(functools.partial(_tell, rulebook, story, policy, interval, leap), start)
 
 
 async def _tell(
@@ -295,8 +349,9 @@ async def _tell(
     story: Callable[[World], Coroutine[Any, Any, T] | Awaitable[T]],
     policy: Policy | None,
     interval: float,
+    leap: bool,
 ) -> T:
-    world = World(rulebook, policy, interval)
+    world = World(rulebook, policy, interval, leap=leap)
     try:
         await world.boot()
         return await story(world)

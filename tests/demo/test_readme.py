@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from remediator.cli import main
 from remediator.config import load_config
 from remediator.rulefile import load_rules
 
@@ -18,14 +19,15 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_first_rule_file_loads_without_a_warning(tmp_path: Path) -> None:
     shown = re.findall(r"<!-- file: (\S+) -->\n```yaml\n(.*?)```", README, re.DOTALL)
-    assert [name for name, _ in shown] == ["remediator.yml", "rules/web.yml"]
+    assert [name for name, _ in shown] == ["remediator.yml", "rules/web.yml", "rules/tests/web.yml"]
     for name, text in shown:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text)
     config = load_config(tmp_path / "remediator.yml")
     rulebook, warnings = load_rules(config.rule_paths(), service_label=config.global_.service_label)
     assert warnings == []
     assert [step.name for step in rulebook.runbooks[0].steps] == ["restart", "rollback"]
+    assert main(["test", str(tmp_path / "rules/tests/web.yml")]) == 0
 
 
 def test_both_commands_are_there() -> None:

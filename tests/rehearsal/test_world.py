@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -281,3 +283,63 @@ def test_a_reload_takes_effect(rules: Rulebook, tmp_path: Path) -> None:
         assert world.health("checkout") is Health.DEGRADED
 
     rehearse(rules, story)
+
+
+# Leaving out looks.
+
+TROUBLED = RULES.replace("failed: '> 0.10'", "failed: '> 0.10', for: 12s, keep_for: 20s")
+
+
+def told(rules: Rulebook, seed: int, *, leap: bool) -> list[str]:
+    """What became of a random hour. Its times are sums of powers of two, so that no clock rounds them."""
+    dice = random.Random(seed)
+
+    async def story(world: World) -> list[str]:
+        healthy(world)
+        mended = 0.02 * dice.random()
+        world.command(
+            "ctl r* checkout", Effect(takes=3.25, then=lambda: world.set("error_ratio", mended, service="checkout"))
+        )
+        world.command("ctl rollback search", Effect(exit_code=1), Effect(hangs=True))
+        while world.now < 3600:
+            await world.pass_time(dice.choice([0, 1.75, 4.125, 61.25, 300.875]))
+            name = dice.choice(["checkout", "search"])
+            match dice.randrange(8):
+                case 0:
+                    samples = [dice.choice([0, 0.01, 0.06, 0.2, None]) for _ in range(8)]
+                    world.values("error_ratio", {"service": name}, samples, 17.25)
+                case 1 | 2:
+                    world.set("error_ratio", dice.choice([0.0, 0.07, 0.3]), service=name)
+                case 3:
+                    world.prometheus_down() if dice.random() < 0.5 else world.prometheus_up()
+                case 4:
+                    await world.fire("HighErrors", service=name)
+                case 5:
+                    await world.pause(f'service="{name}"', for_=100.5)
+                case 6:
+                    await world.heal(name, force=True)
+                case 7:
+                    await world.crash()
+                    await world.pass_time(2.875)
+                    await world.boot()
+        views = [str(world.view(name)) for name in ("checkout", "search")]
+        return [str(entry) for entry in await world.journal()] + [str(ran) for ran in world.ran] + views
+
+    return rehearse(rules, story, leap=leap)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_looks_that_are_left_out_would_have_changed_nothing(tmp_path: Path, seed: int) -> None:
+    rules = rulebook(tmp_path, TROUBLED)
+    for left_out, all_made in zip_longest(told(rules, seed, leap=True), told(rules, seed, leap=False)):
+        assert left_out == all_made, (left_out[-300:], all_made[-300:])
+
+
+def test_calm_costs_nothing(rules: Rulebook) -> None:
+    async def story(world: World) -> int:
+        healthy(world)
+        await world.pass_time(10_000 * 3600)
+        assert world.health("checkout") is Health.HEALTHY
+        return world.stage.asked
+
+    assert rehearse(rules, story) < 10

@@ -1,0 +1,82 @@
+"""Leaving out the looks that would see nothing new. What is left out changes no decision, and no sentence of any.
+
+A look is left out when it is certain that its answers, and what follows of them, would be those of the look before: no
+breach is pending or kept, which time alone would change, and until then no series gets a value that is judged otherwise.
+Before anybody else does anything, there is a look at the last time at which there would have been one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from remediator.breach import judge_value
+from remediator.evaluator import Evaluator
+from remediator.rehearsal.loop import VirtualClock, VirtualLoop
+from remediator.rehearsal.stage import Line, Sample, Stage
+from remediator.rounds import FORGET, World
+from remediator.rulebook import Threshold
+
+
+class DozingClock(VirtualClock):
+    """The clock of an evaluator that looks every `interval` seconds."""
+
+    def __init__(self, loop: VirtualLoop, stage: Stage, interval: float, evaluator: Callable[[], Evaluator]) -> None:
+        super().__init__()
+        self._virtual = loop
+        self._stage = stage
+        self._interval = interval
+        self._evaluator = evaluator
+        self._known: tuple[World | None, int, float] = (None, 0, 0.0)
+
+    async def wait(self, event: asyncio.Event, timeout: float) -> None:
+        if not self._interval:
+            await super().wait(event, timeout)
+            return
+        due = self.now() + timeout
+        await self._virtual.doze(event, due, self._interval, self._until)
+        left_out = math.floor((self.now() - due) / self._interval)
+        if left_out > 0:
+            self._evaluator().nothing_new(due + self._interval * (left_out - 1))
+
+    def _until(self) -> float:
+        world, changes = self._evaluator().world, self._stage.changes
+        known_world, known_changes, until = self._known
+        if known_world is not world or known_changes != changes:
+            until = same_until(world, self._stage)
+            self._known = (world, changes, until)
+        return until
+
+
+def same_until(world: World, stage: Stage) -> float:
+    """Until when every look sees what the last one saw."""
+    until = math.inf
+    for threshold in world.rulebook.thresholds:
+        look = world.looks.get(threshold.name)
+        if look is None or look.threshold != threshold:
+            return -math.inf
+        if stage.changed_at >= look.at:
+            # Somebody has changed the script since: the next look tells what that means.
+            return stage.changed_at
+        for track in look.tracks.values():
+            if track.pending or track.kept:
+                return -math.inf
+            if track.absent is not None and track.absent + FORGET >= look.at:
+                until = min(until, track.absent + FORGET)
+        for line in stage.lines.get(threshold.expr.strip(), {}).values():
+            until = min(until, _changes(threshold, line, look.at))
+    return until
+
+
+def _changes(threshold: Threshold, line: Line, since: float) -> float:
+    """When a series gets a value next that this threshold judges otherwise than the one it had."""
+    before = _judged(threshold, line.at(since))
+    for time, value in line.after(since):
+        if _judged(threshold, value) != before:
+            return time
+    return math.inf
+
+
+def _judged(threshold: Threshold, value: Sample) -> object:
+    return None if value is None else judge_value(threshold, value)
