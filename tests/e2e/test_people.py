@@ -170,6 +170,33 @@ async def test_a_service_that_somebody_has_silenced_is_theirs(tmp_path: Path) ->
             assert incident["verdict"] == "recovered"
 
 
+async def test_alerts_left_out_of_a_notification_are_asked_for_at_once(tmp_path: Path) -> None:
+    port = free_port()
+    options = {"max_alerts": 1}
+    async with (
+        Shop(tmp_path) as shop,
+        RealAlertmanager(
+            tmp_path, webhook=f"http://127.0.0.1:{port}/webhook", webhook_options=options, group_by=["alertname"]
+        ) as alertmanager,
+        RealPrometheus(tmp_path, targets=[shop.address]) as prometheus,
+        RealRemediator(
+            tmp_path / "remediator",
+            prometheus=prometheus.url,
+            rules=RULES.format(folder=tmp_path, within="3s"),
+            config={"alertmanagers": [{"url": alertmanager.url, "receiver": "remediator"}]},
+            port=port,
+        ) as remediator,
+    ):
+        # The comparison at the start is over, and the next one is a minute away.
+        done = 'remediator_alertmanager_requests_total{operation="alerts",result="done"} 1.0'
+        await until(in_thread(lambda: done in remediator.text("/metrics")))
+        ends_at = rfc3339(time.time() + 600)
+        alerts = [{"labels": {"alertname": "Down", "service": f"s{n}"}, "endsAt": ends_at} for n in range(3)]
+        await in_thread(lambda: alertmanager.post(*alerts))()
+        await until(in_thread(lambda: len(remediator.request("/api/v1/alerts")) == 3), within=30)
+        assert "remediator_truncated_alerts_total 0.0" not in remediator.text("/metrics")
+
+
 async def test_an_alert_that_no_webhook_told_is_found_within_a_minute(tmp_path: Path) -> None:
     async with laboratory(tmp_path, interval="0s", webhook=False) as lab, lab.remediator as remediator:
         lab.shop.breaks(cured_by="restarted")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from world import NO_PANIC, RULES, Effect, World, world
 
+from remediator.actions import Outcome
 from remediator.alert import Alert, fingerprint
 from remediator.health import Sight
 from remediator.incident import Approval, Disposition, EntryKind, Verdict
@@ -343,6 +344,47 @@ async def test_a_silence_on_one_alert_leaves_the_others(tmp_path: Path) -> None:
         await w.fire("B", service="checkout")
         await w.pass_time(60)
         assert w.commands == ["ctl restart checkout"]
+
+
+async def test_a_regular_expression_has_to_fit_the_whole_label(tmp_path: Path) -> None:
+    rules = RULES.replace("    steps", "    match: ['service=~\"check|sear\"']\n    steps")
+    async with world(tmp_path, rules) as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.fire(service="checkout")
+        await w.pass_time(60)
+        assert (w.ran, await w.incidents()) == ([], [])
+        assert {stored.disposition for stored in await w.store.firing_alerts()} == {Disposition.NO_RUNBOOK}
+
+
+async def test_a_label_that_is_not_there_matches_nothing_but_its_absence(tmp_path: Path) -> None:
+    rules = RULES.replace("    steps", "    match: ['tier!=\"\"', 'tier=~\".+\"']\n    steps")
+    async with world(tmp_path, rules) as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(60)
+        assert (w.ran, await w.incidents()) == ([], [])
+
+
+async def test_a_step_that_asks_for_a_label_that_is_not_there_runs_nothing(tmp_path: Path) -> None:
+    rules = RULES.replace("[ctl, restart, checkout]", "[ctl, restart, '{{ labels.instance }}']")
+    async with world(tmp_path, rules.replace("[restart, rollback]", "[restart]")) as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(60)
+        (incident,) = await w.incidents()
+        assert w.ran == []
+        assert (incident.verdict, incident.runs[0].outcome) == (Verdict.EXHAUSTED, Outcome.REFUSED)
+        assert "there is no label instance" in incident.runs[0].text
+        assert pages(w) == ["RemediationFailed"]
+
+
+async def test_a_guard_that_asks_for_a_label_that_is_not_there_holds(tmp_path: Path) -> None:
+    rules = RULES.replace("[restart, rollback]", "[{restart: , unless: guard(rollout_in_progress)}]")
+    async with world(tmp_path, rules) as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(60)
+        (incident,) = await w.incidents()
+        assert w.ran == []
+        assert incident.hold is not None
+        assert incident.hold.text.startswith("cannot tell whether guard(rollout_in_progress) is true: ")
 
 
 def account(w: World) -> tuple[int, int, int]:
