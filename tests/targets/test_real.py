@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from real.docker import IMAGE, RealDocker
+from real.haproxy import RealHaproxy
 from real.processes import alive
 from real.prometheus import free_port, in_thread, part, until
 from real.supervisor import RealSupervisor
@@ -351,3 +352,28 @@ async def test_kubectl_understands_the_commands(do: Do, tmp_path: Path, monkeypa
         assert "The connection to the server 127.0.0.1:1 was refused" in result.output
         named = await do("kubernetes", action, args, context="no-such", deployment="web")
         assert "no-such" in named.output
+
+
+# haproxy: a server in and out of rotation.
+
+
+async def test_haproxy(do: Do, tmp_path: Path) -> None:
+    with RealHaproxy(tmp_path) as haproxy:
+        given = {"backend": "web", "server": "web1", "socket": str(haproxy.socket)}
+        await until(in_thread(lambda: haproxy.status() == 200))
+        assert await do("haproxy", "circuit_break", **given) == Result(Outcome.SUCCEEDED, "exited with 0", 0, "")
+        await until(in_thread(lambda: haproxy.status() == 503))
+        evidence = await do("haproxy", "diagnose", **given)
+        assert " web1 " in evidence.output
+        assert (await do("haproxy", "restore", **given)).outcome is Outcome.SUCCEEDED
+        await until(in_thread(lambda: haproxy.status() == 200))
+        assert (await do("haproxy", "drain", **given)).outcome is Outcome.SUCCEEDED
+        await until(in_thread(lambda: haproxy.status() == 503))
+
+        wrong = await do("haproxy", "restore", **{**given, "server": "web9"})
+        assert (wrong.outcome, wrong.output) == (Outcome.FAILED, "No such server.\n")
+        hostile = await do("haproxy", "restore", **{**given, "server": "web1 state maint; shutdown sessions"})
+        assert hostile.outcome is Outcome.FAILED
+        assert hostile.output.startswith("this is no name of a backend or server: ")
+        missing = await do("haproxy", "restore", **{**given, "socket": str(tmp_path / "none.sock")})
+        assert missing.outcome is Outcome.FAILED
