@@ -15,7 +15,7 @@ from remediator.alert import Source
 from remediator.case import Case, Dependency, GuardAnswer, Panic, ServiceView, Window
 from remediator.causes import root_causes
 from remediator.errors import RefusedError, TemplateError
-from remediator.escalate import Told, settled
+from remediator.escalate import Told, may_call, settled
 from remediator.fleet import Fleet
 from remediator.health import Health, Judgement
 from remediator.incident import Closing, Hold, Incident, Pause, StepRun, StoredAlert, Verdict
@@ -27,6 +27,8 @@ from remediator.silence import Silence
 from remediator.template import LabelView
 
 Judge = Callable[[Service, float], Judgement]
+_CALLING = ("blind", "breaker")
+"""The gates that hold alerts before there is an incident and are worth a page; any other says that all is as it should."""
 Describe = Callable[..., str]
 
 
@@ -163,7 +165,16 @@ class Docket:
     def told(self, now: float) -> list[Told]:
         """The cases that people may have to hear of: of services that are being healed, were given up, wait without an
         incident, or are waited for."""
-        names = {*self.open, *self.given_up, *self.waiting}
+        # While Prometheus does not answer, one page says so for all that is blind.
+        calling = _CALLING if self.sighting().answers else _CALLING[1:]
+        healed = {
+            name
+            for name, one in self.open.items()
+            # Whoever waits for a service that was given up is named in its page.
+            if (one.hold is not None and one.hold.gate == "dependency" and self.given_up)
+            or may_call(one.plan, one.hold, one.idle_since, now)
+        }
+        names = healed | self.given_up | {name for name, hold in self.waiting.items() if hold.gate in calling}
         cases = {name: case for name in names if (case := self.observe(name, now)) is not None}
         for case in list(cases.values()):
             for root in case.dependencies:

@@ -225,7 +225,8 @@ class Engine:
     def hushes(self) -> list[Hush]:
         """Every silence that is to be there now, while something is being healed."""
         now = self._clock.now()
-        return escalate.hushes(case for name in self.docket.open if (case := self.docket.observe(name, now)))
+        hushing = [name for name, incident in self.docket.open.items() if incident.plan.runbook.silence]
+        return escalate.hushes(case for name in hushing if (case := self.docket.observe(name, now)))
 
     def silenced(self, silences: tuple[Silence, ...]) -> None:
         """Alertmanager's silences are these now."""

@@ -84,6 +84,16 @@ def hushes(cases: Iterable[Case]) -> list[Hush]:
     ]
 
 
+def may_call(plan: Plan, hold: Hold | None, held_from: float, now: float) -> bool:
+    """Whether what holds a service since `held_from` may be worth a page: a cheap question that spares most services the
+    whole look."""
+    if plan.runbook.limits.breaker is not None or (hold is not None and hold.gate in ("approval", "breaker")):
+        return True
+    if hold is None or hold.gate in _WANTED or hold.gate == "panic":
+        return False
+    return now >= held_from + (UNHEALED if hold.gate == "dependency" else plan.runbook.escalate.after)
+
+
 def settled(case: Case) -> bool:
     """Whether there is nothing left to say of a service that was given up: another incident has ended since, or it is
     well, and nothing is owed. Well it is when it has been healthy for long enough, or ever since it was first looked at:
@@ -196,4 +206,4 @@ def _rendered(texts: Mapping[str, str], context: Context) -> dict[str, str]:
     return {name: text for name, text in rendered.items() if text}
 
 
-__all__ = ["Told", "hushes", "pages", "settled"]
+__all__ = ["Told", "hushes", "may_call", "pages", "settled"]
