@@ -69,7 +69,7 @@ def settling(case: Case) -> Hold | None:
     if not case.reconciled:
         return Hold("settling", "has not compared its alerts with Alertmanager's yet")
     back, what = case.sighting.back, "Prometheus has been seen"
-    if case.panicked_at is not None and case.panicked_at > back:
+    if case.panic is None and case.panicked_at is not None and case.panicked_at > back:
         back, what = case.panicked_at, "the panic has been over"
     until = back + case.policy.settle
     if case.now >= until:

@@ -177,6 +177,8 @@ def test_it_settles_after_prometheus_is_seen_again_and_after_a_panic() -> None:
     assert gates.settling(case("failed", incident(), sighting=Sighting(NOW, NOW - 10, NOW - 10))) is None
     calm = case("failed", incident(), panicked_at=NOW - 3)
     assert text(gates.settling(calm)) == "looks on for another 7s: the panic has been over for 3s"
+    # While it lasts it speaks for itself.
+    assert gates.settling(case("failed", incident(), panic=Panic(3, 3, NOW), panicked_at=NOW)) is None
     assert text(gates.settling(case("failed", incident(), reconciled=False))).startswith("has not compared")
 
 
