@@ -232,7 +232,8 @@ def _pursue(case: Case, incident: Incident) -> Decision:
     answer_at = incident.approval.at if incident.approval is not None else now
     if incident.idle_since < answer_at < now - runbook.approve_within:
         return Close(f"the approval of {rung.step.name} has become too old to act on", Verdict.EXHAUSTED)
-    if not incident.runs and incident.plan.spec("diagnose") is not None:
+    gathered = any(run.step == DIAGNOSE for run in incident.runs)
+    if last is None and not gathered and incident.plan.spec("diagnose") is not None:
         return Gather("gathers evidence")
     number = f", attempt {rung.attempt}" if rung.attempt > 1 else ""
     return RunStep(f"runs {rung.step.name}{number}", rung)

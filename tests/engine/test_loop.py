@@ -256,6 +256,17 @@ async def test_unless_holds_until_the_guard_is_false(tmp_path: Path) -> None:
         assert w.commands == ["ctl restart checkout"]
 
 
+async def test_evidence_is_gathered_before_the_first_step_that_is_run(tmp_path: Path) -> None:
+    rules = RULES.replace(
+        "rollback: [ctl, rollback, checkout]", "diagnose: [ctl, status, checkout], rollback: [ctl, back]"
+    )
+    async with world(tmp_path, rules.replace("[restart, rollback]", "[{restart: , if: needed}, rollback]")) as w:
+        w.guards["needed"] = False
+        w.set("error_ratio", checkout=0.2)
+        await w.pass_time(30)
+        assert w.commands == ["ctl status checkout", "ctl back"]
+
+
 async def test_a_forced_heal_overrides_mode_and_cooldown_and_is_verified(tmp_path: Path) -> None:
     async with world(tmp_path, RULES + "    mode: observe\n") as w:
         async with w.clock.busy():
