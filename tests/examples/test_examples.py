@@ -164,7 +164,7 @@ def test_its_provisioning() -> None:
 
 
 def test_prometheus_and_alertmanager_take_their_config() -> None:
-    assert "9 rules found" in ran("promtool", "check", "config", "prometheus.yml")
+    assert "10 rules found" in ran("promtool", "check", "config", "prometheus.yml")
     assert "2 receivers" in ran("amtool", "check-config", "alertmanager.yml")
 
 
@@ -173,6 +173,7 @@ def test_prometheus_and_alertmanager_take_their_config() -> None:
     [
         (["alertname=HighErrors", "service=checkout"], "remediator,team"),
         (["alertname=RemediatorHealExhausted", "service=checkout", "job=remediator"], "team"),
+        (["alertname=RemediationFailed", "service=checkout", "sender=remediator"], "team"),
     ],
 )
 def test_alertmanager_sends_everything_but_its_own_to_remediator(labels: list[str], receivers: str) -> None:
