@@ -204,6 +204,14 @@ class Docket:
         before = self.previous.get(name)
         return name in self.open or name in self.firing or (before is not None and bool(before.owed))
 
+    def wants_look(self, service: Service, now: float) -> bool:
+        """Whether a decision on new alerts of a service has to wait for a look: what alerts say of one without thresholds
+        stands by itself, as long as Prometheus is there to verify by."""
+        if self.rulebook.thresholds_for(service):
+            return True
+        sighting = self.sighting()
+        return not sighting.answers or now - sighting.at > self.policy.stale_after / 2
+
     def observe(self, name: str, now: float) -> Case | None:
         """The case of a service at this time; None when there is no such service."""
         incident = self.open.get(name)
@@ -361,10 +369,7 @@ class Docket:
         return msgspec.structs.replace(sighting, quiet_since=quiet_since) if quiet_since else sighting
 
     def _looking(self, service: Service, alerts: tuple[StoredAlert, ...], now: float) -> bool:
-        if not alerts:
-            return False
-        if not self.rulebook.thresholds_for(service) and now - self.sighting().at <= self.policy.stale_after:
-            # What its alerts say stands by itself, as long as Prometheus is there to verify by.
+        if not alerts or not self.wants_look(service, now):
             return False
         newest = max((s.received_at for s in alerts if s.alert.source is not Source.THRESHOLD), default=0.0)
         return self.round_started() < newest and now < newest + self.policy.patience

@@ -72,7 +72,7 @@ class Engine:
         self._carrier = Carrier(store, docket, self._agenda, self._steps, metrics, look)
         self._woken = asyncio.Event()
         self._seq = 0
-        self._polled = float("-inf")
+        self._polled = self._reread_at = float("-inf")
         self._loaded_at = clock.now()
         self._asked_to_poll = True
         self._asked_to_reread = False
@@ -250,20 +250,31 @@ class Engine:
     async def _poll(self, now: float) -> None:
         """Read pauses, operators' answers and alerts that were stored since the last time."""
         self._polled = now
+        # What operators do here is told; what they do at another process is found in time.
+        if self._asked_to_reread or not 0 <= now - self._reread_at < self._poll_every:
+            asked, self._asked_to_reread = self._asked_to_reread, False
+            try:
+                await self._read_operators(now, asked)
+            except StoreError:
+                self._asked_to_reread = True
+                raise
+            self._reread_at = now
+        while True:
+            page = await self._store.alerts_since(self._seq, _PAGE)
+            await self._take_in(page, now)
+            if len(page) < _PAGE:
+                return
+
+    async def _read_operators(self, now: float, answered: bool) -> None:
+        """Read pauses, and with `answered` what became of open incidents."""
         self.docket.forget(now - _MEMORY)
-        if self._asked_to_reread:
-            self._asked_to_reread = False
+        if answered:
             await self._reread(now)
         pauses = tuple(await self._store.pauses(now))
         if pauses != self.docket.pauses:
             self.docket.pauses = pauses
             for name in {*self.docket.open, *self.docket.firing}:
                 self._agenda.put(name, now)
-        while True:
-            page = await self._store.alerts_since(self._seq, _PAGE)
-            await self._take_in(page, now)
-            if len(page) < _PAGE:
-                return
 
     async def _reread(self, now: float) -> None:
         """Bring the open incidents in line with the store."""
@@ -286,7 +297,9 @@ class Engine:
             name = self.docket.admit(stored)
             if name is not None:
                 self._agenda.put(name, now)
-                if stored.alert.firing and stored.alert.source is not Source.THRESHOLD:
+                service = self.docket.service(name)
+                asks = stored.alert.firing and stored.alert.source is not Source.THRESHOLD
+                if asks and service is not None and self.docket.wants_look(service, now):
                     looked_for.add(name)
             if stored.alert.firing:
                 settled = name is not None or stored.disposition is Disposition.NO_SERVICE
