@@ -70,6 +70,17 @@ class Alertmanagers:
 
         async def read(member: Neighbour, receiver: str) -> Snapshot:
             query = [("receiver", re.escape(receiver))] if receiver else []
+            if receiver:
+                # Of a receiver that is not there nothing fires, and everything would seem to be over.
+                names = [
+                    one.name
+                    for one in await member.ask("read the receivers", "GET", "api/v2/receivers", list[_Receiver])
+                ]
+                if receiver not in names:
+                    message = (
+                        f"it has no receiver {receiver!r}; it has {', '.join(names)} (check receiver: in the config)"
+                    )
+                    raise NeighbourError(f"cannot read the alerts at {member.shown}: {message}", retry=True)
             status = await member.ask("read the status", "GET", "api/v2/status", _Status)
             found = await member.ask("read the alerts", "GET", "api/v2/alerts", list[_Alert], query=query)
             wanted = (one for one in found if not receiver or any(r.name == receiver for r in one.receivers))

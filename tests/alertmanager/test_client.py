@@ -93,6 +93,16 @@ async def test_only_the_alerts_of_the_receiver_are_read(tmp_path: Path) -> None:
             assert [alert.name for alert in (await mine.alerts()).alerts] == ["A"]
 
 
+async def test_a_receiver_that_is_not_there_says_nothing_of_what_fires(tmp_path: Path) -> None:
+    async with RealAlertmanager(tmp_path) as server, client(server.url, receiver="remeditor") as alertmanagers:
+        with pytest.raises(NeighbourError) as failure:
+            await alertmanagers.alerts()
+    assert str(failure.value) == (
+        f"cannot read the alerts at {server.url}: it has no receiver 'remeditor'; it has remediator"
+        " (check receiver: in the config)"
+    )
+
+
 async def test_a_silence_on_exact_labels_is_set_read_and_expired(tmp_path: Path) -> None:
     async with RealAlertmanager(tmp_path) as server, client(server.url) as alertmanagers:
         now = time.time()
