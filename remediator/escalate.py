@@ -24,7 +24,7 @@ BLACKOUT = 120.0
 """Seconds without an answer from Prometheus after which people hear of it."""
 
 UNHEALED = 900.0
-"""Seconds for which others may wait for a service that no runbook is for, before people hear of it."""
+"""Seconds for which others may wait for a service that nothing heals, before people hear of it."""
 
 _WANTED = frozenset({"auto_heal", "observe", "paused", "maintenance", "silenced", "not_corroborated"})
 """Gates by which somebody has said that nothing is to be done: that is no reason to call people."""
@@ -128,7 +128,7 @@ def _of(case: Case, context: Context, hold: Hold | None, waiters: Sequence[str],
         )
     if plan is None:
         if waiters and not quiet and case.health is not Health.HEALTHY and case.now - case.judgement.since >= UNHEALED:
-            summary = f"{name} is {case.health}, and no runbook is for it{also}"
+            summary = f"{name} is {case.health}, and nothing heals it{also}"
             labels = {**case.service.labels, "gate": "dependency"}
             yield _everywhere("RemediationBlocked", summary, "warning", case.judgement.since + UNHEALED, **labels)
         return

@@ -153,14 +153,14 @@ def test_one_page_names_the_root_and_who_waits_for_it() -> None:
     )
 
 
-def test_what_others_wait_for_and_no_runbook_is_for_is_said_once() -> None:
+def test_what_others_wait_for_and_nothing_heals_is_said_once() -> None:
     root = Dependency("checkout", Health.FAILED, "up 0")
     waiter = at(case("failed", incident(opened_at=NOW - 9000, hold=Hold("dependency", "waits"))), dependencies=(root,))
     waiter = at(waiter, service=type(waiter.service)("cart"))
     long = case("failed", choice=None)
     long = at(long, judgement=type(long.judgement)(Health.FAILED, NOW, NOW - UNHEALED, "up 0"))
     (page,) = told(waiter, long)
-    assert page.annotations["summary"] == "checkout is failed, and no runbook is for it; cart waits for it"
+    assert page.annotations["summary"] == "checkout is failed, and nothing heals it; cart waits for it"
     assert page.labels["service"] == "checkout"
 
 
