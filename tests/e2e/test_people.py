@@ -64,6 +64,10 @@ class Team:
         return next((at for at, other, state in self.heard if (other, state) == (name, status)), None)
 
 
+async def lose(_request: web.Request) -> web.Response:
+    return web.Response()
+
+
 @dataclass
 class Lab:
     shop: Shop
@@ -93,12 +97,16 @@ class Lab:
 async def laboratory(
     tmp_path: Path, *, within: str = "3s", interval: str = "1s", webhook: bool = True, alerts: bool = True
 ) -> AsyncIterator[Lab]:
-    """Everything but remediator, which is there to be started."""
+    """Everything but remediator, which is there to be started.
+
+    Without `webhook` what Alertmanager sends to remediator's receiver is taken by another, and lost.
+    """
     port, team = free_port(), Team()
     app = web.Application()
     app.router.add_post("/", team.hear)
-    hook = f"http://127.0.0.1:{port if webhook else free_port()}/webhook"
+    app.router.add_post("/lost", lose)
     async with TestServer(app) as server:
+        hook = f"http://127.0.0.1:{port}/webhook" if webhook else str(server.make_url("/lost"))
         receivers = [
             {"name": "team", "webhook_configs": [{"url": str(server.make_url("/")), "send_resolved": True}]},
             {"name": "remediator", "webhook_configs": [{"url": hook, "send_resolved": True}]},

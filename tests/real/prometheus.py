@@ -25,6 +25,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -43,6 +44,7 @@ import pytest
 import yaml
 
 T = TypeVar("T")
+_GIVEN: set[int] = set()
 
 
 def part(binary: str, package: str) -> str:
@@ -57,11 +59,17 @@ def part(binary: str, package: str) -> str:
 
 
 def free_port() -> int:
-    """A loopback TCP port that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback TCP port that nothing listens on right now, and that this process was not given before.
+
+    It is below those that the system gives to outgoing connections, so that none takes it before its server does.
+    """
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _GIVEN:
+                _GIVEN.add(port)
+                return port
 
 
 async def until(check: Callable[[], T | Awaitable[T]], within: float = 15.0, every: float = 0.05) -> T:
