@@ -6,7 +6,8 @@ RemediatorError
  ├── RefusedError       a template rendered to something unsafe, or to nothing: the step is refused
  ├── PayloadError       a notification that can never be accepted (HTTP 4xx)
  ├── StoreError         the store cannot be opened, read or written
- │    └── ConflictError an invariant of the store forbids the write (already open, already answered, ...)
+ │    ├── ConflictError an invariant of the store forbids the write (already open, already answered, ...)
+ │    └── FencedError   a write that only the leader may make, and this process does not lead
  ├── LeaseError         another process holds the store
  └── NeighbourError     Prometheus, Alertmanager or Grafana did not do what was asked
 """
@@ -60,6 +61,10 @@ class StoreError(RemediatorError):
 
 class ConflictError(StoreError):
     """The write contradicts what is stored; trying again does not help."""
+
+
+class FencedError(StoreError):
+    """The write is the leader's to make, and this process does not lead, or no longer does."""
 
 
 class LeaseError(RemediatorError):

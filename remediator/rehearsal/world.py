@@ -33,7 +33,8 @@ from remediator.rehearsal.stage import Effect, Ran, Sample, Stage
 from remediator.rehearsal.texts import fits, typed
 from remediator.rulebook import Rulebook
 from remediator.silence import Silence
-from remediator.store.sqlite import SqliteStore, open_in_memory
+from remediator.store.sqlite import open_in_memory
+from remediator.store.tables import TableStore
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ class World:
         self._interval = interval
         self._leap = leap
         self._loop = loop
-        self._store: SqliteStore = open_in_memory()
+        self._store: TableStore = open_in_memory()
         self._silences: tuple[Silence, ...] = ()
         self._requests: set[asyncio.Task[Any]] = set()
         self.process: Process | None = None

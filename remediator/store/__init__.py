@@ -1,8 +1,10 @@
 """Memory: one method per thing that is remembered, each one transaction, together with its journal entry.
 
-`Store` is the contract; `sqlite` keeps it in one file. The invariants live in the database, as unique indexes: one
+`Store` is the contract. The table modules keep it, in SQL that SQLite (`sqlite`: one file, one process) and PostgreSQL
+(`postgresql`: a database that processes share, one of which leads) have in common. The invariants live in the database, as unique indexes: one
 open incident per service, one running step per incident, one row per (incident, step, attempt). A write that breaks
-one raises ConflictError and leaves nothing behind; a store that cannot be read or written raises StoreError. Times are
+one raises ConflictError and leaves nothing behind; one that is the leader's to make, made by another process, raises
+FencedError; a store that cannot be read or written raises StoreError. Times are
 seconds since the epoch and always come from the caller.
 """
 
@@ -76,6 +78,21 @@ class Summary(msgspec.Struct, frozen=True):
     dispositions: dict[str, int]
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """Who leads among the processes that share a database; `clock` is what the database's clock said when this was read."""
+
+    holder: str
+    url: str
+    epoch: int
+    since: float
+    expires_at: float
+    clock: float
+
+    @property
+    def expired(self) -> bool:
+        return self.expires_at <= self.clock
+
+
 class Store(Protocol):
     """Everything the engine, the web pages and the announcers remember."""
 
@@ -102,7 +119,7 @@ class Store(Protocol):
         """Write down what became of alerts; does not change their sequence numbers. Those that neither opened nor
         joined nor resolved get a journal entry when their disposition or gate is another than before."""
 
-    # Incidents. Only the leader writes them.
+    # Incidents. Only the leader writes them, but for `answer`, and for `end_step`, which tells what happened.
 
     async def open_incident(self, new: NewIncident, settlements: Sequence[Settlement] = ()) -> Incident:
         """Open an incident and settle its alerts (their `incident` is filled in here). The step runs of the incident it
@@ -246,4 +263,4 @@ class Store(Protocol):
         ...
 
 
-__all__ = ["Accepted", "Disposition", "NewIncident", "Store", "Summary"]
+__all__ = ["Accepted", "Disposition", "Lease", "NewIncident", "Store", "Summary"]

@@ -7,7 +7,6 @@ array), because only Python reads a float back exactly as it wrote it. What each
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 import msgspec
@@ -15,14 +14,16 @@ import msgspec
 from remediator.alert import Alert
 from remediator.incident import Disposition, Settlement, StoredAlert
 from remediator.store import Accepted
-from remediator.store.journal_table import TOP, encode
+from remediator.store.columns import encode, many
+from remediator.store.database import Database, Row
+from remediator.store.journal_table import TOP
 
 _TAKE_NUMBERS = "UPDATE counters SET value = value + ? WHERE name = 'alerts' RETURNING value"
 _PUT = """
     INSERT INTO alerts (seq, key, firing, alert, received_at, updated_at, disposition, text)
-    SELECT :first + key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), :now, :now,
-        CASE WHEN json_extract(value, '$[1]') = 0 THEN 'resolved' END,
-        CASE WHEN json_extract(value, '$[1]') = 0 THEN 'was over when it was first heard of' ELSE '' END
+    SELECT :first + CAST(key AS BIGINT), value ->> 0, CAST(value ->> 1 AS BIGINT), value ->> 2, :now, :now,
+        CASE WHEN CAST(value ->> 1 AS BIGINT) = 0 THEN 'resolved' END,
+        CASE WHEN CAST(value ->> 1 AS BIGINT) = 0 THEN 'was over when it was first heard of' ELSE '' END
     FROM json_each(:alerts) WHERE true
     ON CONFLICT (key) DO UPDATE SET
         seq = CASE WHEN alerts.firing = excluded.firing THEN alerts.seq ELSE excluded.seq END,
@@ -39,11 +40,11 @@ _COUNT_CHANGED = "SELECT count(*), coalesce(sum(firing), 0) FROM alerts WHERE se
 
 _JOURNAL_SETTLED = """
     INSERT INTO journal (at, kind, text, service, incident, run, data)
-    SELECT :now, 'alert_settled', json_extract(new.value, '$[2]'), json_extract(new.value, '$[3]'),
-        json_extract(new.value, '$[5]'), NULL, json_extract(new.value, '$[6]')
-    FROM json_each(:settlements) AS new CROSS JOIN alerts ON alerts.key = json_extract(new.value, '$[0]')
-    WHERE coalesce(alerts.disposition, '') <> json_extract(new.value, '$[1]')
-        OR alerts.gate <> json_extract(new.value, '$[4]')
+    SELECT :now, 'alert_settled', new.value ->> 2, new.value ->> 3, CAST(new.value ->> 5 AS BIGINT), NULL, new.value ->> 6
+    FROM json_each(:settlements) AS new CROSS JOIN alerts
+    WHERE alerts.key = new.value ->> 0
+        AND (coalesce(alerts.disposition, '') <> new.value ->> 1 OR alerts.gate <> new.value ->> 4)
+    ORDER BY CAST(new.key AS BIGINT)
 """
 _SETTLE = """
     UPDATE alerts SET disposition = ?2, text = ?3, service = ?4, gate = ?5,
@@ -52,14 +53,14 @@ _SETTLE = """
 """
 _SETTLE_MANY = """
     UPDATE alerts SET
-        disposition = json_extract(new.value, '$[1]'),
-        text = json_extract(new.value, '$[2]'),
-        service = json_extract(new.value, '$[3]'),
-        gate = json_extract(new.value, '$[4]'),
-        incident = CASE WHEN json_extract(new.value, '$[1]') = 'resolved'
-            THEN coalesce(json_extract(new.value, '$[5]'), alerts.incident) ELSE json_extract(new.value, '$[5]') END
+        disposition = new.value ->> 1,
+        text = new.value ->> 2,
+        service = new.value ->> 3,
+        gate = new.value ->> 4,
+        incident = CASE WHEN new.value ->> 1 = 'resolved'
+            THEN coalesce(CAST(new.value ->> 5 AS BIGINT), alerts.incident) ELSE CAST(new.value ->> 5 AS BIGINT) END
     FROM json_each(?) AS new
-    WHERE alerts.key = json_extract(new.value, '$[0]')
+    WHERE alerts.key = new.value ->> 0
 """
 _FEW = 8
 """Up to so many alerts are settled one by one, which is quicker for them."""
@@ -78,19 +79,19 @@ _OF_FINGERPRINT = "SELECT * FROM alerts WHERE key > ? AND key < ?"
 _decode_alert = msgspec.json.Decoder(Alert).decode
 
 
-def put(db: sqlite3.Connection, alerts: Sequence[Alert], now: float) -> Accepted:
+def put(db: Database, alerts: Sequence[Alert], now: float) -> Accepted:
     if not alerts:
         return Accepted()
     # Of one alert that comes twice the last word counts.
     latest = {_key(alert.key): alert for alert in alerts}
     first: int = db.execute(_TAKE_NUMBERS, (len(latest),)).fetchone()[0] - len(latest) + 1
-    rows = encode([(key, int(alert.firing), alert) for key, alert in latest.items()])
+    rows = many([(key, int(alert.firing), encode(alert)) for key, alert in latest.items()])
     db.execute(_PUT, {"first": first, "now": now, "alerts": rows})
     changed, new = db.execute(_COUNT_CHANGED, (first,)).fetchone()
     return Accepted(new=new, repeated=len(alerts) - changed, resolved=changed - new)
 
 
-def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: float) -> None:
+def settle(db: Database, settlements: Sequence[Settlement], now: float) -> None:
     rows, told = [], []
     for settlement in settlements:
         row = (
@@ -108,24 +109,24 @@ def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: float
                 "disposition": settlement.disposition,
                 "gate": settlement.gate,
             }
-            told.append((*row, data))
+            told.append((*row, encode(data)))
     if told:
-        db.execute(_JOURNAL_SETTLED, {"now": now, "settlements": encode(told)})
+        db.execute(_JOURNAL_SETTLED, {"now": now, "settlements": many(told)})
     if len(rows) <= _FEW:
         db.executemany(_SETTLE, rows)
     else:
-        db.execute(_SETTLE_MANY, (encode(rows),))
+        db.execute(_SETTLE_MANY, (many(rows),))
 
 
-def since(db: sqlite3.Connection, seq: int, limit: int) -> list[StoredAlert]:
+def since(db: Database, seq: int, limit: int) -> list[StoredAlert]:
     return [_alert(row) for row in db.execute(_SINCE, (seq, limit))]
 
 
-def firing(db: sqlite3.Connection) -> list[StoredAlert]:
+def firing(db: Database) -> list[StoredAlert]:
     return [_alert(row) for row in db.execute(_FIRING)]
 
 
-def page(db: sqlite3.Connection, service: str, firing_only: bool, before: int | None, limit: int) -> list[StoredAlert]:
+def page(db: Database, service: str, firing_only: bool, before: int | None, limit: int) -> list[StoredAlert]:
     below = TOP if before is None else before
     if service:
         query = _PAGE_FIRING_OF_SERVICE if firing_only else _PAGE_OF_SERVICE
@@ -135,7 +136,7 @@ def page(db: sqlite3.Connection, service: str, firing_only: bool, before: int | 
     return [_alert(row) for row in rows]
 
 
-def of_fingerprint(db: sqlite3.Connection, fingerprint: str) -> list[StoredAlert]:
+def of_fingerprint(db: Database, fingerprint: str) -> list[StoredAlert]:
     # A key is `["FINGERPRINT",TIME]`: all of a fingerprint lie between this text and the same with the next character.
     begin = encode([fingerprint])[:-1]
     found = map(_alert, db.execute(_OF_FINGERPRINT, (f"{begin},", f"{begin}-")))
@@ -151,7 +152,7 @@ def _without_nul(text: str) -> str:
     return text.replace("\0", "\ufffd")
 
 
-def _alert(row: sqlite3.Row) -> StoredAlert:
+def _alert(row: Row) -> StoredAlert:
     return StoredAlert(
         seq=row["seq"],
         alert=_decode_alert(row["alert"]),

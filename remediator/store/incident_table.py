@@ -5,9 +5,7 @@ What each function promises is said in `Store`.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 import msgspec
 
@@ -17,14 +15,16 @@ from remediator.health import Health
 from remediator.incident import Approval, Closing, EntryKind, Hold, Incident, Settlement, StepRun, Verdict
 from remediator.rulebook import Plan
 from remediator.store import NewIncident, Summary, alert_table, step_table
-from remediator.store.journal_table import TOP, because, encode, note
+from remediator.store.columns import encode
+from remediator.store.database import Database, Row
+from remediator.store.journal_table import TOP, because, note
 from remediator.store.step_table import dashboard, open_row
 
 _OPEN = """
     INSERT INTO incidents
         (service, runbook, opened_at, health, text, plan, labels, annotations, source, thresholds, forced,
         relapse_of, first_step, first_attempt, owes)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id
 """
 _OPEN_ID = "SELECT id FROM incidents WHERE service = ? AND closed_at IS NULL"
 _HOLD = "UPDATE incidents SET hold = ? WHERE id = ?"
@@ -66,35 +66,33 @@ _decode_plan = msgspec.json.Decoder(Plan).decode
 _decode_texts = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def open_new(db: sqlite3.Connection, new: NewIncident, settlements: Sequence[Settlement]) -> Incident:
-    try:
-        cursor = db.execute(
-            _OPEN,
-            (
-                new.service,
-                new.runbook,
-                new.opened_at,
-                new.health,
-                new.text,
-                encode(new.plan),
-                encode(new.labels),
-                encode(new.annotations),
-                new.source,
-                encode(new.thresholds),
-                new.forced,
-                new.relapse_of,
-                new.first_step,
-                new.first_attempt,
-                encode(new.owes),
-            ),
-        )
-    except sqlite3.IntegrityError:
+def open_new(db: Database, new: NewIncident, settlements: Sequence[Settlement]) -> Incident:
+    row = db.execute(
+        _OPEN,
+        (
+            new.service,
+            new.runbook,
+            new.opened_at,
+            new.health,
+            new.text,
+            encode(new.plan),
+            encode(new.labels),
+            encode(new.annotations),
+            new.source,
+            encode(new.thresholds),
+            int(new.forced),
+            new.relapse_of,
+            new.first_step,
+            new.first_attempt,
+            encode(new.owes),
+        ),
+    ).fetchone()
+    if row is None:
         open_id = db.execute(_OPEN_ID, (new.service,)).fetchone()["id"]
-        raise ConflictError(f"cannot open an incident of {new.service}: incident {open_id} of it is open") from None
-    # The id could be asked for by RETURNING as well, which costs as much again as the row.
-    incident = Incident(id=cast("int", cursor.lastrowid), **msgspec.structs.asdict(new))
+        raise ConflictError(f"cannot open an incident of {new.service}: incident {open_id} of it is open")
+    incident = Incident(id=row["id"], **msgspec.structs.asdict(new))
     if new.relapse_of is not None:
-        db.execute(_REDEEM, (False, new.relapse_of))
+        db.execute(_REDEEM, (0, new.relapse_of))
     if settlements:
         alert_table.settle(
             db, [msgspec.structs.replace(one, incident=incident.id) for one in settlements], new.opened_at
@@ -113,7 +111,7 @@ def open_new(db: sqlite3.Connection, new: NewIncident, settlements: Sequence[Set
     return incident
 
 
-def hold(db: sqlite3.Connection, incident: int, hold: Hold | None, now: float) -> None:
+def hold(db: Database, incident: int, hold: Hold | None, now: float) -> None:
     opened = open_row(db, incident, "set a hold" if hold else "lift a hold")
     held = "" if opened["hold"] is None else _decode_hold(opened["hold"]).gate
     db.execute(_HOLD, (None if hold is None else encode(hold), incident))
@@ -125,7 +123,7 @@ def hold(db: sqlite3.Connection, incident: int, hold: Hold | None, now: float) -
         note(db, now, EntryKind.RELEASED, text, {"gate": held}, opened["service"], incident)
 
 
-def answer(db: sqlite3.Connection, incident: int, given: Approval) -> Incident:
+def answer(db: Database, incident: int, given: Approval) -> Incident:
     word = "approved" if given.approved else "denied"
     opened = db.execute(_ONE, (incident,)).fetchone()
     if opened is None:
@@ -148,12 +146,12 @@ def answer(db: sqlite3.Connection, incident: int, given: Approval) -> Incident:
     return _whole(db, row)
 
 
-def close(db: sqlite3.Connection, incident: int, verdict: Verdict, text: str, health: Health, now: float) -> Incident:
+def close(db: Database, incident: int, verdict: Verdict, text: str, health: Health, now: float) -> Incident:
     row = db.execute(_CLOSE, (now, verdict, text, incident)).fetchone()
     if row is None:
         raise ConflictError(f"cannot close incident {incident}: it is not open")
     if verdict is Verdict.RECOVERED:
-        db.execute(_REDEEM, (True, incident))
+        db.execute(_REDEEM, (1, incident))
     closed = _whole(db, row)
     last = closed.last_run
     data = {
@@ -168,16 +166,16 @@ def close(db: sqlite3.Connection, incident: int, verdict: Verdict, text: str, he
     return closed
 
 
-def one(db: sqlite3.Connection, id: int) -> Incident | None:
+def one(db: Database, id: int) -> Incident | None:
     row = db.execute(_ONE, (id,)).fetchone()
     return None if row is None else _whole(db, row)
 
 
-def all_open(db: sqlite3.Connection) -> list[Incident]:
+def all_open(db: Database) -> list[Incident]:
     return _with_runs(db.execute(_ALL_OPEN).fetchall(), step_table.of_open_incidents(db))
 
 
-def page(db: sqlite3.Connection, service: str, open_only: bool, before: int | None, limit: int) -> list[Incident]:
+def page(db: Database, service: str, open_only: bool, before: int | None, limit: int) -> list[Incident]:
     below = TOP if before is None else before
     if service:
         query = _PAGE_OPEN_OF_SERVICE if open_only else _PAGE_OF_SERVICE
@@ -187,19 +185,19 @@ def page(db: sqlite3.Connection, service: str, open_only: bool, before: int | No
     return _with_runs(rows, step_table.of_incidents(db, rows))
 
 
-def closings(db: sqlite3.Connection, since: float) -> list[Closing]:
+def closings(db: Database, since: float) -> list[Closing]:
     return [
         Closing(row["id"], row["service"], row["closed_at"], Verdict(row["verdict"]), row["relapse_of"])
         for row in db.execute(_CLOSINGS, (since,))
     ]
 
 
-def last_closed(db: sqlite3.Connection, since: float) -> list[Incident]:
+def last_closed(db: Database, since: float) -> list[Incident]:
     rows = db.execute(_LAST_CLOSED, (since,)).fetchall()
     return _with_runs(rows, step_table.of_incidents(db, rows))
 
 
-def summary(db: sqlite3.Connection) -> Summary:
+def summary(db: Database) -> Summary:
     return Summary(
         open=db.execute(_COUNT_OPEN).fetchone()[0],
         verdicts=dict(db.execute(_COUNT_VERDICTS).fetchall()),
@@ -208,18 +206,18 @@ def summary(db: sqlite3.Connection) -> Summary:
     )
 
 
-def _whole(db: sqlite3.Connection, row: sqlite3.Row) -> Incident:
+def _whole(db: Database, row: Row) -> Incident:
     return _with_runs([row], step_table.of_incidents(db, [row]))[0]
 
 
-def _with_runs(rows: list[sqlite3.Row], runs: Iterable[StepRun]) -> list[Incident]:
+def _with_runs(rows: list[Row], runs: Iterable[StepRun]) -> list[Incident]:
     of_incident: dict[int, list[StepRun]] = {}
     for run in runs:
         of_incident.setdefault(run.incident, []).append(run)
     return [_incident(row, tuple(of_incident.get(row["id"], ()))) for row in rows]
 
 
-def _incident(row: sqlite3.Row, runs: tuple[StepRun, ...]) -> Incident:
+def _incident(row: Row, runs: tuple[StepRun, ...]) -> Incident:
     return Incident(
         id=row["id"],
         service=row["service"],

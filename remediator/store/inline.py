@@ -7,13 +7,12 @@ every time. What holds for `Writer` and `Reader` holds here: an operation is one
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 
 from remediator.errors import StoreError
+from remediator.store.database import Connection, Database
 from remediator.store.reader import read_at_once
-from remediator.store.writer import explain
 
 T = TypeVar("T")
 
@@ -21,42 +20,40 @@ T = TypeVar("T")
 class Inline:
     """Both the writer and the reader of a store. To be used from one event loop."""
 
-    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._path = path
         self._closed = False
 
-    def submit(self, work: Callable[[sqlite3.Connection], T], rows: int = 1) -> asyncio.Future[T]:
+    def submit(self, work: Callable[[Database], T], rows: int = 1) -> asyncio.Future[T]:
         """Do this at once; the future has its result, or why it failed. StoreError when the database is closed."""
         if self._closed:
-            raise StoreError(f"cannot write to the database {self._path}: it is closed")
+            raise StoreError("cannot write to the database: it is closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
             future.set_result(self._do(work))
         except Exception as error:  # noqa: BLE001
             # Whatever it is, it belongs to the one who waits for the future.
-            future.set_exception(explain(error, self._path))
+            future.set_exception(self._connection.explain(error, "write to"))
         return future
 
-    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+    async def read(self, query: Callable[[Database], T]) -> T:
         """What a query gives. StoreError when the database cannot be read, or is closed."""
         if self._closed:
-            raise StoreError(f"cannot read the database {self._path}: it is closed")
-        return read_at_once(self._connection, self._path, query)
+            raise StoreError("cannot read the database: it is closed")
+        return read_at_once(self._connection, query)
 
     async def close(self) -> None:
         """Let go of the database; with it goes what it holds."""
         self._closed = True
         self._connection.close()
 
-    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _do(self, work: Callable[[Database], T]) -> T:
         connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
+        connection.begin(write=True)
         try:
             done = work(connection)
         except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            connection.roll_back()
             raise
-        connection.execute("COMMIT")
+        connection.commit()
         return done

@@ -5,12 +5,13 @@ What each function promises is said in `Store`.
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 import msgspec
 
 from remediator.incident import Entry, EntryKind
+from remediator.store.columns import encode
+from remediator.store.database import Database, Row
 
 TOP = 2**63 - 1
 """Above every number of a row: where a page that goes down begins."""
@@ -36,13 +37,8 @@ _PUT_ANNOTATION = """
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def encode(value: object) -> str:
-    """JSON for a column."""
-    return msgspec.json.encode(value).decode()
-
-
 def note(
-    db: sqlite3.Connection,
+    db: Database,
     at: float,
     kind: EntryKind,
     text: str,
@@ -60,7 +56,7 @@ def because(comment: str) -> str:
     return f": {comment}" if comment else ""
 
 
-def entries(db: sqlite3.Connection, after: int, service: str, incident: int | None, limit: int) -> list[Entry]:
+def entries(db: Database, after: int, service: str, incident: int | None, limit: int) -> list[Entry]:
     if incident is not None:
         rows = db.execute(_ENTRIES_OF_INCIDENT, (incident, after, limit))
     elif service:
@@ -71,7 +67,7 @@ def entries(db: sqlite3.Connection, after: int, service: str, incident: int | No
     return [_entry(row) for row in rows if not service or row["service"] == service]
 
 
-def recent_entries(db: sqlite3.Connection, service: str, before: int | None, limit: int) -> list[Entry]:
+def recent_entries(db: Database, service: str, before: int | None, limit: int) -> list[Entry]:
     below = TOP if before is None else before
     if service:
         rows = db.execute(_RECENT_OF_SERVICE, (service, below, limit))
@@ -80,31 +76,31 @@ def recent_entries(db: sqlite3.Connection, service: str, before: int | None, lim
     return [_entry(row) for row in rows]
 
 
-def end(db: sqlite3.Connection) -> int:
+def end(db: Database) -> int:
     newest: int = db.execute(_END).fetchone()[0]
     return newest
 
 
-def cursor(db: sqlite3.Connection, name: str) -> int | None:
+def cursor(db: Database, name: str) -> int | None:
     row = db.execute(_CURSOR, (name,)).fetchone()
     return None if row is None else row["entry"]
 
 
-def move_cursor(db: sqlite3.Connection, name: str, entry: int) -> None:
+def move_cursor(db: Database, name: str, entry: int) -> None:
     db.execute(_MOVE_CURSOR, (name, entry))
 
 
-def annotation(db: sqlite3.Connection, key: str) -> int | None:
+def annotation(db: Database, key: str) -> int | None:
     row = db.execute(_ANNOTATION, (key,)).fetchone()
     return None if row is None else row["annotation"]
 
 
-def put_annotation(db: sqlite3.Connection, key: str, annotation: int, cursor: str, entry: int) -> None:
+def put_annotation(db: Database, key: str, annotation: int, cursor: str, entry: int) -> None:
     db.execute(_PUT_ANNOTATION, (key, annotation))
     move_cursor(db, cursor, entry)
 
 
-def _entry(row: sqlite3.Row) -> Entry:
+def _entry(row: Row) -> Entry:
     return Entry(
         id=row["id"],
         at=row["at"],

@@ -5,7 +5,6 @@ What each function promises is said in `Store`.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,9 @@ from remediator.errors import ConflictError
 from remediator.incident import EntryKind, Pause
 from remediator.matcher import Matcher
 from remediator.rulebook import Service
-from remediator.store.journal_table import because, encode, note
+from remediator.store.columns import encode
+from remediator.store.database import Database, Row
+from remediator.store.journal_table import because, note
 
 _ADD_PAUSE = """
     INSERT INTO pauses (matchers, starts_at, ends_at, author, comment) VALUES (?, ?, ?, ?, ?) RETURNING *
@@ -33,7 +34,7 @@ _decode_service = msgspec.json.Decoder(Service).decode
 
 
 def add_pause(
-    db: sqlite3.Connection, matchers: Sequence[Matcher], starts_at: float, ends_at: float, author: str, comment: str
+    db: Database, matchers: Sequence[Matcher], starts_at: float, ends_at: float, author: str, comment: str
 ) -> Pause:
     row = db.execute(_ADD_PAUSE, (encode(tuple(matchers)), starts_at, ends_at, author, comment)).fetchone()
     added = _pause(row)
@@ -42,7 +43,7 @@ def add_pause(
     return added
 
 
-def end_pause(db: sqlite3.Connection, id: int, author: str, now: float) -> Pause:
+def end_pause(db: Database, id: int, author: str, now: float) -> Pause:
     row = db.execute(_END_PAUSE, (now, id)).fetchone()
     if row is None:
         raise ConflictError(f"cannot end pause {id}: it has ended already, or never was")
@@ -52,28 +53,28 @@ def end_pause(db: sqlite3.Connection, id: int, author: str, now: float) -> Pause
     return ended
 
 
-def pauses(db: sqlite3.Connection, now: float) -> list[Pause]:
+def pauses(db: Database, now: float) -> list[Pause]:
     return [_pause(row) for row in db.execute(_PAUSES, (now,))]
 
 
-def add_service(db: sqlite3.Connection, service: Service, author: str, now: float) -> None:
+def add_service(db: Database, service: Service, author: str, now: float) -> None:
     if db.execute(_ADD_SERVICE, (service.name, encode(service), author, now)).rowcount == 0:
         raise ConflictError(f"cannot add the service {service.name}: there is one of this name")
     text = f"{author} added the service {service.name}"
     note(db, now, EntryKind.SERVICE_ADDED, text, {"author": author}, service.name)
 
 
-def remove_service(db: sqlite3.Connection, name: str, author: str, now: float) -> None:
+def remove_service(db: Database, name: str, author: str, now: float) -> None:
     if db.execute(_REMOVE_SERVICE, (name,)).rowcount == 0:
         raise ConflictError(f"cannot remove the service {name}: none of this name was added at run time")
     note(db, now, EntryKind.SERVICE_REMOVED, f"{author} removed the service {name}", {"author": author}, name)
 
 
-def added_services(db: sqlite3.Connection) -> list[Service]:
+def added_services(db: Database) -> list[Service]:
     return [_decode_service(row["service"]) for row in db.execute(_SERVICES)]
 
 
-def _pause(row: sqlite3.Row) -> Pause:
+def _pause(row: Row) -> Pause:
     return Pause(
         id=row["id"],
         matchers=_decode_matchers(row["matchers"]),

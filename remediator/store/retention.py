@@ -5,7 +5,7 @@ Incidents go before the journal, so that the entries of an incident that is kept
 
 from __future__ import annotations
 
-import sqlite3
+from remediator.store.database import Database
 
 STEP = 500
 """How many incidents, alerts, pauses or entries one step deletes at most."""
@@ -36,7 +36,7 @@ _FORGET_ENTRIES = """
 """
 
 
-def forget_incidents(db: sqlite3.Connection, before: float) -> int:
+def forget_incidents(db: Database, before: float) -> int:
     """Delete one step of incidents that closed before this time, with what hangs on them; how many rows went."""
     went = 0
     for (incident,) in db.execute(_OLD_INCIDENTS, (before, STEP)).fetchall():
@@ -45,17 +45,17 @@ def forget_incidents(db: sqlite3.Connection, before: float) -> int:
     return went
 
 
-def forget_alerts(db: sqlite3.Connection, before: float) -> int:
+def forget_alerts(db: Database, before: float) -> int:
     """Delete one step of alerts that were resolved before this time; how many rows went."""
     return db.execute(_FORGET_ALERTS, (before, STEP)).rowcount
 
 
-def forget_pauses(db: sqlite3.Connection, before: float) -> int:
+def forget_pauses(db: Database, before: float) -> int:
     """Delete one step of pauses that ended before this time; how many rows went."""
     return db.execute(_FORGET_PAUSES, (before, STEP)).rowcount
 
 
-def forget_entries(db: sqlite3.Connection, before: float) -> int:
+def forget_entries(db: Database, before: float) -> int:
     """Delete one step of journal entries older than this time; how many rows went."""
     return db.execute(_FORGET_ENTRIES, (before, STEP)).rowcount
 

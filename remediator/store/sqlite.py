@@ -1,69 +1,51 @@
-"""The store in one SQLite file: what the contract in `remediator.store` says, carried out by threads.
+"""SQLite: a database of ours in one file or in memory, the migrations that bring it up to date, and a connection to it.
 
-Writes go through the one `Writer`; reads run on connections of their own, in threads of their own, and see what is
-committed. The event loop does neither. A store in memory does both at once, on one connection, without threads.
+A file is one of ours when its header carries our application id. Any other file is refused before SQLite touches it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
-from collections.abc import Sequence
+from functools import cache
 
-from remediator.actions import Result
-from remediator.alert import Alert
-from remediator.errors import StoreError
-from remediator.health import Health
-from remediator.incident import (
-    Approval,
-    Closing,
-    Entry,
-    Hold,
-    Incident,
-    Pause,
-    Settlement,
-    StepRun,
-    StoredAlert,
-    Verdict,
-)
-from remediator.matcher import Matcher
-from remediator.rulebook import Service
-from remediator.store import (
-    Accepted,
-    NewIncident,
-    Summary,
-    alert_table,
-    incident_table,
-    journal_table,
-    operator_tables,
-    retention,
-    step_table,
-)
+from remediator.errors import ConflictError, StoreError
 from remediator.store.inline import Inline
+from remediator.store.migrations import migrations
 from remediator.store.reader import Reader
-from remediator.store.schema import MEMORY, open_database, open_memory, open_reader
+from remediator.store.tables import TableStore
 from remediator.store.writer import CAPACITY, Writer
+
+APPLICATION_ID = 0x52454D44
+"""`REMD`, at offset 68 of the file (SQLite file format, section 1.3.17)."""
+
+_MAGIC = b"SQLite format 3\x00"
+_BUSY = 5.0
+MEMORY = ":memory:"
+"""The path of a database that is in no file."""
+
 
 _READERS = 2
 
 
-async def open_sqlite(path: str, capacity: int = CAPACITY) -> SqliteStore:
+async def open_sqlite(path: str, capacity: int = CAPACITY) -> TableStore:
     """The store in this file, which is made when there is none, and brought up to date when it is older.
 
     `capacity` is how many rows may wait to be written. Raises StoreError, with what to do about it, when the file
     cannot be opened, is not ours, or was written by a later version.
     """
-    connection, *readers = await asyncio.to_thread(_open, path)
-    return SqliteStore(Writer(connection, path, capacity), Reader(readers, path))
+    writer, *readers = await asyncio.to_thread(_open, path)
+    return TableStore(Writer(writer, capacity), Reader(readers))
 
 
-def open_in_memory() -> SqliteStore:
+def open_in_memory() -> TableStore:
     """A store of the same kind that is gone with its process: nothing waits for a disk, and no thread is used."""
-    inline = Inline(open_memory(), MEMORY)
-    return SqliteStore(inline, inline)
+    inline = Inline(SqliteConnection(open_memory(), MEMORY))
+    return TableStore(inline, inline)
 
 
-def _open(path: str) -> list[sqlite3.Connection]:
+def _open(path: str) -> list[SqliteConnection]:
     connections = [open_database(path)]
     try:
         for _ in range(_READERS):
@@ -72,155 +54,176 @@ def _open(path: str) -> list[sqlite3.Connection]:
         for connection in connections:
             connection.close()
         raise
-    return connections
+    return [SqliteConnection(connection, path) for connection in connections]
 
 
-class SqliteStore:
-    """A `Store`; what each method does is said there. To be used from the event loop it was opened in."""
+class SqliteConnection:
+    """A `Connection`. Used by one thread at a time."""
 
-    def __init__(self, writer: Writer | Inline, reader: Reader | Inline) -> None:
-        self._writer = writer
-        self._reader = reader
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+        self.execute = connection.execute
+        self.executemany = connection.executemany
+        self.close = connection.close
 
-    async def close(self) -> None:
-        await self._reader.close()
-        await self._writer.close()
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
 
-    # Alerts.
+    def begin(self, *, write: bool) -> None:
+        self.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
-    async def put_alerts(self, alerts: Sequence[Alert], now: float) -> Accepted:
-        return await self._writer.submit(lambda db: alert_table.put(db, alerts, now), len(alerts))
+    def commit(self) -> None:
+        self.execute("COMMIT")
 
-    async def alerts_since(self, seq: int, limit: int = 10_000) -> list[StoredAlert]:
-        return await self._reader.read(lambda db: alert_table.since(db, seq, limit))
+    def roll_back(self) -> None:
+        if self._connection.in_transaction:
+            try:
+                self.execute("ROLLBACK")
+            except sqlite3.Error:
+                # SQLite ends the transaction even so; the error that led here is the one that is told.
+                pass
 
-    async def firing_alerts(self) -> list[StoredAlert]:
-        return await self._reader.read(alert_table.firing)
+    def explain(self, error: Exception, deed: str) -> Exception:
+        # The last two are of values no database takes: integers beyond 64 bits, and text that is not Unicode.
+        if isinstance(error, sqlite3.IntegrityError | OverflowError | UnicodeError):
+            return ConflictError(f"cannot {deed} the database {self._path}: {error}")
+        if isinstance(error, sqlite3.Error):
+            return StoreError(f"cannot {deed} the database {self._path}: {error}")
+        return error
 
-    async def alerts(
-        self, *, service: str = "", firing_only: bool = False, before: int | None = None, limit: int = 50
-    ) -> list[StoredAlert]:
-        return await self._reader.read(lambda db: alert_table.page(db, service, firing_only, before, limit))
 
-    async def alerts_with(self, fingerprint: str) -> list[StoredAlert]:
-        return await self._reader.read(lambda db: alert_table.of_fingerprint(db, fingerprint))
+def open_database(path: str) -> sqlite3.Connection:
+    """The connection that writes, to a database that is ours and up to date; makes the file when there is none.
 
-    async def settle(self, settlements: Sequence[Settlement], now: float) -> None:
-        await self._writer.submit(lambda db: alert_table.settle(db, settlements, now), len(settlements))
+    Raises StoreError when it cannot be opened, is another program's, or was written by a later version.
+    """
+    try:
+        _create(path)
+        _recover(path)
+        _refuse_foreign(path)
+        connection = _connect(path)
+    except OSError as error:
+        raise StoreError(f"cannot open the database {path}: {_remedy(path, error)}") from None
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open the database {path}: {error}") from None
+    try:
+        _migrate(path, connection)
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise StoreError(
+                f"cannot open the database {path}: its file system does not support write-ahead logging; use a local one"
+            )
+        connection.execute("PRAGMA synchronous = FULL")
+        # A burst leaves a large log behind; it is cut back to this size once it has been copied into the database.
+        connection.execute("PRAGMA journal_size_limit = 16777216")
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreError(f"cannot open the database {path}: {error}") from None
+    except StoreError:
+        connection.close()
+        raise
+    return connection
 
-    # Incidents.
 
-    async def open_incident(self, new: NewIncident, settlements: Sequence[Settlement] = ()) -> Incident:
-        return await self._writer.submit(lambda db: incident_table.open_new(db, new, settlements), 1 + len(settlements))
+def open_reader(path: str) -> sqlite3.Connection:
+    """A further connection, which sees what is committed and writes nothing."""
+    try:
+        connection = _connect(path)
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open the database {path}: {error}") from None
+    return connection
 
-    async def begin_step(
-        self,
-        incident: int,
-        step: int,
-        attempt: int,
-        action: str,
-        text: str,
-        call: str,
-        now: float,
-        deadline: float,
-    ) -> StepRun:
-        return await self._writer.submit(
-            lambda db: step_table.begin(db, incident, step, attempt, action, text, call, now, deadline)
+
+def open_memory() -> sqlite3.Connection:
+    """The only connection to a new database in memory."""
+    connection = sqlite3.connect(MEMORY, isolation_level=None)
+    connection.deserialize(_empty())
+    _prepare(connection)
+    return connection
+
+
+@cache
+def _empty() -> bytes:
+    """A new database with all tables in it: copying it is quicker than making them each time."""
+    connection = _connect(MEMORY)
+    try:
+        _migrate(MEMORY, connection)
+        return connection.serialize()
+    finally:
+        connection.close()
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    # Each connection is used by one thread at a time, but not always by the thread that opened it.
+    connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    _prepare(connection)
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _create(path: str) -> None:
+    """An empty file, readable by its owner only (it keeps the output of commands), unless there is a file."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _recover(path: str) -> None:
+    """Let SQLite undo a transaction whose writer died, such as the first of all, which makes the header."""
+    if os.path.exists(f"{path}-journal"):
+        connection = _connect(path)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        finally:
+            connection.close()
+
+
+def _refuse_foreign(path: str) -> None:
+    with open(path, "rb") as file:
+        header = file.read(100)
+    if not header:
+        return
+    if not header.startswith(_MAGIC):
+        raise StoreError(
+            f"cannot open the database {path}: it is not an SQLite database, and is left as it is; name another file"
+        )
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise StoreError(
+            f"cannot open the database {path}: it belongs to another program, and is left as it is; name another file"
         )
 
-    async def end_step(self, run: int, result: Result, now: float, call: str = "") -> StepRun:
-        return await self._writer.submit(lambda db: step_table.end(db, run, result, now, call))
 
-    async def hold_incident(self, incident: int, hold: Hold | None, now: float) -> None:
-        await self._writer.submit(lambda db: incident_table.hold(db, incident, hold, now))
-
-    async def pass_over(self, incident: int, step: int, action: str, text: str, now: float) -> StepRun:
-        return await self._writer.submit(lambda db: step_table.pass_over(db, incident, step, action, text, now))
-
-    async def close_incident(self, incident: int, verdict: Verdict, text: str, health: Health, now: float) -> Incident:
-        return await self._writer.submit(lambda db: incident_table.close(db, incident, verdict, text, health, now))
-
-    async def answer(self, incident: int, answer: Approval) -> Incident:
-        return await self._writer.submit(lambda db: incident_table.answer(db, incident, answer))
-
-    async def open_incidents(self) -> list[Incident]:
-        return await self._reader.read(incident_table.all_open)
-
-    async def incident(self, id: int) -> Incident | None:
-        return await self._reader.read(lambda db: incident_table.one(db, id))
-
-    async def incidents(
-        self, *, service: str = "", open_only: bool = False, before: int | None = None, limit: int = 50
-    ) -> list[Incident]:
-        return await self._reader.read(lambda db: incident_table.page(db, service, open_only, before, limit))
-
-    async def closings_since(self, since: float) -> list[Closing]:
-        return await self._reader.read(lambda db: incident_table.closings(db, since))
-
-    async def last_closed(self, since: float) -> list[Incident]:
-        return await self._reader.read(lambda db: incident_table.last_closed(db, since))
-
-    async def runs_since(self, since: float) -> list[StepRun]:
-        return await self._reader.read(lambda db: step_table.since(db, since))
-
-    async def summary(self) -> Summary:
-        return await self._reader.read(incident_table.summary)
-
-    # Pauses.
-
-    async def add_pause(
-        self, matchers: Sequence[Matcher], starts_at: float, ends_at: float, author: str, comment: str
-    ) -> Pause:
-        return await self._writer.submit(
-            lambda db: operator_tables.add_pause(db, matchers, starts_at, ends_at, author, comment)
+def _migrate(path: str, connection: sqlite3.Connection) -> None:
+    scripts = migrations()
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(scripts):
+        raise StoreError(
+            f"cannot open the database {path}: a later remediator wrote it (schema {version}, this one knows"
+            f" {len(scripts)}), and it is left as it is; upgrade remediator, or name another file"
         )
+    for number, script in enumerate(scripts[version:], start=version + 1):
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {script}\n"
+                f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
+            )
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise StoreError(f"cannot bring the database {path} to schema {number}: {error}") from None
 
-    async def end_pause(self, id: int, author: str, now: float) -> Pause:
-        return await self._writer.submit(lambda db: operator_tables.end_pause(db, id, author, now))
 
-    async def pauses(self, now: float) -> list[Pause]:
-        return await self._reader.read(lambda db: operator_tables.pauses(db, now))
-
-    # Services added at run time.
-
-    async def add_service(self, service: Service, author: str, now: float) -> None:
-        await self._writer.submit(lambda db: operator_tables.add_service(db, service, author, now))
-
-    async def remove_service(self, name: str, author: str, now: float) -> None:
-        await self._writer.submit(lambda db: operator_tables.remove_service(db, name, author, now))
-
-    async def added_services(self) -> list[Service]:
-        return await self._reader.read(operator_tables.added_services)
-
-    # The journal and those who follow it.
-
-    async def journal(
-        self, *, after: int = 0, service: str = "", incident: int | None = None, limit: int = 500
-    ) -> list[Entry]:
-        return await self._reader.read(lambda db: journal_table.entries(db, after, service, incident, limit))
-
-    async def recent_journal(self, *, service: str = "", before: int | None = None, limit: int = 50) -> list[Entry]:
-        return await self._reader.read(lambda db: journal_table.recent_entries(db, service, before, limit))
-
-    async def journal_end(self) -> int:
-        return await self._reader.read(journal_table.end)
-
-    async def cursor(self, name: str) -> int | None:
-        return await self._reader.read(lambda db: journal_table.cursor(db, name))
-
-    async def move_cursor(self, name: str, entry: int) -> None:
-        await self._writer.submit(lambda db: journal_table.move_cursor(db, name, entry))
-
-    async def annotation(self, key: str) -> int | None:
-        return await self._reader.read(lambda db: journal_table.annotation(db, key))
-
-    async def put_annotation(self, key: str, annotation: int, cursor: str, entry: int) -> None:
-        await self._writer.submit(lambda db: journal_table.put_annotation(db, key, annotation, cursor, entry))
-
-    async def forget(self, before: float) -> int:
-        went = 0
-        for forget in retention.IN_ORDER:
-            # One step at a time, so that other writes come in between.
-            while step := await self._writer.submit(lambda db, forget=forget: forget(db, before)):  # type: ignore[misc]
-                went += step
-        return went
+def _remedy(path: str, error: OSError) -> str:
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        return f"there is no folder {folder}; create it, or name another file"
+    if os.path.isdir(path):
+        return "it is a folder; name a file in it"
+    if isinstance(error, PermissionError):
+        return f"permission denied; let this user read and write the file and its folder {folder}"
+    return error.strerror or str(error)

@@ -5,8 +5,6 @@ Every write but the end of a run needs an open incident. What each function prom
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,16 +14,18 @@ from remediator.actions import Outcome, Result
 from remediator.errors import ConflictError
 from remediator.incident import EntryKind, StepRun
 from remediator.rulebook import Dashboard, Plan
+from remediator.store.columns import encode
+from remediator.store.database import Database, Row
 from remediator.store.journal_table import note
 
 _BEGIN = """
     INSERT INTO step_runs (incident, service, runbook, step, attempt, action, started_at, deadline, text, call)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING *
 """
 _SKIP = """
     INSERT INTO step_runs
         (incident, service, runbook, step, attempt, action, started_at, deadline, ended_at, outcome, text, call)
-    VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, 'skipped', ?, '') RETURNING *
+    VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, 'skipped', ?, '') ON CONFLICT DO NOTHING RETURNING *
 """
 _END = """
     UPDATE step_runs SET ended_at = ?1, outcome = ?2, text = ?3, output = ?4, exit_code = ?5,
@@ -35,7 +35,7 @@ _END = """
 _OPEN_INCIDENT = "SELECT * FROM incidents WHERE id = ? AND closed_at IS NULL"
 _PLAN_OF = "SELECT plan FROM incidents WHERE id = ?"
 _CLEAR_HOLD = "UPDATE incidents SET hold = NULL WHERE id = ? AND hold IS NOT NULL"
-_RUNS_OF = "SELECT * FROM step_runs WHERE incident IN (SELECT value FROM json_each(?)) ORDER BY id"
+_RUNS_OF = "SELECT * FROM step_runs WHERE incident IN (SELECT CAST(key AS BIGINT) FROM json_each(?)) ORDER BY id"
 _OPEN_RUNS = """
     SELECT step_runs.* FROM incidents JOIN step_runs ON step_runs.incident = incidents.id
     WHERE incidents.closed_at IS NULL ORDER BY step_runs.id
@@ -62,7 +62,7 @@ _decode_shown = msgspec.json.Decoder(_ShownPlan).decode
 
 
 def begin(
-    db: sqlite3.Connection,
+    db: Database,
     incident: int,
     step: int,
     attempt: int,
@@ -73,16 +73,15 @@ def begin(
     deadline: float,
 ) -> StepRun:
     opened = open_row(db, incident, f"begin step {step} ({action})")
-    try:
-        row = db.execute(
-            _BEGIN,
-            (incident, opened["service"], opened["runbook"], step, attempt, action, now, deadline, text, call),
-        ).fetchone()
-    except sqlite3.IntegrityError:
+    row = db.execute(
+        _BEGIN,
+        (incident, opened["service"], opened["runbook"], step, attempt, action, now, deadline, text, call),
+    ).fetchone()
+    if row is None:
         raise ConflictError(
             f"cannot begin attempt {attempt} of step {step} ({action}) of incident {incident}:"
             " another step of it is running, or this attempt was made already"
-        ) from None
+        )
     if opened["hold"] is not None:
         db.execute(_CLEAR_HOLD, (incident,))
     run = _step_run(row)
@@ -98,7 +97,7 @@ def begin(
     return run
 
 
-def end(db: sqlite3.Connection, run: int, result: Result, now: float, call: str) -> StepRun:
+def end(db: Database, run: int, result: Result, now: float, call: str) -> StepRun:
     row = db.execute(_END, (now, result.outcome, result.text, result.output, result.exit_code, call, run)).fetchone()
     if row is None:
         raise ConflictError(f"cannot end step run {run}: it has ended already, or never began")
@@ -119,37 +118,36 @@ def end(db: sqlite3.Connection, run: int, result: Result, now: float, call: str)
     return ended
 
 
-def pass_over(db: sqlite3.Connection, incident: int, step: int, action: str, text: str, now: float) -> StepRun:
+def pass_over(db: Database, incident: int, step: int, action: str, text: str, now: float) -> StepRun:
     opened = open_row(db, incident, f"pass over step {step} ({action})")
-    try:
-        row = db.execute(
-            _SKIP, (incident, opened["service"], opened["runbook"], step, action, now, now, now, text)
-        ).fetchone()
-    except sqlite3.IntegrityError:
+    row = db.execute(
+        _SKIP, (incident, opened["service"], opened["runbook"], step, action, now, now, now, text)
+    ).fetchone()
+    if row is None:
         raise ConflictError(
             f"cannot pass over step {step} ({action}) of incident {incident}: it was passed over already"
-        ) from None
+        )
     run = _step_run(row)
     data = {"step": step, "action": action, "runbook": run.runbook}
     note(db, now, EntryKind.PASSED_OVER, text, data, run.service, incident, run.id)
     return run
 
 
-def since(db: sqlite3.Connection, since: float) -> list[StepRun]:
+def since(db: Database, since: float) -> list[StepRun]:
     return [_step_run(row) for row in db.execute(_SINCE, (since,))]
 
 
-def of_incidents(db: sqlite3.Connection, incidents: list[sqlite3.Row]) -> Iterable[StepRun]:
-    return map(_step_run, db.execute(_RUNS_OF, (json.dumps([row["id"] for row in incidents]),)))
+def of_incidents(db: Database, incidents: list[Row]) -> Iterable[StepRun]:
+    return map(_step_run, db.execute(_RUNS_OF, (encode({str(row["id"]): 0 for row in incidents}),)))
 
 
-def of_open_incidents(db: sqlite3.Connection) -> Iterable[StepRun]:
+def of_open_incidents(db: Database) -> Iterable[StepRun]:
     return map(_step_run, db.execute(_OPEN_RUNS))
 
 
-def open_row(db: sqlite3.Connection, incident: int, purpose: str) -> sqlite3.Row:
+def open_row(db: Database, incident: int, purpose: str) -> Row:
     """The row of an incident that has to be open; ConflictError, which names the purpose, when it is not."""
-    row: sqlite3.Row | None = db.execute(_OPEN_INCIDENT, (incident,)).fetchone()
+    row: Row | None = db.execute(_OPEN_INCIDENT, (incident,)).fetchone()
     if row is None:
         raise ConflictError(f"cannot {purpose}: incident {incident} is not open")
     return row
@@ -161,7 +159,7 @@ def dashboard(plan: Plan | _ShownPlan) -> dict[str, Any]:
     return {} if dashboard is None else {"dashboard": {"uid": dashboard.uid, "panel": dashboard.panel}}
 
 
-def _step_run(row: sqlite3.Row) -> StepRun:
+def _step_run(row: Row) -> StepRun:
     return StepRun(
         id=row["id"],
         incident=row["incident"],

@@ -8,13 +8,13 @@ a batch by one call into the event loop.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from remediator.errors import ConflictError, StoreError
+from remediator.errors import StoreError
+from remediator.store.database import Connection, Database
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ _BATCH = 1_000
 
 
 class _Job(NamedTuple):
-    work: Callable[[sqlite3.Connection], Any]
+    work: Callable[[Database], Any]
     rows: int
     future: asyncio.Future[Any]
 
@@ -43,9 +43,8 @@ class Writer:
     To be used from the event loop it was made in.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: str, capacity: int = CAPACITY) -> None:
+    def __init__(self, connection: Connection, capacity: int = CAPACITY) -> None:
         self._connection = connection
-        self._path = path
         self._capacity = capacity
         self._waiting = 0
         self._closed = False
@@ -56,15 +55,15 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[sqlite3.Connection], T], rows: int = 1) -> asyncio.Future[T]:
+    def submit(self, work: Callable[[Database], T], rows: int = 1) -> asyncio.Future[T]:
         """Have this done, and wait for the future for its result after the commit. `rows` is how much it is, about.
 
         StoreError when too much waits already, or when the writer is closed.
         """
         if self._closed:
-            raise StoreError(f"cannot write to the database {self._path}: it is closed")
+            raise StoreError("cannot write to the database: it is closed")
         if self._waiting and self._waiting + rows > self._capacity:
-            raise StoreError(f"cannot write to the database {self._path}: too much is waiting to be written")
+            raise StoreError("cannot write to the database: too much is waiting to be written")
         self._waiting += rows
         job = _Job(work, rows, self._loop.create_future())
         self._inbox.put(job)
@@ -124,24 +123,40 @@ class Writer:
         return batch
 
     def _commit(self, batch: list[_Job]) -> list[_Done]:
+        connection = self._connection
         try:
-            return self._attempt(batch, self._do)
+            connection.begin(write=True)
+        except Exception as error:  # noqa: BLE001
+            return self._all(batch, error)
+        try:
+            done = [self._do(job) for job in batch]
         except Exception:  # noqa: BLE001
             # One of them failed: once more, each on its own, to find out which and to keep the others. Operations read
             # nothing but the database, so that they can be done again. Savepoints cost as much as half an operation,
             # and failures are rare; that is why they are not set at once.
-            self._roll_back()
+            connection.roll_back()
+        else:
+            return self._conclude(batch, done)
         try:
-            return self._attempt(batch, self._do_alone)
-        except sqlite3.Error as error:
-            self._roll_back()
-            return [_Done(job, None, explain(error, self._path)) for job in batch]
+            connection.begin(write=True)
+            done = [self._do_alone(job) for job in batch]
+        except Exception as error:  # noqa: BLE001
+            connection.roll_back()
+            return self._all(batch, error)
+        return self._conclude(batch, done)
 
-    def _attempt(self, batch: list[_Job], do: Callable[[_Job], _Done]) -> list[_Done]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        done = [do(job) for job in batch]
-        self._connection.execute("COMMIT")
+    def _conclude(self, batch: list[_Job], done: list[_Done]) -> list[_Done]:
+        try:
+            self._connection.commit()
+        except Exception as error:  # noqa: BLE001
+            # Never done again: a commit whose answer was lost may have taken place.
+            self._connection.roll_back()
+            return self._all(batch, error)
         return done
+
+    def _all(self, batch: list[_Job], error: Exception) -> list[_Done]:
+        told = self._connection.explain(error, "write to")
+        return [_Done(job, None, told) for job in batch]
 
     def _do(self, job: _Job) -> _Done:
         return _Done(job, job.work(self._connection), None)
@@ -154,27 +169,9 @@ class Writer:
         except Exception as error:
             # Whatever it is, it belongs to the one who submitted the operation, and to no other of the batch.
             if not connection.in_transaction:
-                # SQLite has given up the whole transaction, as it may when the disk is full.
-                raise sqlite3.OperationalError(str(error)) from error
-            connection.execute("ROLLBACK TO operation")
-            done = _Done(job, None, explain(error, self._path))
-        connection.execute("RELEASE operation")
+                # The database has given up the whole transaction, as SQLite may when the disk is full.
+                raise
+            connection.execute("ROLLBACK TO SAVEPOINT operation")
+            done = _Done(job, None, connection.explain(error, "write to"))
+        connection.execute("RELEASE SAVEPOINT operation")
         return done
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            try:
-                self._connection.execute("ROLLBACK")
-            except sqlite3.Error:
-                # SQLite ends the transaction even so; the error that led here is the one that is told.
-                pass
-
-
-def explain(error: Exception, path: str) -> Exception:
-    """What those who waited for an operation are told of its failure."""
-    # The last two are of values no database takes: integers beyond 64 bits, and text that is not Unicode.
-    if isinstance(error, sqlite3.IntegrityError | OverflowError | UnicodeError):
-        return ConflictError(f"cannot write to the database {path}: {error}")
-    if isinstance(error, sqlite3.Error):
-        return StoreError(f"cannot write to the database {path}: {error}")
-    return error

@@ -11,7 +11,8 @@ from doubles.grafana import GrafanaDouble
 
 from remediator.grafana import Grafana
 from remediator.httpclient import HttpClient
-from remediator.store.sqlite import SqliteStore, open_sqlite
+from remediator.store.sqlite import open_sqlite
+from remediator.store.tables import TableStore
 
 
 @pytest.fixture
@@ -20,14 +21,14 @@ def clock() -> HastyClock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[TableStore]:
     opened = await open_sqlite(str(tmp_path / "remediator.db"))
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-def story(store: SqliteStore) -> Story:
+def story(store: TableStore) -> Story:
     return Story(store)
 
 

@@ -12,7 +12,7 @@ from remediator.health import Health
 from remediator.incident import Incident, StepRun, Verdict
 from remediator.rulebook import Plan
 from remediator.store import NewIncident
-from remediator.store.sqlite import SqliteStore
+from remediator.store.tables import TableStore
 
 
 class HastyClock:
@@ -32,7 +32,7 @@ class HastyClock:
 class Story:
     """Writes what an engine would, one second of story time apart."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: TableStore) -> None:
         self.store = store
         self._seconds = itertools.count(int(cases.NOW))
 

@@ -17,7 +17,7 @@ from remediator.announce.metrics import MetricsAnnouncer, follow_health
 from remediator.health import Health
 from remediator.incident import Disposition, Hold, Settlement, Verdict
 from remediator.metrics import Metrics
-from remediator.store.sqlite import SqliteStore
+from remediator.store.tables import TableStore
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-async def follower(store: SqliteStore, clock: HastyClock, metrics: Metrics) -> Follower:
+async def follower(store: TableStore, clock: HastyClock, metrics: Metrics) -> Follower:
     made = Follower(MetricsAnnouncer(metrics), store, clock=clock, metrics=metrics)
     await made.begin()
     return made
@@ -83,7 +83,7 @@ async def test_holds_of_incidents_and_of_alerts(story: Story, metrics: Metrics, 
 
 
 async def test_counting_begins_when_the_process_does(
-    story: Story, store: SqliteStore, clock: HastyClock, metrics: Metrics
+    story: Story, store: TableStore, clock: HastyClock, metrics: Metrics
 ) -> None:
     await story.heals()
     follower = Follower(MetricsAnnouncer(metrics), store, clock=clock, metrics=metrics)

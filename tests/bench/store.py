@@ -31,8 +31,8 @@ from remediator.health import Health
 from remediator.incident import Disposition, Settlement, Verdict
 from remediator.rulebook import Limits, Plan, Rate, Runbook, Service, Step, Target, TargetRef
 from remediator.store import NewIncident
-from remediator.store.schema import open_database
-from remediator.store.sqlite import SqliteStore, open_sqlite
+from remediator.store.sqlite import open_database, open_sqlite
+from remediator.store.tables import TableStore
 
 SIZE = 10_000
 NOW = 1_763_942_400.25
@@ -120,7 +120,7 @@ def flushes(folder: str, calls: int) -> list[float]:
     return took
 
 
-async def heal(store: SqliteStore, n: int, part: str) -> None:
+async def heal(store: TableStore, n: int, part: str) -> None:
     """The six writes of one incident."""
     opened = await store.open_incident(new_incident(n, part))
     for attempt in (1, 2):
@@ -130,7 +130,7 @@ async def heal(store: SqliteStore, n: int, part: str) -> None:
 
 
 async def heals_by(
-    store: SqliteStore, callers: int, count: int, heal_one: Callable[[int, str], Awaitable[None]]
+    store: TableStore, callers: int, count: int, heal_one: Callable[[int, str], Awaitable[None]]
 ) -> float:
     """Incidents a second from open to close, by so many callers at once."""
     numbers = itertools.count()
@@ -148,7 +148,7 @@ T = TypeVar("T")
 class PerCall:
     """The same writes, each committed by itself in the same thread: what group commit is compared with."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: TableStore) -> None:
         self._store = store
         self._turn = asyncio.Lock()
 

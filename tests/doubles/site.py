@@ -19,7 +19,8 @@ from remediator.alert import Notification
 from remediator.errors import StoreError
 from remediator.metrics import Metrics
 from remediator.store import Accepted
-from remediator.store.sqlite import SqliteStore, open_sqlite
+from remediator.store.sqlite import open_sqlite
+from remediator.store.tables import TableStore
 from remediator.web import RUNNER_OPTIONS, Parts, Security, make_app
 
 NOW = 1_800_000_000.0
@@ -42,7 +43,7 @@ class SetClock:
 class Site:
     """A running web. `taken_in` lists the notifications handed on; `store_trouble` makes taking in fail."""
 
-    store: SqliteStore
+    store: TableStore
     system: FakeSystem
     clock: SetClock
     metrics: Metrics

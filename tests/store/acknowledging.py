@@ -14,14 +14,15 @@ import sys
 from store.makers import T0, make_alert, new_incident, settlement
 
 from remediator.incident import Disposition
-from remediator.store.sqlite import SqliteStore, open_sqlite
+from remediator.store.sqlite import open_sqlite
+from remediator.store.tables import TableStore
 
 
 def acknowledge(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
-async def work(store: SqliteStore, numbers: itertools.count[int]) -> None:
+async def work(store: TableStore, numbers: itertools.count[int]) -> None:
     for number in numbers:
         alerts = [make_alert(f"s{number}", part=part) for part in "abc"]
         await store.put_alerts(alerts, T0)

@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
+import psycopg
 import pytest
+from real.postgresql import RealPostgresql
 
 from remediator.store import Store
+from remediator.store.postgresql import open_postgresql
 from remediator.store.sqlite import open_in_memory, open_sqlite
 
 Opener = Callable[[Path], Awaitable[Store]]
 
-OPENERS: dict[str, Opener] = {"sqlite": lambda folder: open_sqlite(str(folder / "remediator.db"))}
+
+@cache
+def cluster() -> RealPostgresql:
+    """A PostgreSQL for all tests that do it no harm."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    return stack.enter_context(RealPostgresql(folder))
+
+
+def database_of(folder: Path) -> str:
+    """The address of the database of a test's folder, which is made when there is none."""
+    name = sha256(str(folder).encode()).hexdigest()[:16]
+    with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+        cluster().create(name)
+    return cluster().url(name)
+
+
+async def _postgresql(folder: Path) -> Store:
+    store = await open_postgresql(database_of(folder))
+    # It leads, and lets another lead that opens the database after it.
+    store.fence.epoch = (await store.claim_lease("a test", "", 0.0)).epoch
+    return store
+
+
+OPENERS: dict[str, Opener] = {
+    "sqlite": lambda folder: open_sqlite(str(folder / "remediator.db")),
+    "postgresql": _postgresql,
+}
 """Each opens the database of a test's folder; a second call opens the same one."""
 
 

@@ -14,16 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from store.makers import SUCCEEDED, T0, make_alert, make_plan, new_incident, settlement
+from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
+from store.old_versions import VERSIONS, check_that_it_is_read_and_written
 
-from remediator.actions import Outcome
 from remediator.errors import ConflictError, StoreError
-from remediator.incident import Disposition, Incident, Verdict
-from remediator.store.schema import APPLICATION_ID, migrations
-from remediator.store.sqlite import SqliteStore, open_sqlite
+from remediator.incident import Disposition, Incident
+from remediator.store.database import Database
+from remediator.store.migrations import migrations
+from remediator.store.sqlite import APPLICATION_ID, open_sqlite
+from remediator.store.tables import TableStore
 from remediator.store.writer import Writer
-
-VERSION_1 = Path(__file__).with_name("version_1.sql")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def store(path: str) -> AsyncIterator[SqliteStore]:
+async def store(path: str) -> AsyncIterator[TableStore]:
     opened = await open_sqlite(path)
     yield opened
     await opened.close()
@@ -49,7 +49,7 @@ def ask(path: str, question: str) -> list[tuple[object, ...]]:
 # The file.
 
 
-async def test_a_new_file_is_ours_and_for_our_eyes_only(store: SqliteStore, path: str) -> None:
+async def test_a_new_file_is_ours_and_for_our_eyes_only(store: TableStore, path: str) -> None:
     assert ask(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
     assert ask(path, "PRAGMA user_version") == [(len(migrations()),)]
     assert ask(path, "PRAGMA journal_mode") == [("wal",)]
@@ -178,51 +178,37 @@ os.kill(os.getpid(), 9)
 # Migrations.
 
 
-async def test_a_database_of_version_1_is_read_and_written(path: str) -> None:
-    ask_to_make(path, VERSION_1.read_text(encoding="utf-8"))
-    assert ask(path, "PRAGMA user_version") == [(1,)]
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_database_of_an_earlier_version_is_read_and_written(path: str, version: int) -> None:
+    ask_to_make(path, VERSIONS[version])
+    assert ask(path, "PRAGMA user_version") == [(version,)]
     store = await open_sqlite(path)
     assert ask(path, "PRAGMA user_version") == [(len(migrations()),)]
-
-    [stored] = await store.firing_alerts()
-    assert stored.alert == make_alert()
-    assert (stored.disposition, stored.incident) == (Disposition.OPENED, 1)
-    closed, opened = await store.incident(1), await store.incident(2)
-    assert closed is not None
-    assert opened is not None
-    assert closed.verdict is Verdict.RECOVERED
-    assert [run.outcome for run in closed.runs] == [Outcome.SUCCEEDED, Outcome.SKIPPED]
-    assert closed.plan == make_plan()
-    assert opened.running is not None
-    assert opened.hold is None
-    assert [pause.author for pause in await store.pauses(T0)] == ["ada"]
-    assert [service.name for service in await store.added_services()] == ["search"]
-    assert (await store.cursor("grafana"), await store.annotation("incident:1")) == (3, 77)
-    entries = await store.journal()
-    assert [entry.id for entry in entries] == list(range(1, 10))
-
-    assert (await store.put_alerts([make_alert()], T0)).repeated == 1
-    await store.end_step(opened.running.id, SUCCEEDED, T0 + 9)
-    assert (await store.open_incident(new_incident("new"))).id == 3
+    await check_that_it_is_read_and_written(store)
     await store.close()
 
 
-async def test_every_version_ends_in_the_same_schema(path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_every_version_ends_in_the_same_schema(path: str, tmp_path: Path, version: int) -> None:
     def schema(of: str) -> list[tuple[object, ...]]:
         question = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
         return [(kind, name, " ".join(str(sql).split())) for kind, name, sql in ask(of, question)]
 
     old = str(tmp_path / "old.db")
-    ask_to_make(old, VERSION_1.read_text(encoding="utf-8"))
+    ask_to_make(old, VERSIONS[version])
     for each in (old, path):
         await (await open_sqlite(each)).close()
     assert schema(old) == schema(path)
 
 
+def test_there_is_a_database_of_every_earlier_version() -> None:
+    assert list(VERSIONS) == list(range(1, len(migrations())))
+
+
 # The invariants, held by the database itself.
 
 
-async def test_the_database_itself_holds_the_invariants(store: SqliteStore, path: str) -> None:
+async def test_the_database_itself_holds_the_invariants(store: TableStore, path: str) -> None:
     opened = await store.open_incident(new_incident())
     await store.begin_step(opened.id, 0, 1, "restart", "", "", T0, T0)
     copy = "INSERT INTO {0} SELECT * FROM (SELECT {1} FROM {0} LIMIT 1)"
@@ -250,7 +236,7 @@ class Gate:
         self.entered, self._go = threading.Event(), threading.Event()
         self.future = writer.submit(self._work)
 
-    def _work(self, _: sqlite3.Connection) -> None:
+    def _work(self, _: Database) -> None:
         self.entered.set()
         self._go.wait()
 
@@ -258,7 +244,7 @@ class Gate:
         self._go.set()
 
 
-async def test_a_failed_operation_takes_nothing_of_its_batch_with_it(store: SqliteStore) -> None:
+async def test_a_failed_operation_takes_nothing_of_its_batch_with_it(store: TableStore) -> None:
     gate = Gate(store._writer)
     writes = [asyncio.ensure_future(store.open_incident(new_incident(f"s{n % 6}"))) for n in range(12)]
     broken = store._writer.submit(lambda db: db.execute("INSERT INTO nowhere VALUES (1)"))
@@ -271,7 +257,7 @@ async def test_a_failed_operation_takes_nothing_of_its_batch_with_it(store: Sqli
     assert len(await store.journal()) == 6
 
 
-async def test_many_tasks_write_and_read_their_own_writes(store: SqliteStore) -> None:
+async def test_many_tasks_write_and_read_their_own_writes(store: TableStore) -> None:
     async def one(n: int) -> None:
         alert = make_alert(f"s{n}")
         await store.put_alerts([alert], T0)
@@ -288,7 +274,7 @@ async def test_many_tasks_write_and_read_their_own_writes(store: SqliteStore) ->
     assert len(await store.journal(limit=1000)) == 600
 
 
-async def test_an_answer_comes_only_after_the_commit(store: SqliteStore, path: str) -> None:
+async def test_an_answer_comes_only_after_the_commit(store: TableStore, path: str) -> None:
     for n in range(20):
         opened = await store.open_incident(new_incident(f"s{n}"))
         # Another process's view.
@@ -312,7 +298,7 @@ async def test_too_much_waiting_is_refused_and_ends_by_itself(path: str) -> None
     await store.close()
 
 
-async def test_a_writer_who_gives_up_waiting_is_served_all_the_same(store: SqliteStore) -> None:
+async def test_a_writer_who_gives_up_waiting_is_served_all_the_same(store: TableStore) -> None:
     gate = Gate(store._writer)
     write = asyncio.ensure_future(store.put_alerts([make_alert()], T0))
     await asyncio.sleep(0)
@@ -352,7 +338,7 @@ def no_file_larger_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-async def fill(store: SqliteStore) -> list[str]:
+async def fill(store: TableStore) -> list[str]:
     """Put alerts until one is refused; the names of those that were not."""
     accepted: list[str] = []
     with pytest.raises(StoreError, match="cannot write to the database"):
@@ -362,7 +348,7 @@ async def fill(store: SqliteStore) -> list[str]:
     return accepted
 
 
-async def test_writes_beyond_the_limit_are_refused_and_go_on_when_there_is_room(store: SqliteStore, path: str) -> None:
+async def test_writes_beyond_the_limit_are_refused_and_go_on_when_there_is_room(store: TableStore, path: str) -> None:
     with no_file_larger_than(1_000_000):
         accepted = await fill(store)
         together = [asyncio.ensure_future(store.put_alerts([make_alert(padding="y" * 9000)], T0)) for _ in range(20)]
@@ -393,7 +379,7 @@ async def test_a_full_disk_is_survived(tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-async def test_a_database_locked_by_another_is_waited_for(store: SqliteStore, path: str) -> None:
+async def test_a_database_locked_by_another_is_waited_for(store: TableStore, path: str) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     write = asyncio.ensure_future(store.put_alerts([make_alert()], T0))

@@ -1,0 +1,11 @@
+-- Who leads, where several processes share the database. The epoch grows with every change of leader.
+CREATE TABLE lease (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    url TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    since REAL NOT NULL, -- by the database's clock
+    expires_at REAL NOT NULL -- by the database's clock
+) STRICT;
+
+INSERT INTO lease (name, holder, url, epoch, since, expires_at) VALUES ('leader', '', '', 0, 0, 0);

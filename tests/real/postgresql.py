@@ -1,0 +1,218 @@
+"""A real PostgreSQL: a private cluster in a temporary folder, on a free loopback port, to be stopped, killed and started
+again; and pgbouncer before it.
+
+    with RealPostgresql(tmp_path) as postgres:
+        url = postgres.create("a_database")
+
+PostgreSQL refuses to run as root, so that it runs as the user `postgres` there.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+import psycopg
+import pytest
+from real.prometheus import free_port, part
+
+_STARTS_WITHIN = 30.0
+
+
+def _program(name: str) -> str:
+    """A program of PostgreSQL's, which Debian keeps out of PATH."""
+    found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))
+    return found[-1] if found else part(name, "postgresql")
+
+
+def _user() -> str | None:
+    return "postgres" if os.geteuid() == 0 else None
+
+
+class RealPostgresql:
+    """A cluster. `durable` has it flush to the disk, which tests that kill only the processes do not need."""
+
+    def __init__(self, folder: Path, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:
+        self._initdb, self._server = _program("initdb"), _program("postgres")
+        self.folder = folder / "postgresql"
+        self.port = free_port()
+        self._settings = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.folder),
+            "fsync": "on" if durable else "off",
+            "max_connections": "200",
+            **(settings or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        _make(self.folder)
+        self._run(
+            self._initdb, "-D", str(self.folder / "data"), "-U", "remediator", "-A", "trust", "--no-sync",
+            "--encoding=UTF8", "--locale=C.UTF-8",
+        )  # fmt: skip
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start the server, again if need be, and wait until it answers. Blocks."""
+        settings = [text for name, value in self._settings.items() for text in ("-c", f"{name}={value}")]
+        with open(self.folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [self._server, "-D", str(self.folder / "data"), *settings],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=_user(), cwd="/",
+            )  # fmt: skip
+        deadline = time.monotonic() + _STARTS_WITHIN
+        while True:
+            try:
+                psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+                return
+            except psycopg.OperationalError as error:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    pytest.fail(f"PostgreSQL does not start: {error}\n{(self.folder / 'log').read_text()}")
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        """kill -9 the server; what it was asked then is lost. Blocks."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Stop the server at once, in order. Blocks."""
+        self._end(signal.SIGINT)
+
+    def pause(self) -> None:
+        """Stop every process of the server where it is: it keeps its connections and answers nothing."""
+        self._signal_all(signal.SIGSTOP)
+
+    def stand_by(self) -> None:
+        """Have it start as one that follows another server, and only reads, until it is promoted."""
+        (self.folder / "data" / "standby.signal").touch()
+
+    def resume(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def create(self, name: str) -> str:
+        """The address of a new database. Blocks."""
+        self.ask("postgres", f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def url(self, name: str) -> str:
+        return f"postgresql://remediator@127.0.0.1:{self.port}/{name}"
+
+    def ask(self, database: str, question: str) -> list[tuple[object, ...]]:
+        """Run a statement beside the program under test. Blocks."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(question.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def _end(self, number: int) -> None:
+        if self._process is None:
+            return
+        backends = self._children()
+        self._process.send_signal(number)
+        self._process.wait()
+        self._process = None
+        if number == signal.SIGKILL:
+            # Its children notice before long; the next start refuses until they have.
+            for pid in backends:
+                _signal(pid, signal.SIGKILL)
+            (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+    def _signal_all(self, number: int) -> None:
+        assert self._process is not None
+        for pid in (self._process.pid, *self._children()):
+            _signal(pid, number)
+
+    def _children(self) -> list[int]:
+        assert self._process is not None
+        pid = self._process.pid
+        try:
+            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except OSError:
+            return []
+
+    def _run(self, *argv: str) -> None:
+        subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL, user=_user(), cwd="/")
+
+
+class RealPgbouncer:
+    """pgbouncer in transaction pooling, with few connections, before a server."""
+
+    def __init__(self, folder: Path, server: RealPostgresql) -> None:
+        self._program = part("pgbouncer", "pgbouncer")
+        self.folder = folder / "pgbouncer"
+        self.port = free_port()
+        self._server = server
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        _make(self.folder)
+        users, config = self.folder / "users.txt", self.folder / "pgbouncer.ini"
+        users.write_text('"remediator" ""\n')
+        config.write_text(
+            f"""[databases]
+* = host=127.0.0.1 port={self._server.port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+auth_type = trust
+auth_file = {users}
+pool_mode = transaction
+default_pool_size = 2
+logfile = {self.folder / "log"}
+unix_socket_dir =
+"""
+        )
+        if user := _user():
+            for path in (users, config):
+                shutil.chown(path, user, user)
+        self._process = subprocess.Popen(
+            [self._program, "-q", str(config)], stdin=subprocess.DEVNULL, user=_user(), cwd="/",
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.monotonic() + _STARTS_WITHIN
+        while True:
+            try:
+                psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+                return self
+            except psycopg.OperationalError as error:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    self.__exit__()
+                    pytest.fail(f"pgbouncer does not start: {error}\n{(self.folder / 'log').read_text()}")
+                time.sleep(0.05)
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def url(self, name: str) -> str:
+        return f"postgresql://remediator@127.0.0.1:{self.port}/{name}"
+
+
+def _make(folder: Path) -> None:
+    """A folder of the user's whom the server runs as, and the way to it, which is closed to others in a test's folder."""
+    folder.mkdir(parents=True)
+    if user := _user():
+        shutil.chown(folder, user, user)
+        for parent in folder.parents:
+            mode = parent.stat().st_mode
+            if parent.stat().st_uid == os.geteuid() and not mode & 0o001:
+                parent.chmod(mode | 0o011)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
