@@ -1,7 +1,7 @@
 """The program: every part made and joined in one straight line, taken apart in reverse, and reloaded as a whole.
 
-Nothing is decided here. Who knows whom: the receiver and the evaluator know an intake; the engine knows the store, the
-docket and its hands; announcers know the journal. A commit rings the bell, and whoever follows the journal looks.
+Nothing is decided here. What stands as long as the process does is made here; what is made anew whenever another process
+leads is a `Term`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable
@@ -21,37 +20,28 @@ from aiohttp import web
 
 from remediator import __version__
 from remediator.actions.runner import Runner
-from remediator.alert import Notification, Source
+from remediator.alert import Notification
 from remediator.alertmanager import Alertmanagers, Member
-from remediator.announce import Announcer, Follower
-from remediator.announce.alertmanager import Pager
-from remediator.announce.grafana import GrafanaAnnouncer
-from remediator.announce.log import LogAnnouncer
-from remediator.announce.metrics import MetricsAnnouncer, follow_health
 from remediator.clock import Clock, SystemClock
 from remediator.config import Config
-from remediator.docket import Docket
-from remediator.engine import Engine
 from remediator.errors import RemediatorError, StoreError
-from remediator.evaluator import Evaluator
 from remediator.grafana import Grafana
 from remediator.intake import Intake
-from remediator.lease import FileLease
+from remediator.lease import Alone, FileLease, Leadership, SharedLease
 from remediator.metrics import Metrics
-from remediator.perform import describe
-from remediator.policy import policy_of
 from remediator.prometheus import Prometheus
-from remediator.reconcile import Reconciler
 from remediator.store import Accepted, Store
 from remediator.store.sqlite import open_sqlite
 from remediator.system import Loaded, System, load, mark_loaded
+from remediator.term import Standing, running
 from remediator.web import RUNNER_OPTIONS, Parts, make_app
 from remediator.web.auth import Security, check_listen, load_security, parse_listen
 from remediator.web.parts import Bell
 
 log = logging.getLogger(__name__)
 
-_RETENTION_INTERVAL = 3600.0
+_RETRY = 1.0
+_SERVICES_INTERVAL = 5.0
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -90,103 +80,48 @@ async def _assemble(
     stack: contextlib.AsyncExitStack,
 ) -> System:
     config, metrics, bell = loaded.config, Metrics(), Bell()
-    database = config.storage.path
-
-    lease = FileLease(database)
-    lease.acquire()
-    stack.callback(lease.release)
-    store = await open_sqlite(database)
-    stack.push_async_callback(store.close)
-    rulebook = loaded.files.with_services(await store.added_services())
-    mark_loaded(metrics, clock.now())
+    if isinstance(clock, SystemClock):
+        metrics.clock_skew.set_function(lambda: clock.skew)
+    store, leadership, database = await _open(options, config, clock, metrics, stack)
 
     prometheus = Prometheus(config.prometheus, query_timeout=config.global_.query_timeout, metrics=metrics)
     stack.push_async_callback(prometheus.close)
-    runner = Runner()
+    runner = Runner(leadership.holds)
     stack.push_async_callback(runner.close)
+    grafana = Grafana(config.grafana) if config.grafana is not None else None
+    if grafana is not None:
+        stack.push_async_callback(grafana.close)
 
-    followers: list[Follower] = []
-    pager: Pager | None = None
-    reconciler: Reconciler | None = None
+    def failed(error: BaseException) -> None:
+        log.critical("ends because a part of it failed", exc_info=error)
+        ending.set()
 
-    def told() -> None:
-        bell.ring()
-        for follower in followers:
-            follower.wake()
-        if pager is not None:
-            pager.wake()
-
-    intake = Intake(store, clock, metrics, wake=lambda: engine.wake())
+    intake = Intake(store, clock, metrics, wake=lambda: system.term.engine.wake())
+    standing = Standing(
+        store=store,
+        leadership=leadership,
+        clock=clock,
+        metrics=metrics,
+        prometheus=prometheus,
+        run=runner,
+        intake=intake,
+        bell=bell,
+        alertmanagers=_alertmanagers(config, metrics, stack),
+        grafana=grafana,
+        database=database,
+        shared=config.storage.shared,
+        failed=failed,
+    )
+    system = System(options.config_file, loaded, standing, security)
+    leads = await leadership.attempt()
+    await system.begin_term(leads=leads)
+    mark_loaded(metrics, clock.now())
 
     async def receive(notification: Notification) -> Accepted:
         accepted = await intake(notification.alerts)
-        if notification.truncated and reconciler is not None:
-            reconciler.wake()
+        if notification.truncated:
+            system.term.compare()
         return accepted
-
-    evaluator = Evaluator(
-        rulebook,
-        prometheus.query_blocking,
-        clock=clock,
-        metrics=metrics,
-        interval=config.global_.evaluation_interval,
-        stale_after=config.global_.stale_after,
-        intake=intake,
-        changed=lambda names: engine.changed(names),
-    )
-    stack.callback(evaluator.close)
-    docket = Docket(
-        rulebook,
-        policy_of(config),
-        judgement=evaluator.judgement,
-        round_started=lambda: evaluator.round_started_at,
-        sighting=lambda: evaluator.sighting,
-        describe=describe,
-        known=lambda: evaluator.known,
-    )
-    engine = Engine(
-        store=store,
-        docket=docket,
-        clock=clock,
-        metrics=metrics,
-        run=runner,
-        query=prometheus.query,
-        look=evaluator.look,
-        told=told,
-    )
-    system = System(options.config_file, loaded, store, docket, engine, evaluator, metrics, clock, security)
-    follow_health(metrics, lambda: docket.healths(clock.now()))
-
-    announcers: list[Announcer] = [LogAnnouncer(), MetricsAnnouncer(metrics)]
-    if config.grafana is not None:
-        grafana = Grafana(config.grafana)
-        stack.push_async_callback(grafana.close)
-        announcers.append(GrafanaAnnouncer(grafana, store, external_url=config.global_.external_url))
-    followers += [Follower(announcer, store, clock=clock, metrics=metrics) for announcer in announcers]
-    for follower in followers:
-        await stack.enter_async_context(_running(follower.run(), ending))
-
-    if config.alertmanagers:
-        alertmanagers = await _alertmanagers(config, metrics, stack)
-        docket.reconciled = False
-        reconciler = Reconciler(
-            alertmanagers,
-            store,
-            clock=clock,
-            metrics=metrics,
-            intake=intake,
-            silenced=engine.silenced,
-            compared=engine.compared,
-        )
-        pager = Pager(
-            alertmanagers,
-            pages=engine.pages,
-            hushes=engine.hushes,
-            clock=clock,
-            metrics=metrics,
-            mark=_mark(config),
-            external_url=config.global_.external_url,
-        )
 
     # The web answers from here on; it is not ready until the engine has read the store.
     parts = Parts(
@@ -201,30 +136,79 @@ async def _assemble(
         started_at=clock.now(),
     )
     await stack.enter_async_context(_listening(make_app(parts), options.listen, security))
-
-    await engine.load()
-    firing = [stored.alert for stored in await store.firing_alerts() if stored.alert.source is Source.THRESHOLD]
-    await evaluator.restore(firing)
-    system.loaded_engine = True
+    begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    await stack.enter_async_context(running(_take_terms(system, leadership, begun), failed))
+    await begun
     # The rules live as long as the process: without this every full garbage collection would walk them, and stall the
     # event loop for tens of milliseconds.
     gc.collect()
     gc.freeze()
-    stack.push_async_callback(engine.stop)
-    works = [evaluator.run(), engine.run(), *(part.run() for part in (reconciler, pager) if part is not None)]
-    for work in works:
-        await stack.enter_async_context(_running(work, ending))
-    await stack.enter_async_context(_running(_retain(store, config.storage.retention, clock), ending))
+    if config.storage.shared:
+        await stack.enter_async_context(running(_follow_services(system), failed))
     log.info("remediator %s serves on %s", __version__, options.listen)
     return system
 
 
-def _mark(config: Config) -> str:
-    """What tells this remediator, after a restart too, from others at the same Alertmanager."""
-    return config.global_.external_url or f"{socket.gethostname()}:{os.path.abspath(config.storage.path)}"
+async def _open(
+    options: Options, config: Config, clock: Clock, metrics: Metrics, stack: contextlib.AsyncExitStack
+) -> tuple[Store, Leadership, str]:
+    """The store, who leads on it, and its name for people."""
+    if not config.storage.shared:
+        database = config.storage.path
+        lock = FileLease(database)
+        lock.acquire()
+        stack.callback(lock.release)
+        file = await open_sqlite(database)
+        stack.push_async_callback(file.close)
+        return file, Alone(), database
+
+    # Where it is not needed it is not loaded: a start takes a tenth of a second longer with it.
+    from remediator.store.postgresql import database_name, open_postgresql
+
+    store = await open_postgresql(config.storage.url, config.storage.password_file)
+    stack.push_async_callback(store.close)
+    host, port = parse_listen(options.listen)
+    name = f"{host if host not in ('', '0.0.0.0', '::') else socket.gethostname()}:{port}"  # noqa: S104
+    address = config.global_.external_url or f"http://{name}"
+    lease = SharedLease(store, name, address, config.storage.lease_ttl, seen=metrics.leader_seen)
+    await lease.attempt()
+    if isinstance(clock, SystemClock):
+        clock.follow(lease.now)
+    return store, lease, database_name(config.storage.url)
 
 
-async def _alertmanagers(config: Config, metrics: Metrics, stack: contextlib.AsyncExitStack) -> Alertmanagers:
+async def _take_terms(system: System, leadership: Leadership, begun: asyncio.Future[None]) -> None:
+    """Lead and follow in turn, for as long as the program runs. `begun` is set once the first term has begun, or with
+    why it cannot."""
+    while True:
+        try:
+            async with system.term.running():
+                if not begun.done():
+                    begun.set_result(None)
+                await (leadership.keep() if system.term.leads else leadership.acquire())
+            await system.begin_term(leads=leadership.leads)
+        except StoreError as error:
+            if not begun.done():
+                begun.set_exception(error)
+                return
+            log.error("cannot begin to %s, tries again: %s", "lead" if leadership.leads else "follow", error)
+            await asyncio.sleep(_RETRY)
+
+
+async def _follow_services(system: System) -> None:
+    """Take up the services that were added or removed at another process."""
+    while True:
+        await asyncio.sleep(_SERVICES_INTERVAL)
+        try:
+            await system.refresh()
+        except StoreError as error:
+            log.error("cannot read which services were added: %s", error)
+
+
+def _alertmanagers(config: Config, metrics: Metrics, stack: contextlib.AsyncExitStack) -> Alertmanagers | None:
+    if not config.alertmanagers:
+        return None
+
     def counted(operation: str, done: bool) -> None:
         metrics.alertmanager_requests.labels(operation, "done" if done else "failed").inc()
 
@@ -232,25 +216,6 @@ async def _alertmanagers(config: Config, metrics: Metrics, stack: contextlib.Asy
     alertmanagers = Alertmanagers(members, counted=counted)
     stack.push_async_callback(alertmanagers.close)
     return alertmanagers
-
-
-@contextlib.asynccontextmanager
-async def _running(work: Awaitable[object], ending: asyncio.Event) -> AsyncIterator[None]:
-    """A task for as long as the program runs. Should it end by itself, the program ends with it: better a restart by
-    the supervisor than a healer that only seems alive."""
-    task = asyncio.ensure_future(work)
-
-    def ended(task: asyncio.Future[object]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.critical("ends because a part of it failed", exc_info=error)
-            ending.set()
-
-    task.add_done_callback(ended)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
@@ -266,18 +231,6 @@ async def _listening(app: web.Application, listen: str, security: Security) -> A
         raise RemediatorError(f"cannot listen on {listen}: {error.strerror or error}") from None
     finally:
         await runner.cleanup()
-
-
-async def _retain(store: Store, retention: float, clock: Clock) -> None:
-    """Forget what ended longer ago than `retention` seconds, hour by hour."""
-    while True:
-        try:
-            gone = await store.forget(clock.now() - retention)
-            if gone:
-                log.info("forgot %d rows older than the retention", gone)
-        except StoreError as error:
-            log.error("cannot forget what is old: %s", error)
-        await clock.wait(asyncio.Event(), _RETENTION_INTERVAL)
 
 
 async def _reload(system: System) -> None:

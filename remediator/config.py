@@ -38,7 +38,9 @@ from remediator.timeinterval import (
 from remediator.yamldoc import Document, open_document
 
 _SQLITE = "sqlite:///"
+_POSTGRESQL = ("postgresql://", "postgres://")
 _BOTH = "contradiction"
+_SHORTEST_LEASE = 2.0
 
 
 def _label_name(text: str) -> str:
@@ -60,12 +62,16 @@ def _http_url(text: str) -> str:
 
 
 def _storage_url(text: str) -> str:
+    if text.startswith(_POSTGRESQL) and urlsplit(text).path.strip("/"):
+        return text
     if not text.startswith(_SQLITE) or not text.removeprefix(_SQLITE).strip("/"):
-        raise ValueError("cannot store there: only SQLite files are supported, as sqlite:///remediator.db")
+        raise ValueError("this is neither an SQLite file nor a PostgreSQL database")
     return text
 
 
-_StorageUrl = Annotated[str, Leaf("an address", _storage_url, remedy="write sqlite:/// and a file name")]
+_StorageUrl = Annotated[
+    str, Leaf("an address", _storage_url, remedy="write sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE")
+]
 _LabelName = Annotated[
     str, Leaf("a label name", _label_name, remedy="write a name such as service: letters, digits and _")
 ]
@@ -135,15 +141,35 @@ class AlertmanagerClient(Server, frozen=True, kw_only=True):
 class Storage(msgspec.Struct, frozen=True):
     """Where incidents, alerts and the journal are kept, and for how long."""
 
-    url: Annotated[_StorageUrl, Meta(description="sqlite:///FILE, relative to this file's folder.")] = (
-        f"{_SQLITE}remediator.db"
-    )
+    url: Annotated[
+        _StorageUrl,
+        Meta(
+            description="sqlite:///FILE, relative to this file's folder; or postgresql://USER@HOST:PORT/DATABASE,"
+            " with parameters as libpq takes them, which several processes may share."
+        ),
+    ] = f"{_SQLITE}remediator.db"
+    password_file: Annotated[str, Meta(description="A file with the password for PostgreSQL.")] = ""
+    lease_ttl: Annotated[
+        PositiveDuration,
+        Meta(description="On PostgreSQL: how long after the leader has died another one leads, at the latest."),
+    ] = 15.0
     retention: Annotated[PositiveDuration, Meta(description="How long to keep what has ended.")] = 90 * 86400.0
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may use it."""
+        return self.url.startswith(_POSTGRESQL)
 
     @property
     def path(self) -> str:
         """The file of the SQLite database."""
         return self.url.removeprefix(_SQLITE)
+
+    def faults(self) -> Iterator[Fault]:
+        """What cannot be meant."""
+        if self.lease_ttl < _SHORTEST_LEASE:
+            message = f"a lease of less than {_SHORTEST_LEASE:g}s would be lost at every hitch of the network"
+            yield Fault(("lease_ttl",), "bad-value", message, "give it 15s")
 
 
 class ConfigLimits(msgspec.Struct, frozen=True):
@@ -312,6 +338,8 @@ def read_config(document: Document, folder: Path) -> Config | None:
 
 
 def _beside_storage(storage: Storage, folder: Path) -> Storage:
+    if storage.shared:
+        return replace(storage, password_file=_beside(folder, storage.password_file))
     return replace(storage, url=f"{_SQLITE}{folder / storage.path}")
 
 

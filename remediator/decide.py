@@ -254,8 +254,8 @@ def _settled(case: Case, incident: Incident, last: StepRun | None) -> Decision |
         text = f"healthy for {rough_duration(max(0.0, so_far))} of {format_duration(verify.healthy_for)}"
         return Wait(text, max(seen_from + verify.healthy_for, case.now + LOOK_AGAIN))
     if incident.owed:
-        if last is not None and last.outcome is Outcome.UNKNOWN and case.now < last.deadline:
-            return Wait(f"{last.action}, whose end is unknown, may still be at work", last.deadline)
+        if last is not None and last.outcome is Outcome.UNKNOWN and case.now < last.over_by:
+            return Wait(f"{last.action}, whose end is unknown, may still be at work", last.over_by)
         return _put_back(case, incident)
     if last is None:
         return Close(f"cleared by itself: {case.judgement.text}", Verdict.CLEARED)
@@ -279,7 +279,7 @@ def _window(incident: Incident, last: StepRun | None) -> float | None:
         return None
     if last.outcome is Outcome.UNKNOWN:
         own = 0.0 if may_rerun(incident, last) else last.ended_at + incident.plan.runbook.verify.within
-        return max(last.deadline, own)
+        return max(last.over_by, own)
     return last.ended_at + incident.plan.runbook.verify.within
 
 

@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
+import msgspec
+
 from remediator import decide as d
 from remediator import escalate
 from remediator.actions import Run
@@ -21,7 +23,7 @@ from remediator.clock import Clock
 from remediator.docket import Docket
 from remediator.errors import ConflictError, StoreError
 from remediator.gates import GATES
-from remediator.incident import Disposition, Settlement, StoredAlert
+from remediator.incident import Disposition, Settlement, StepRun, StoredAlert
 from remediator.metrics import Metrics
 from remediator.page import Hush, Page
 from remediator.policy import Policy
@@ -37,6 +39,7 @@ _BATCH = 200
 """Services decided on before their writes are awaited, and others get their turn on the loop."""
 _PAGE = 500
 _POLL = 5.0
+_POLL_SHARED = 1.0
 _GRACE = 8.0
 """Seconds running steps are given to end when the engine stops."""
 _MEMORY = 8 * 86400.0
@@ -45,7 +48,9 @@ _MEMORY = 8 * 86400.0
 
 class Engine:
     """Makes every decision. `look` asks for an evaluation of services, `told` is called after each commit. `poll` is the
-    seconds until the store is asked for what other processes wrote."""
+    seconds until the store is asked for what other processes wrote; with `shared` it is asked more often, and for answers
+    of operators too. One that does not lead decides nothing and writes
+    nothing: it keeps its docket as the store has it, to be shown."""
 
     def __init__(
         self,
@@ -59,6 +64,8 @@ class Engine:
         look: Callable[[Collection[str]], None],
         told: Callable[[], None] = lambda: None,
         poll: float = _POLL,
+        leads: bool = True,
+        shared: bool = False,
     ) -> None:
         self.docket = docket
         self._store = store
@@ -66,7 +73,9 @@ class Engine:
         self._metrics = metrics
         self._look = look
         self._told = told
-        self._poll_every = poll
+        self._poll_every = _POLL_SHARED if shared else poll
+        self._leads = leads
+        self._shared = shared
         self._agenda = Agenda()
         self._steps = Steps(store, docket, clock, metrics, run, query, self._step_done)
         self._carrier = Carrier(store, docket, self._agenda, self._steps, metrics, look)
@@ -112,11 +121,11 @@ class Engine:
         """Take up what the store remembers: open incidents, firing alerts, recent runs, pauses."""
         docket, now = self.docket, self._clock.now()
         for run in await self._store.runs_since(now - _MEMORY):
-            docket.put_run(run)
+            docket.put_run(_not_after(run, now))
         for closing in await self._store.closings_since(now - _MEMORY):
-            docket.put_closing(closing)
+            docket.put_closing(msgspec.structs.replace(closing, closed_at=min(closing.closed_at, now)))
         for incident in await self._store.last_closed(now - _MEMORY):
-            docket.put_incident(incident)
+            docket.put_incident(msgspec.structs.replace(incident, closed_at=min(incident.closed_at or now, now)))
             if incident.owed:
                 self._agenda.put(incident.service, now)
         for incident in await self._store.open_incidents():
@@ -153,6 +162,8 @@ class Engine:
             self._asked_to_poll = False
             await self._poll(now)
         while names := self._agenda.take(now, _BATCH):
+            if not self._leads:
+                continue
             writes = [self._carry_out(case, decision) for case, decision in self._decide(names, now)]
             await asyncio.gather(*writes)
             self._told()
@@ -190,10 +201,10 @@ class Engine:
         await self._store.put_alerts([alert], now)
         self.wake()
         try:
-            async with asyncio.timeout(self.docket.policy.patience):
+            async with asyncio.timeout(self.docket.policy.patience if self._leads else 0):
                 text = await answer
         except TimeoutError:
-            text = "is not decided yet"
+            text = "is not decided yet" if self._leads else "is left to the one that leads to decide"
         finally:
             self._requests.pop(alert.key, None)
         return StoredAlert(seq=0, alert=alert, received_at=now, updated_at=now, service=name, text=text)
@@ -205,10 +216,9 @@ class Engine:
         if case is None or view is None:
             return None
         gates = tuple((gate.__name__, gate(case)) for gate in GATES)
-        facts = {
-            "commands running": f"{case.running} of {case.policy.concurrent}",
-            "decision now": d.decide(case).text,
-        }
+        facts = {"commands running": f"{case.running} of {case.policy.concurrent}"}
+        if self._leads:
+            facts["decision now"] = d.decide(case).text
         if case.last_heal is not None:
             facts["last heal"] = f"{case.last_heal.action} in incident {case.last_heal.incident}"
         return Why(view, case.alerts, case.incident, gates, facts)
@@ -252,7 +262,8 @@ class Engine:
         self._polled = now
         # What operators do here is told; what they do at another process is found in time.
         if self._asked_to_reread or not 0 <= now - self._reread_at < self._poll_every:
-            asked, self._asked_to_reread = self._asked_to_reread, False
+            asked = self._asked_to_reread or self._shared
+            self._asked_to_reread = False
             try:
                 await self._read_operators(now, asked)
             except StoreError:
@@ -268,7 +279,9 @@ class Engine:
     async def _read_operators(self, now: float, answered: bool) -> None:
         """Read pauses, and with `answered` what became of open incidents."""
         self.docket.forget(now - _MEMORY)
-        if answered:
+        if not self._leads:
+            await self._mirror()
+        elif answered:
             await self._reread(now)
         pauses = tuple(await self._store.pauses(now))
         if pauses != self.docket.pauses:
@@ -286,6 +299,16 @@ class Engine:
             if incident is not None and (incident.approval, incident.open) != (known.approval, known.open):
                 self.docket.put_incident(incident)
                 self._agenda.put(name, now)
+
+    async def _mirror(self) -> None:
+        """Have the open incidents as the store has them."""
+        stored = {incident.service: incident for incident in await self._store.open_incidents()}
+        for name, known in list(self.docket.open.items()):
+            if name not in stored and (closed := await self._store.incident(known.id)) is not None:
+                self.docket.put_incident(closed)
+        for name, incident in stored.items():
+            if incident != self.docket.open.get(name):
+                self.docket.put_incident(incident)
 
     async def _take_in(self, page: Sequence[StoredAlert], now: float) -> None:
         """Put alerts into the docket and have their services looked at; settle those that lead to nothing."""
@@ -312,7 +335,7 @@ class Engine:
                 settlements.append(settlement(stored, kind, text, name or ""))
         if looked_for:
             self._look(looked_for)
-        if settlements:
+        if settlements and self._leads:
             await self._carrier.settle(settlements, over, now)
             self._told()
 
@@ -361,3 +384,10 @@ class Engine:
             request = self._requests.get(stored.alert.key)
             if request is not None and not request.done():
                 request.set_result(decision.text)
+
+
+def _not_after(run: StepRun, now: float) -> StepRun:
+    """A step run as if it was over by now at the latest: it is, and a clock that was set back meanwhile would have it
+    count until the time of its end has come once more."""
+    ended_at = None if run.ended_at is None else min(run.ended_at, now)
+    return msgspec.structs.replace(run, started_at=min(run.started_at, now), ended_at=ended_at)

@@ -144,9 +144,9 @@ def breaker(case: Case) -> Hold | None:
 def cooldown(case: Case) -> Hold | None:
     """The same runbook ran for this service, or gave it up, a short while ago; or what was run may still be at work."""
     plan, left_over = case.plan, case.previous.last_run if case.previous else None
-    if left_over is not None and left_over.outcome is Outcome.UNKNOWN and case.now < left_over.deadline:
+    if left_over is not None and left_over.outcome is Outcome.UNKNOWN and case.now < left_over.over_by:
         text = f"{left_over.action}, whose end is unknown, may still be at work"
-        return Hold("cooldown", text, left_over.deadline)
+        return Hold("cooldown", text, left_over.over_by)
     if plan is None or case.forced:
         return None
     wait = plan.runbook.limits.cooldown

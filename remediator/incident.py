@@ -88,6 +88,14 @@ class StepRun(msgspec.Struct, frozen=True):
         return self.ended_at is None
 
     @property
+    def over_by(self) -> float:
+        """When it is certainly over, if nobody saw it end. It had begun before it was given up, so that is no later than
+        one whole run after it, whatever the deadline says by a clock that was set back."""
+        if self.ended_at is None:
+            return self.deadline
+        return min(self.deadline, self.ended_at + self.deadline - self.started_at)
+
+    @property
     def title(self) -> str:
         """What it is called before people: `step 2, restart`, `evidence`, or `puts back, restore`."""
         if self.step >= 0:

@@ -87,6 +87,13 @@ class Metrics:
         self.build_info = gauge("build_info", "A constant 1, labelled with the version.", "version")
         self.build_info.labels(__version__).set(1)
 
+        self.leads = gauge("leads", "Whether this process leads: decides, runs commands and tells.")
+        self.leader = gauge("leader_info", "A constant 1, labelled with the name of the process that leads.", "leader")
+        self.terms = counter("terms_total", "Times this process has begun to lead.")
+        self.clock_skew = gauge(
+            "clock_skew_seconds", "By how much the clock gone by is ahead of the machine's; it catches up slowly."
+        )
+
         self.notifications = counter(
             "notifications_total",
             "Webhook requests by result: accepted, unavailable, or why they were rejected.",
@@ -154,6 +161,11 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.registry.register(self._quick)
         self.registry.register(self.service_health)
+
+    def leader_seen(self, name: str) -> None:
+        """This one leads, of the processes that share the store."""
+        self.leader.clear()
+        self.leader.labels(name).set(1)
 
     def alerts_accepted(self, count: int) -> None:
         """So many alerts were committed."""

@@ -11,20 +11,17 @@ from typing import Any
 import msgspec
 
 from remediator.case import ServiceView, Why
-from remediator.clock import Clock
 from remediator.config import Config, load_config
-from remediator.docket import Docket
-from remediator.engine import Engine
 from remediator.errors import ConflictError, RemediatorError
-from remediator.evaluator import Evaluator
 from remediator.incident import StoredAlert
 from remediator.metrics import Metrics
 from remediator.page import Page
 from remediator.policy import policy_of
 from remediator.rulebook import Rulebook, Service
 from remediator.rulefile import load_rules, service_from_document
-from remediator.store import Store
+from remediator.term import Standing, Term
 from remediator.web.auth import Security
+from remediator.web.parts import Leader
 
 log = logging.getLogger(__name__)
 
@@ -49,58 +46,57 @@ def load(config_file: Path) -> Loaded:
 class System:
     """The running program as the web sees it."""
 
-    def __init__(
-        self,
-        config_file: Path,
-        loaded: Loaded,
-        store: Store,
-        docket: Docket,
-        engine: Engine,
-        evaluator: Evaluator,
-        metrics: Metrics,
-        clock: Clock,
-        security: Security,
-    ) -> None:
+    def __init__(self, config_file: Path, loaded: Loaded, standing: Standing, security: Security) -> None:
         self._security = security
         self._config_file = config_file
         self._loaded = loaded
-        self._store = store
-        self._docket = docket
-        self._engine = engine
-        self._evaluator = evaluator
-        self._metrics = metrics
-        self._clock = clock
+        self._standing = standing
         self._reloading = asyncio.Lock()
-        self.store_trouble = ""
-        self.loaded_engine = False
+        self._added: list[Service] = []
+        self.term: Term
+        """What this process does now; there is one from the first `begin_term` on."""
+
+    async def begin_term(self, *, leads: bool) -> None:
+        """Make a term of leading, or of following, by the config and the rules in use; it is yet to be run."""
+        async with self._reloading:
+            self._added = await self._standing.store.added_services()
+            rulebook = self._loaded.files.with_services(self._added)
+            self.term = Term(self._standing, self._loaded.config, rulebook, leads=leads)
+            metrics = self._standing.metrics
+            metrics.leads.set(leads)
+            metrics.terms.inc(leads)
 
     def services(self) -> list[ServiceView]:
-        now = self._clock.now()
-        views = (self._docket.view(name, now) for name in self._docket.names())
+        now = self._standing.clock.now()
+        views = (self.term.docket.view(name, now) for name in self.term.docket.names())
         return [view for view in views if view is not None]
 
     def service(self, name: str) -> ServiceView | None:
-        return self._docket.view(name, self._clock.now())
+        return self.term.docket.view(name, self._standing.clock.now())
 
     async def why(self, name: str) -> Why | None:
-        return await self._engine.why(name)
+        return await self.term.engine.why(name)
 
     def pages(self) -> Sequence[Page]:
-        return self._engine.pages()
+        return self.term.engine.pages()
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
-        return await self._engine.heal(name, author, comment, force)
+        return await self.term.engine.heal(name, author, comment, force)
 
     def not_ready(self) -> list[str]:
         reasons = []
-        if not self.loaded_engine:
+        if not self.term.loaded:
             reasons.append("the store is still being read")
-        if self.store_trouble:
-            reasons.append(self.store_trouble)
         return reasons
 
+    def leader(self) -> Leader | None:
+        lease = self._standing.leadership.leader
+        if lease is None:
+            return None
+        return Leader(lease.holder, lease.url, lease.since, lease.epoch, self._standing.leadership.leads)
+
     def rules(self) -> Mapping[str, Any]:
-        book = self._docket.rulebook
+        book = self.term.docket.rulebook
         nouns = {
             "services": book.services,
             "thresholds": book.thresholds,
@@ -110,7 +106,7 @@ class System:
         return {name: msgspec.to_builtins(rules) for name, rules in nouns.items()}
 
     def woken(self) -> None:
-        self._engine.answered()
+        self.term.engine.answered()
 
     async def reload(self) -> None:
         """Swap config and rules for what the files say now. ConfigError, and nothing changed, when they are wrong."""
@@ -119,7 +115,7 @@ class System:
                 loaded = await asyncio.to_thread(load, self._config_file)
                 await asyncio.to_thread(self._security.reload)
             except RemediatorError:
-                self._metrics.reload_successful.set(0)
+                self._standing.metrics.reload_successful.set(0)
                 raise
             await self._use(loaded)
             log.info("reloaded %s", self._config_file)
@@ -129,21 +125,28 @@ class System:
             service = await asyncio.to_thread(service_from_document, document, self._loaded.files)
             if service.name in self._loaded.files.named:
                 raise ConflictError(f"cannot add {service.name}: a rule file has a service of this name")
-            await self._store.add_service(service, author, self._clock.now())
+            await self._standing.store.add_service(service, author, self._standing.clock.now())
             await self._use(self._loaded)
             return service
 
     async def remove_service(self, name: str, author: str) -> None:
         async with self._reloading:
-            await self._store.remove_service(name, author, self._clock.now())
+            await self._standing.store.remove_service(name, author, self._standing.clock.now())
             await self._use(self._loaded)
 
+    async def refresh(self) -> None:
+        """Take up the services that were added or removed by another process."""
+        async with self._reloading:
+            if await self._standing.store.added_services() != self._added:
+                await self._use(self._loaded)
+
     async def _use(self, loaded: Loaded) -> None:
-        rulebook = loaded.files.with_services(await self._store.added_services())
+        self._added = await self._standing.store.added_services()
+        rulebook = loaded.files.with_services(self._added)
         self._loaded = loaded
-        self._evaluator.swap(rulebook)
-        await self._engine.reload(rulebook, policy_of(loaded.config))
-        mark_loaded(self._metrics, self._clock.now())
+        self.term.evaluator.swap(rulebook)
+        await self.term.engine.reload(rulebook, policy_of(loaded.config))
+        mark_loaded(self._standing.metrics, self._standing.clock.now())
 
 
 def mark_loaded(metrics: Metrics, now: float) -> None:

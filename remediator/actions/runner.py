@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import aiohttp
 
-from remediator.actions import Call, Result
+from remediator.actions import Call, Outcome, Result
 from remediator.actions.command import run_command
 from remediator.actions.http import http_session, run_http
 from remediator.actions.keeper import Keeper
 
 
 class Runner:
-    """The real `Run`. What it shares comes into being at the first use and goes with `close`."""
+    """The real `Run`. What it shares comes into being at the first use and goes with `close`.
 
-    def __init__(self) -> None:
+    `allowed` is asked right before each call: a process that was stopped in between may have no right to it any more.
+    """
+
+    def __init__(self, allowed: Callable[[], bool] = lambda: True) -> None:
+        self._allowed = allowed
         self._keeper = Keeper()
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, call: Call) -> Result:
+        if not self._allowed():
+            return Result(Outcome.UNKNOWN, "was not started, as this process leads no more")
         if call.http is None:
             return await run_command(call, self._keeper)
         if self._session is None:

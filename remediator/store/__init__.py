@@ -152,7 +152,8 @@ class Store(Protocol):
         ...
 
     async def close_incident(self, incident: int, verdict: Verdict, text: str, health: Health, now: float) -> Incident:
-        """Close an incident. RECOVERED redeems its step runs."""
+        """Close an incident. RECOVERED redeems its step runs; DISMISSED is an operator's word, which any process may write,
+        but not while a step runs."""
         ...
 
     async def answer(self, incident: int, answer: Approval) -> Incident:

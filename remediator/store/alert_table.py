@@ -36,7 +36,7 @@ _PUT = """
         alert = excluded.alert,
         updated_at = excluded.updated_at
 """
-_COUNT_CHANGED = "SELECT count(*), coalesce(sum(firing), 0) FROM alerts WHERE seq >= ?"
+_COUNT_CHANGED = "SELECT count(*), CAST(coalesce(sum(firing), 0) AS BIGINT) FROM alerts WHERE seq >= ?"
 
 _JOURNAL_SETTLED = """
     INSERT INTO journal (at, kind, text, service, incident, run, data)

@@ -33,6 +33,7 @@ _CLOSE = """
     UPDATE incidents SET closed_at = ?, verdict = ?, closing = ?, hold = NULL
     WHERE id = ? AND closed_at IS NULL RETURNING *
 """
+_RUNNING = "SELECT action FROM step_runs WHERE incident = ? AND ended_at IS NULL"
 _REDEEM = "UPDATE step_runs SET redeemed = ? WHERE incident = ?"
 
 _ONE = "SELECT * FROM incidents WHERE id = ?"
@@ -147,6 +148,9 @@ def answer(db: Database, incident: int, given: Approval) -> Incident:
 
 
 def close(db: Database, incident: int, verdict: Verdict, text: str, health: Health, now: float) -> Incident:
+    if verdict is Verdict.DISMISSED and (running := db.execute(_RUNNING, (incident,)).fetchone()) is not None:
+        action = running["action"]
+        raise ConflictError(f"cannot dismiss incident {incident} while {action} runs: wait until the step has ended")
     row = db.execute(_CLOSE, (now, verdict, text, incident)).fetchone()
     if row is None:
         raise ConflictError(f"cannot close incident {incident}: it is not open")

@@ -32,10 +32,10 @@ def read(db: Database) -> Lease:
     return Lease(row["holder"], row["url"], row["epoch"], row["since"], row["expires_at"], row["clock"])
 
 
-def claim(db: Database, holder: str, url: str, ttl: float) -> Lease:
-    """Take the lease if it has expired; the lease as it stands then, whoever's it is."""
-    db.execute(_CLAIM, (holder, url, ttl))
-    return read(db)
+def claim(db: Database, holder: str, url: str, ttl: float) -> tuple[Lease, bool]:
+    """Take the lease if it has expired: the lease as it stands then, and whether it was taken."""
+    taken = db.execute(_CLAIM, (holder, url, ttl)).rowcount == 1
+    return read(db), taken
 
 
 def renew(db: Database, epoch: int, ttl: float) -> Lease:

@@ -76,13 +76,13 @@ _TYPES = (
 """What SQLite's words are here."""
 
 
-async def open_postgresql(url: str, password: str = "", capacity: int = CAPACITY) -> SharedStore:
+async def open_postgresql(url: str, password_file: str = "", capacity: int = CAPACITY) -> SharedStore:
     """The store in the database at this address (as libpq takes them), brought up to date when it is older.
 
-    `password` is used when it is not empty. `capacity` is how many rows may wait to be written. Raises StoreError, with
+    The password is read from the file at each connection, if one is named. `capacity` is how many rows may wait to be written. Raises StoreError, with
     what to do about it, when the database cannot be used, is not ours, or was written by a later version.
     """
-    address = _Address(url, password)
+    address = _Address(url, password_file)
     writer = await asyncio.to_thread(_open, address)
     readers = [PostgresConnection(address) for _ in range(_READERS)]
     watch = _Watch([writer, *readers])
@@ -95,16 +95,25 @@ def database_name(url: str) -> str:
 
 
 class _Address:
-    def __init__(self, url: str, password: str) -> None:
+    def __init__(self, url: str, password_file: str) -> None:
         try:
             given = conninfo_to_dict(url)
         except psycopg.Error as error:
             raise StoreError(f"cannot read the address of the database: {_sentence(error)}") from None
-        self.parameters: dict[str, Any] = {**_CONNECTION, **given}
-        if password:
-            self.parameters["password"] = password
+        self._parameters: dict[str, Any] = {**_CONNECTION, **given}
+        self._password_file = password_file
         host, port = given.get("host") or "localhost", given.get("port")
         self.name = f"{host}{f':{port}' if port else ''}/{given.get('dbname') or given.get('user') or ''}"
+
+    def parameters(self) -> dict[str, Any]:
+        """What libpq is told. OperationalError when the password cannot be read."""
+        if not self._password_file:
+            return self._parameters
+        try:
+            with open(self._password_file, encoding="utf-8") as file:
+                return {**self._parameters, "password": file.read().strip()}
+        except (OSError, UnicodeError) as error:
+            raise psycopg.OperationalError(f"cannot read {self._password_file}: {error}") from None
 
 
 class Row:
@@ -225,7 +234,7 @@ class PostgresConnection:
     def _connect(self) -> psycopg.Connection[Any]:
         if self._connection is None:
             self._connection = psycopg.connect(
-                **self._address.parameters,
+                **self._address.parameters(),
                 autocommit=True,
                 prepare_threshold=None,
                 cursor_factory=RawCursor,

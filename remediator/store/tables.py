@@ -123,7 +123,8 @@ class TableStore:
         return await self._lead(lambda db: step_table.pass_over(db, incident, step, action, text, now))
 
     async def close_incident(self, incident: int, verdict: Verdict, text: str, health: Health, now: float) -> Incident:
-        return await self._lead(lambda db: incident_table.close(db, incident, verdict, text, health, now))
+        write = self._writer.submit if verdict is Verdict.DISMISSED else self._lead
+        return await write(lambda db: incident_table.close(db, incident, verdict, text, health, now))
 
     async def answer(self, incident: int, answer: Approval) -> Incident:
         return await self._writer.submit(lambda db: incident_table.answer(db, incident, answer))
@@ -227,8 +228,8 @@ class SharedStore(TableStore):
         """The lease as it stands."""
         return await self._reader.read(lease_table.read)
 
-    async def claim_lease(self, holder: str, url: str, ttl: float) -> Lease:
-        """Take the lease for `ttl` seconds if it has expired; the lease as it stands then, whoever's it is."""
+    async def claim_lease(self, holder: str, url: str, ttl: float) -> tuple[Lease, bool]:
+        """Take the lease for `ttl` seconds if it has expired: the lease as it stands then, and whether it was taken."""
         return await self._writer.submit(lambda db: lease_table.claim(db, holder, url, ttl))
 
     async def renew_lease(self, epoch: int, ttl: float) -> Lease:

@@ -53,9 +53,6 @@ async def dismiss(request: web.Request, id: int, author: str, comment: str) -> I
     incident = await _existing(request, id)
     if not incident.open:
         raise ConflictError(f"cannot dismiss incident {id}: it is closed already")
-    if incident.running is not None:
-        action = incident.running.action
-        raise ConflictError(f"cannot dismiss incident {id} while {action} runs: wait until the step has ended")
     view = parts.system.service(incident.service)
     health = view.health if view is not None else Health.UNKNOWN
     text = f"dismissed by {author}: {comment}"

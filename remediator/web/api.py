@@ -23,6 +23,7 @@ from remediator.web.shapes import (
     alert_shape,
     entry_shape,
     incident_shape,
+    leader_shape,
     page_shape,
     pause_shape,
     service_shape,
@@ -64,11 +65,14 @@ async def health(request: web.Request) -> web.Response:
     now = parts.clock.now()
     summary = await parts.store.summary()
     reasons = parts.system.not_ready()
+    leader = parts.system.leader()
     return success(
         {
             "version": __version__,
             "ready": not reasons,
             "notReady": reasons,
+            "leads": leader is None or leader.me,
+            "leader": None if leader is None else leader_shape(leader),
             "startedAt": time_shape(parts.started_at),
             "uptimeSeconds": max(0.0, now - parts.started_at),
             "services": Counter(view.health for view in parts.system.services()),

@@ -63,6 +63,7 @@ async def overview(request: web.Request) -> web.Response:
         pauses=await parts.store.pauses(now),
         paged=parts.system.pages(),
         not_ready=parts.system.not_ready(),
+        leader=parts.system.leader(),
         entries=await parts.store.recent_journal(limit=12),
         uptime=max(0.0, now - parts.started_at),
     )

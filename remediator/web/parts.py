@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 from aiohttp import web
 
 from remediator.alert import Notification
@@ -35,6 +36,16 @@ class Bell:
         return self._event
 
 
+class Leader(msgspec.Struct, frozen=True):
+    """Who leads among the processes that share the store; `me` says that it is this one."""
+
+    name: str
+    url: str
+    since: float
+    epoch: int
+    me: bool
+
+
 class System(Protocol):
     """The running program as the web sees it. Every act records who asked for it, and why."""
 
@@ -61,6 +72,10 @@ class System(Protocol):
 
     def not_ready(self) -> list[str]:
         """Why it is not ready, as sentences; empty when it is."""
+        ...
+
+    def leader(self) -> Leader | None:
+        """Who leads; None where no other process can."""
         ...
 
     async def reload(self) -> None:

@@ -22,7 +22,9 @@ async def ready(request: web.Request) -> web.Response:
     reasons = request.app[PARTS].system.not_ready()
     if reasons:
         return web.Response(status=503, text="".join(f"remediator is not ready: {reason}\n" for reason in reasons))
-    return web.Response(text="remediator is ready.\n")
+    leader = request.app[PARTS].system.leader()
+    who = "" if leader is None else "It leads.\n" if leader.me else f"It follows {leader.name}, which leads.\n"
+    return web.Response(text=f"remediator is ready.\n{who}")
 
 
 async def metrics(request: web.Request) -> web.Response:

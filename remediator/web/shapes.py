@@ -13,6 +13,7 @@ from remediator.clock import rfc3339
 from remediator.health import Reading
 from remediator.incident import Entry, Hold, Incident, Pause, StepRun, StoredAlert
 from remediator.page import Page
+from remediator.web.parts import Leader
 
 Shape = dict[str, Any]
 
@@ -186,6 +187,17 @@ def page_shape(page: Page) -> Shape:
         "annotations": page.annotations,
         "startsAt": time_shape(page.starts_at),
         "path": page.path,
+    }
+
+
+def leader_shape(leader: Leader) -> Shape:
+    """Who leads among the processes that share the store."""
+    return {
+        "name": leader.name,
+        "url": leader.url,
+        "since": time_shape(leader.since),
+        "epoch": leader.epoch,
+        "me": leader.me,
     }
 
 

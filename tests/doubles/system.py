@@ -14,12 +14,14 @@ from remediator.incident import Hold, Incident, StoredAlert
 from remediator.page import Page
 from remediator.problem import Position, Problem
 from remediator.store import Store
+from remediator.web.parts import Leader
 
 GATES = ("auto_heal", "paused", "settling", "blind", "cooldown", "rate", "concurrency", "guard", "approval")
 
 
 class FakeSystem:
-    """Implements `remediator.web.System`. Tests read `woken_times`, and set `views`, `paged`, `reasons` and `reload_problem`."""
+    """Implements `remediator.web.System`. Tests read `woken_times`, and set `views`, `paged`,
+    `reasons`, `led_by` and `reload_problem`."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
@@ -27,6 +29,7 @@ class FakeSystem:
         self.views: dict[str, ServiceView] = {}
         self.paged: list[Page] = []
         self.reasons: list[str] = []
+        self.led_by: Leader | None = None
         self.reload_problem = ""
         self.reloads = 0
         self.woken_times = 0
@@ -46,6 +49,9 @@ class FakeSystem:
         alerts = [stored for stored in await self.store.firing_alerts() if stored.alert.labels.get("service") == name]
         gates = tuple((g, view.hold if view.hold and view.hold.gate == g else None) for g in GATES)
         return Why(view, tuple(alerts), incident, gates, {"commands running": "0 of 4", "decision now": view.decision})
+
+    def leader(self) -> Leader | None:
+        return self.led_by
 
     def pages(self) -> list[Page]:
         return list(self.paged)

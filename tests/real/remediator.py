@@ -20,7 +20,8 @@ from real.prometheus import free_port
 
 
 class RealRemediator:
-    """The daemon. `config` is merged over a minimal one; `rules` is the text of its rule file."""
+    """The daemon. `config` is merged over a minimal one; `rules` is the text of its rule file; `program` is how it is
+    called."""
 
     def __init__(
         self,
@@ -31,11 +32,13 @@ class RealRemediator:
         config: Mapping[str, Any] | None = None,
         flags: Sequence[str] = (),
         port: int | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "remediator"),
     ) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.flags = list(flags)
+        self.program = list(program)
         self.process: subprocess.Popen[bytes] | None = None
         document: dict[str, Any] = {
             "global": {"evaluation_interval": "1s", "query_timeout": "2s", "stale_after": "10s", "settle": "1s"},
@@ -63,9 +66,7 @@ class RealRemediator:
     def start(self, *, ready: bool = True) -> None:
         """Start it, and return when it is ready. Can be called again after `stop` or `kill`."""
         argv = [
-            sys.executable,
-            "-m",
-            "remediator",
+            *self.program,
             "serve",
             f"--config.file={self.config_file}",
             f"--web.listen-address=127.0.0.1:{self.port}",

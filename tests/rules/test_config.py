@@ -91,10 +91,10 @@ def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite:///", "sqlite://x.db", "remediator.db", "postgresql://localhost/x", "mysql://x"]
+    "url", ["sqlite:///", "sqlite://x.db", "remediator.db", "postgresql://localhost", "postgresql:///", "mysql://x"]
 )
 def test_a_store_that_is_not_supported(tmp_path: Path, url: str) -> None:
-    with pytest.raises(ConfigError, match="only SQLite files are supported"):
+    with pytest.raises(ConfigError, match="this is neither an SQLite file nor a PostgreSQL database"):
         load(tmp_path, f"prometheus: {{url: 'http://p'}}\nstorage: {{url: '{url}'}}")
 
 
@@ -106,3 +106,16 @@ def test_an_empty_config(tmp_path: Path) -> None:
 def test_a_config_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "remediator.yml")
+
+
+def test_a_store_in_postgresql(tmp_path: Path) -> None:
+    url = "postgresql://remediator@db-1,db-2:5433/heal?sslmode=verify-full&target_session_attrs=read-write"
+    text = f"prometheus: {{url: 'http://p'}}\nstorage: {{url: '{url}', password_file: secret, lease_ttl: 20s}}"
+    storage = load(tmp_path, text).storage
+    assert (storage.shared, storage.url, storage.lease_ttl) == (True, url, 20.0)
+    assert storage.password_file == str(tmp_path / "secret")
+
+
+def test_a_lease_that_is_too_short(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a lease of less than 2s would be lost at every hitch of the network"):
+        load(tmp_path, "prometheus: {url: 'http://p'}\nstorage: {lease_ttl: 1s}")

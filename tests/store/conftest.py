@@ -41,7 +41,7 @@ def database_of(folder: Path) -> str:
 async def _postgresql(folder: Path) -> Store:
     store = await open_postgresql(database_of(folder))
     # It leads, and lets another lead that opens the database after it.
-    store.fence.epoch = (await store.claim_lease("a test", "", 0.0)).epoch
+    store.fence.epoch = (await store.claim_lease("a test", "", 0.0))[0].epoch
     return store
 
 

@@ -27,7 +27,7 @@ from remediator.store.tables import SharedStore
 async def opened(url: str) -> SharedStore:
     """A store that leads."""
     store = await open_postgresql(url)
-    store.fence.epoch = (await store.claim_lease("a test", "", 0.0)).epoch
+    store.fence.epoch = (await store.claim_lease("a test", "", 0.0))[0].epoch
     return store
 
 
@@ -177,17 +177,18 @@ async def test_a_replica_goes_on_while_a_later_version_brings_the_schema_forward
 
 async def test_the_lease_is_had_by_one_until_it_expires(url: str) -> None:
     one, other = await open_postgresql(url), await open_postgresql(url)
-    mine = await one.claim_lease("one", "http://one", 60.0)
+    mine, taken = await one.claim_lease("one", "http://one", 60.0)
+    assert taken
     assert (mine.holder, mine.url, mine.epoch, mine.expired) == ("one", "http://one", 1, False)
-    assert await other.lease() != await other.claim_lease("other", "", 60.0)  # The clock goes on.
-    assert (await other.lease()).holder == "one"
+    theirs, taken = await other.claim_lease("other", "", 60.0)
+    assert (theirs.holder, theirs.epoch, taken) == ("one", 1, False)
 
     renewed = await one.renew_lease(mine.epoch, 120.0)
     assert renewed.expires_at > mine.expires_at + 59
     await one.release_lease(mine.epoch)
     assert (await other.lease()).expired
-    theirs = await other.claim_lease("other", "", 60.0)
-    assert (theirs.holder, theirs.epoch) == ("other", 2)
+    theirs, taken = await other.claim_lease("other", "", 60.0)
+    assert (theirs.holder, theirs.epoch, taken) == ("other", 2, True)
 
     # What the first one still tries is another's by now.
     assert (await one.renew_lease(mine.epoch, 60.0)).holder == "other"
@@ -200,8 +201,9 @@ async def test_the_lease_is_had_by_one_until_it_expires(url: str) -> None:
 async def test_of_many_that_claim_at_once_one_leads(url: str) -> None:
     stores = await asyncio.gather(*(open_postgresql(url) for _ in range(6)))
     leases = await asyncio.gather(*(store.claim_lease(str(n), "", 60.0) for n, store in enumerate(stores)))
-    assert len({lease.holder for lease in leases}) == 1
-    assert {lease.epoch for lease in leases} == {1}
+    assert len({lease.holder for lease, _ in leases}) == 1
+    assert {lease.epoch for lease, _ in leases} == {1}
+    assert [taken for _, taken in leases].count(True) == 1
     for store in stores:
         await store.close()
 
@@ -214,7 +216,7 @@ async def test_who_does_not_lead_writes_only_what_anyone_may(store: SharedStore,
     journal = await store.journal()
 
     newer = await open_postgresql(url)
-    newer.fence.epoch = (await newer.claim_lease("the newer", "", 60.0)).epoch
+    newer.fence.epoch = (await newer.claim_lease("the newer", "", 60.0))[0].epoch
     for write in (
         lambda: store.open_incident(new_incident("other")),
         lambda: store.begin_step(incident.id, 1, 1, "restart", "", "", T0, T0),

@@ -6,18 +6,20 @@ import asyncio
 import io
 from typing import Any
 
+import msgspec
 import pytest
 from doubles.past import open_incident, plan, recovered_incident
 from doubles.site import NOW, Site
 from doubles.system import view
 
+from remediator.clock import rfc3339
 from remediator.errors import StoreError
 from remediator.health import Health
 from remediator.incident import EntryKind
 from remediator.page import Page
 from remediator.rulebook import Mode
 from remediator.store import NewIncident
-from remediator.web.parts import CLOSING, STREAMS
+from remediator.web.parts import CLOSING, STREAMS, Leader
 
 ADA = {"author": "ada", "comment": "because"}
 
@@ -248,6 +250,31 @@ async def test_reload(site: Site) -> None:
     site.system.reload_problem = "unknown key 'steppes'"
     assert "rules.yml:3:5: error: unknown key 'steppes'" in await refused(site, "POST", "/-/reload", 500)
     await refused(site, "GET", "/-/reload", 405)
+
+
+async def test_it_tells_who_leads(site: Site) -> None:
+    alone = await get(site, "/api/v1/health")
+    assert (alone["leads"], alone["leader"]) == (True, None)
+    other = Leader("web-2:9797", "http://web-2:9797", NOW, 7, me=False)
+    site.system.led_by = other
+    data = await get(site, "/api/v1/health")
+    assert data["leads"] is False
+    assert data["leader"] == {
+        "name": "web-2:9797",
+        "url": "http://web-2:9797",
+        "since": rfc3339(NOW),
+        "epoch": 7,
+        "me": False,
+    }
+    ready = "remediator is ready.\n"
+    assert await site.text("GET", "/-/ready") == (200, f"{ready}It follows web-2:9797, which leads.\n")
+    _, page = await site.text("GET", "/", headers={"Accept": "text/html"})
+    assert '<a href="http://web-2:9797">web-2:9797</a> leads' in page
+
+    site.system.led_by = msgspec.structs.replace(other, me=True)
+    assert (await get(site, "/api/v1/health"))["leads"] is True
+    assert await site.text("GET", "/-/ready") == (200, f"{ready}It leads.\n")
+    assert "web-2" not in (await site.text("GET", "/", headers={"Accept": "text/html"}))[1]
 
 
 async def test_probes(site: Site) -> None:
