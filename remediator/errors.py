@@ -5,6 +5,7 @@ RemediatorError
  ├── TemplateError      a template cannot be compiled
  ├── RefusedError       a template rendered to something unsafe, or to nothing: the step is refused
  ├── PayloadError       a notification that can never be accepted (HTTP 4xx)
+ ├── BusyError          too much is being done already; later there is room (HTTP 503)
  ├── StoreError         the store cannot be opened, read or written
  │    ├── ConflictError an invariant of the store forbids the write (already open, already answered, ...)
  │    └── FencedError   a write that only the leader may make, and this process does not lead
@@ -53,6 +54,10 @@ class PayloadError(RemediatorError):
         self.reason = reason
         self.status = status
         super().__init__(message)
+
+
+class BusyError(RemediatorError):
+    """Too much is being done already; trying again later helps."""
 
 
 class StoreError(RemediatorError):

@@ -104,7 +104,8 @@ class Store(Protocol):
     async def put_alerts(self, alerts: Sequence[Alert], now: float) -> Accepted:
         """Commit alerts by (fingerprint, starts_at). A firing one that is stored as firing is repeated; one stored as
         resolved fires again and is new; a resolved one stored as firing, or never seen, is resolved, and the latter is
-        settled with that."""
+        settled with that. Of Alertmanager's alerts of one fingerprint only the one that began last can fire: the others
+        are resolved with it, and not counted."""
         ...
 
     async def alerts_since(self, seq: int, limit: int = 10_000) -> list[StoredAlert]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from remediator.alert import Alert
+from remediator.alert import Alert, Source
 from remediator.incident import Disposition, Settlement, StoredAlert
 from remediator.store import Accepted
 from remediator.store.columns import encode, many
@@ -37,6 +37,12 @@ _PUT = """
         updated_at = excluded.updated_at
 """
 _COUNT_CHANGED = "SELECT count(*), CAST(coalesce(sum(firing), 0) AS BIGINT) FROM alerts WHERE seq >= ?"
+
+_FIRING_OF = """
+    SELECT alerts.alert FROM json_each(?) AS new CROSS JOIN alerts
+    WHERE alerts.firing = 1 AND alerts.key > new.value ->> 0 AND alerts.key < new.value ->> 1
+        AND alerts.key <> new.value ->> 2
+"""
 
 _JOURNAL_SETTLED = """
     INSERT INTO journal (at, kind, text, service, incident, run, data)
@@ -85,10 +91,36 @@ def put(db: Database, alerts: Sequence[Alert], now: float) -> Accepted:
     # Of one alert that comes twice the last word counts.
     latest = {_key(alert.key): alert for alert in alerts}
     first: int = db.execute(_TAKE_NUMBERS, (len(latest),)).fetchone()[0] - len(latest) + 1
-    rows = many([(key, int(alert.firing), encode(alert)) for key, alert in latest.items()])
-    db.execute(_PUT, {"first": first, "now": now, "alerts": rows})
+    _write(db, latest, first, now)
     changed, new = db.execute(_COUNT_CHANGED, (first,)).fetchone()
+    if over := _begun_anew(db, latest):
+        _write(db, over, db.execute(_TAKE_NUMBERS, (len(over),)).fetchone()[0] - len(over) + 1, now)
     return Accepted(new=new, repeated=len(alerts) - changed, resolved=changed - new)
+
+
+def _write(db: Database, alerts: dict[str, Alert], first: int, now: float) -> None:
+    rows = many([(key, int(alert.firing), encode(alert)) for key, alert in alerts.items()])
+    db.execute(_PUT, {"first": first, "now": now, "alerts": rows})
+
+
+def _begun_anew(db: Database, alerts: dict[str, Alert]) -> dict[str, Alert]:
+    """The alerts of Alertmanager's that are over because they have begun anew: of the same labels only one can fire. When
+    one ends and begins again between two notifications, Alertmanager tells of the new one and never of the end."""
+    firing = {key: alert for key, alert in alerts.items() if alert.firing and alert.source is Source.ALERTMANAGER}
+    of_fingerprint: dict[str, dict[str, Alert]] = {}
+    for key, alert in firing.items():
+        of_fingerprint.setdefault(alert.fingerprint, {})[key] = alert
+    bounds = [(*_bounds(alert.fingerprint), key) for key, alert in firing.items()]
+    for row in db.execute(_FIRING_OF, (many(bounds),)) if bounds else ():
+        other = _decode_alert(row["alert"])
+        if other.source is Source.ALERTMANAGER:
+            of_fingerprint[other.fingerprint][_key(other.key)] = other
+    over: dict[str, Alert] = {}
+    for same in of_fingerprint.values():
+        if len(same) > 1:
+            *earlier, last = sorted(same.values(), key=lambda alert: alert.starts_at)
+            over |= {_key(alert.key): msgspec.structs.replace(alert, ends_at=last.starts_at) for alert in earlier}
+    return over
 
 
 def settle(db: Database, settlements: Sequence[Settlement], now: float) -> None:
@@ -137,14 +169,19 @@ def page(db: Database, service: str, firing_only: bool, before: int | None, limi
 
 
 def of_fingerprint(db: Database, fingerprint: str) -> list[StoredAlert]:
-    # A key is `["FINGERPRINT",TIME]`: all of a fingerprint lie between this text and the same with the next character.
-    begin = encode([fingerprint])[:-1]
-    found = map(_alert, db.execute(_OF_FINGERPRINT, (f"{begin},", f"{begin}-")))
+    found = map(_alert, db.execute(_OF_FINGERPRINT, _bounds(fingerprint)))
     return sorted(found, key=lambda stored: stored.alert.starts_at, reverse=True)
 
 
 def _key(key: tuple[str, float]) -> str:
     return encode(key)
+
+
+def _bounds(fingerprint: str) -> tuple[str, str]:
+    """What the keys of all alerts of a fingerprint lie between. A key is `["FINGERPRINT",TIME]`; this text and the same
+    with the next character."""
+    begin = encode([fingerprint])[:-1]
+    return f"{begin},", f"{begin}-"
 
 
 def _without_nul(text: str) -> str:

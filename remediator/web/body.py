@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from remediator.errors import PayloadError
+from remediator.errors import BusyError, PayloadError
 
 T = TypeVar("T")
 _JSON_LIMIT = 1024 * 1024
 
 
-async def read_body(request: web.Request, limit: int, seconds: float) -> bytes:
-    """The body, at most `limit` bytes that arrive within `seconds`. PayloadError when it is longer, later or broken;
-    the connection is closed then, for what is left of the body would be taken for the next request."""
+class Room:
+    """Room for so many bytes of bodies at once, from the first byte read until what they say is stored."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken = 0
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[Callable[[int], None]]:
+        """A function that takes so many bytes more, for as long as this is entered. BusyError when there is no room."""
+        mine = 0
+
+        def take(size: int) -> None:
+            nonlocal mine
+            if self._taken + size > self._limit:
+                raise BusyError(f"cannot take in more now: {self._taken} bytes of notifications are in hand")
+            self._taken += size
+            mine += size
+
+        try:
+            yield take
+        finally:
+            self._taken -= mine
+
+
+async def read_body(
+    request: web.Request, limit: int, seconds: float, take: Callable[[int], None] = lambda size: None
+) -> bytes:
+    """The body, at most `limit` bytes that arrive within `seconds`; `take` is told of bytes before they are kept.
+    PayloadError when it is longer, later or broken; the connection is closed then, for what is left of the body would be
+    taken for the next request."""
     too_large = PayloadError("too_large", f"cannot accept the body: it is longer than {limit} bytes", 413)
     if (request.content_length or 0) > limit:
         raise too_large
@@ -25,6 +55,7 @@ async def read_body(request: web.Request, limit: int, seconds: float) -> bytes:
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.content.iter_any():
+                take(len(chunk))
                 body += chunk
                 if len(body) > limit:
                     raise too_large

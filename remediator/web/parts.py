@@ -18,6 +18,7 @@ from remediator.metrics import Metrics
 from remediator.page import Page
 from remediator.store import Accepted, Store
 from remediator.web.auth import Security
+from remediator.web.body import Room
 
 
 class Bell:
@@ -115,6 +116,8 @@ class Parts:
     started_at: float = 0.0
     body_limit: int = 10 * 1024 * 1024
     body_timeout: float = 30.0
+    room: Room = field(default_factory=lambda: Room(32 * 1024 * 1024))
+    """For the bodies of notifications, of all connections together."""
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

@@ -10,7 +10,7 @@ import logging
 
 from aiohttp import web
 
-from remediator.errors import PayloadError, StoreError
+from remediator.errors import BusyError, PayloadError, StoreError
 from remediator.web.answers import failure, success
 from remediator.web.aside import aside
 from remediator.web.body import read_body
@@ -28,18 +28,19 @@ async def receive(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     metrics = parts.metrics
     try:
-        body = await read_body(request, parts.body_limit, parts.body_timeout)
-        now = parts.clock.now()
-        if len(body) <= _INLINE:
-            notification = decode_notification(body, now)
-        else:
-            notification = await aside(decode_notification, body, now)
-        accepted = await parts.intake(notification)
+        with parts.room.taken() as take:
+            body = await read_body(request, parts.body_limit, parts.body_timeout, take)
+            now = parts.clock.now()
+            if len(body) <= _INLINE:
+                notification = decode_notification(body, now)
+            else:
+                notification = await aside(decode_notification, body, now)
+            accepted = await parts.intake(notification)
     except PayloadError as error:
         metrics.notifications.labels(error.reason).inc()
         log.warning("refused a notification from %s (%s): %s", request.remote, error.reason, error)
         return failure(error.status, error.reason, str(error))
-    except StoreError as error:
+    except (BusyError, StoreError) as error:
         metrics.notifications.labels("unavailable").inc()
         log.error("cannot take in a notification from %s: %s", request.remote, error)
         return failure(503, "unavailable", str(error))

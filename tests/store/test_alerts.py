@@ -7,6 +7,7 @@ import random
 import msgspec
 from store.makers import T0, make_alert, new_incident, settlement
 
+from remediator.alert import Source
 from remediator.incident import Disposition, EntryKind
 from remediator.store import Accepted, Store
 
@@ -70,7 +71,8 @@ async def test_the_same_labels_at_another_start_are_another_alert(store: Store) 
     starts = [T0, T0 + 2.4e-7, T0 + 4.8e-7]
     assert len(set(starts)) == 3
     assert await store.put_alerts([make_alert(starts_at=at) for at in starts], T0) == Accepted(new=3)
-    assert [stored.alert.starts_at for stored in await store.firing_alerts()] == starts
+    stored = await store.alerts_with(make_alert().fingerprint)
+    assert [one.alert.starts_at for one in stored] == starts[::-1]
 
 
 async def test_times_come_back_exactly(store: Store) -> None:
@@ -187,3 +189,23 @@ async def test_an_alert_that_is_not_there_cannot_be_settled_and_harms_nothing(st
     await store.settle([settlement(make_alert(), Disposition.HELD, gate="blind")], T0)
     assert await store.alerts_since(0) == []
     assert await store.journal() == []
+
+
+async def test_an_alert_that_began_anew_ends_the_earlier_one_of_its_labels(store: Store) -> None:
+    first = make_alert()
+    again = msgspec.structs.replace(first, starts_at=first.starts_at + 60)
+    await store.put_alerts([first, make_alert("other")], T0)
+    assert await store.put_alerts([again], T0 + 60) == Accepted(new=1)
+    firing = [stored.alert for stored in await store.firing_alerts()]
+    assert firing == [make_alert("other"), again]
+    (_, before) = await store.alerts_with(first.fingerprint)
+    assert before.alert.ends_at == again.starts_at
+    assert [stored.alert.key for stored in await store.alerts_since(2)] == [again.key, first.key]
+
+    # A resend that comes late does not bring it back.
+    assert await store.put_alerts([first], T0 + 61) == Accepted(new=1)
+    assert [stored.alert for stored in await store.firing_alerts()] == firing
+    # What thresholds and operators ask for is their own.
+    asked = msgspec.structs.replace(again, starts_at=T0 + 90, source=Source.OPERATOR)
+    await store.put_alerts([asked], T0 + 90)
+    assert [stored.alert for stored in await store.firing_alerts()] == [*firing, asked]

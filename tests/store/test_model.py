@@ -114,6 +114,13 @@ class StoreMachine(RuleBasedStateMachine):
                     known.disposition, known.text = Disposition.RESOLVED, "was over when it was first heard of"
             known.alert = alert
             self.alerts[key] = known
+        for fingerprint in {alert.fingerprint: None for alert in latest.values() if alert.firing}:
+            same = [known for known in self.alerts.values() if known.alert.fingerprint == fingerprint]
+            firing = sorted(known.alert.starts_at for known in same if known.alert.firing)
+            for starts_at in firing[:-1]:
+                known = self.alerts.pop((fingerprint, starts_at))
+                known.alert = msgspec.structs.replace(known.alert, ends_at=firing[-1])
+                self.alerts[fingerprint, starts_at] = known
         accepted = self.call(True, self.store.put_alerts(alerts, self.now))
         assert accepted == Accepted(new=new, repeated=len(alerts) - new - resolved, resolved=resolved)
         # A database may count in other numbers, which equal these and cannot be added to them.

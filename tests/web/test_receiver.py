@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from doubles.site import Site, send_raw, serving
 
+from remediator.web.body import Room
+
 PAYLOADS = sorted((Path(__file__).parents[1] / "payloads").glob("am-*/*.json"))
 
 
@@ -85,6 +87,32 @@ async def test_a_body_that_is_too_large(tmp_path: Path) -> None:
         assert status == 413
         status, _ = await site.ask("POST", "/webhook", json=body())
         assert status == 200
+
+
+async def test_bodies_have_so_much_room_in_all_and_no_more(tmp_path: Path) -> None:
+    async with serving(tmp_path, room=Room(20_000)) as site:
+        slow = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(2)]
+        for _, writer in slow:
+            writer.write(b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000\r\n\r\n" + b" " * 9_000)
+            await writer.drain()
+        data = json.dumps(body(20)).encode()
+        assert 2_000 < len(data) < 11_000
+
+        async def refused() -> bool:
+            status, answer = await site.ask("POST", "/webhook", data=data)
+            if status == 503:
+                assert answer["error"] == "cannot take in more now: 18000 bytes of notifications are in hand"
+            return status == 503
+
+        async with asyncio.timeout(10):
+            while not await refused():
+                pass
+        for _, writer in slow:
+            writer.close()
+        async with asyncio.timeout(10):
+            while await refused():
+                pass
+    assert site.counted("unavailable") > 0
 
 
 async def test_a_compressed_body(site: Site) -> None:
