@@ -142,7 +142,8 @@ class Sweep:
         self.world = World(folder, random.Random(seed + 1))
         self.grafana = GrafanaDouble()
         self.replicas: list[Replica] = []
-        self._accepted: set[tuple[str, str]] = set()
+        self._accepted: dict[tuple[str, str], str] = {}
+        """The alerts that were answered 200, by fingerprint and start, each with its last status."""
         self._said: dict[str, str] = {}
         self._breaking = True
 
@@ -234,7 +235,7 @@ class Sweep:
                     # A daemon's own pages come back to it, and are not kept.
                     for alert in json.loads(body)["alerts"]:
                         if alert["labels"]["alertname"] == "Broken":
-                            self._accepted.add((alert["fingerprint"], alert["startsAt"]))
+                            self._accepted[alert["fingerprint"], alert["startsAt"]] = alert["status"]
             if status == 200:
                 break
         return web.Response(status=status)
@@ -329,8 +330,8 @@ class Sweep:
         async with _opened(storage["url"]) as store:
             alerts = await store.alerts_since(0, limit=10_000_000)
             incidents = await store.incidents(limit=10_000_000)
-        stored = {(one.alert.fingerprint, one.alert.starts_at) for one in alerts}
-        accepted = {(fingerprint, _seconds(starts)) for fingerprint, starts in self._accepted}
+        stored = {one.alert.key: one.alert for one in alerts}
+        accepted = {(fingerprint, _seconds(at)): status for (fingerprint, at), status in self._accepted.items()}
         runs = [run for incident in incidents for run in incident.runs if run.step != DIAGNOSE]
         recorded = {(run.incident, run.action) for run in runs}
         counted = Counter((incident, step) for incident, step, _, _ in executions)
@@ -344,7 +345,10 @@ class Sweep:
         report.accepted, report.executions, report.incidents = len(accepted), len(executions), len(incidents)
         report.annotations = len(self.grafana.annotations)
         report.faults = {
-            "alerts accepted and lost": len(accepted - stored),
+            "alerts accepted and lost": len(set(accepted) - set(stored)),
+            "ends of alerts accepted and lost": sum(
+                status == "resolved" and key in stored and stored[key].firing for key, status in accepted.items()
+            ),
             "alerts not settled": sum(
                 one.disposition is None for one in alerts if one.alert.source is not Source.OPERATOR
             ),

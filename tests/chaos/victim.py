@@ -2,7 +2,10 @@
 
 CHAOS_KILL is `OPERATION:before:N` or `OPERATION:after:N`: kill -9 right before, or right after, the commit of the N-th
 transaction with that operation of the store in it, in which case nobody hears of the commit. Without it nothing is
-different from the real program. Nothing of the program is replaced: its commits are only counted.
+different from the real program. Nothing of the program is replaced: its commits are only counted. Alerts are compared
+with Alertmanager's every few seconds, and not every minute, and with one that has just started, as a sweep's Alertmanager
+is younger than those that are believed otherwise, and is never restarted. That is what makes good for an end that
+Alertmanager does not tell: it does not when the daemon died before it could say that it had heard of the beginning.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from remediator import reconcile
 from remediator.cli import main
 from remediator.store.sqlite import SqliteConnection
 from remediator.store.tables import SharedStore, TableStore
@@ -97,6 +101,8 @@ def arm(plan: str, told: Path) -> None:
 
 
 if __name__ == "__main__":
+    reconcile.YOUNG = 0.0
+    reconcile.INTERVAL = reconcile.SILENCES = 5.0
     if given := os.environ.get("CHAOS_KILL"):
         arm(given, Path(os.environ["CHAOS_TOLD"]))
     sys.exit(main())
