@@ -10,8 +10,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
-import msgspec
-
 from remediator import decide as d
 from remediator import escalate
 from remediator.actions import Run
@@ -23,7 +21,7 @@ from remediator.clock import Clock
 from remediator.docket import Docket
 from remediator.errors import ConflictError, StoreError
 from remediator.gates import GATES
-from remediator.incident import Disposition, Settlement, StepRun, StoredAlert
+from remediator.incident import Disposition, Settlement, StoredAlert
 from remediator.metrics import Metrics
 from remediator.page import Hush, Page
 from remediator.policy import Policy
@@ -120,12 +118,14 @@ class Engine:
     async def load(self) -> None:
         """Take up what the store remembers: open incidents, firing alerts, recent runs, pauses."""
         docket, now = self.docket, self._clock.now()
+        if self._leads and (moved := await self._store.bring_back(now)):
+            log.warning("the clock was set back: %d things that have happened would be yet to come, and are now", moved)
         for run in await self._store.runs_since(now - _MEMORY):
-            docket.put_run(_not_after(run, now))
+            docket.put_run(run)
         for closing in await self._store.closings_since(now - _MEMORY):
-            docket.put_closing(msgspec.structs.replace(closing, closed_at=min(closing.closed_at, now)))
+            docket.put_closing(closing)
         for incident in await self._store.last_closed(now - _MEMORY):
-            docket.put_incident(msgspec.structs.replace(incident, closed_at=min(incident.closed_at or now, now)))
+            docket.put_incident(incident)
             if incident.owed:
                 self._agenda.put(incident.service, now)
         for incident in await self._store.open_incidents():
@@ -384,10 +384,3 @@ class Engine:
             request = self._requests.get(stored.alert.key)
             if request is not None and not request.done():
                 request.set_result(decision.text)
-
-
-def _not_after(run: StepRun, now: float) -> StepRun:
-    """A step run as if it was over by now at the latest: it is, and a clock that was set back meanwhile would have it
-    count until the time of its end has come once more."""
-    ended_at = None if run.ended_at is None else min(run.ended_at, now)
-    return msgspec.structs.replace(run, started_at=min(run.started_at, now), ended_at=ended_at)

@@ -259,6 +259,12 @@ class Store(Protocol):
     async def put_annotation(self, key: str, annotation: int, cursor: str, entry: int) -> None:
         """Remember an annotation and move the cursor of its follower, at once."""
 
+    async def bring_back(self, now: float) -> int:
+        """Let nothing that has happened lie in the future, where it is when the clock was set back since: such times become
+        this one, and deadlines move with them. Returns how many rows were changed. Pauses and the journal stay as they
+        are: what people and neighbours were told."""
+        ...
+
     async def forget(self, before: float) -> int:
         """Delete what ended before this time: closed incidents and their runs, resolved alerts, ended pauses, journal
         entries. Returns how many rows went."""

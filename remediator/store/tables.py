@@ -31,6 +31,7 @@ from remediator.store import (
     NewIncident,
     Summary,
     alert_table,
+    future,
     incident_table,
     journal_table,
     lease_table,
@@ -202,6 +203,9 @@ class TableStore:
 
     async def put_annotation(self, key: str, annotation: int, cursor: str, entry: int) -> None:
         await self._lead(lambda db: journal_table.put_annotation(db, key, annotation, cursor, entry))
+
+    async def bring_back(self, now: float) -> int:
+        return await self._lead(lambda db: future.bring_back(db, now))
 
     async def forget(self, before: float) -> int:
         went = 0

@@ -72,3 +72,16 @@ def test_several() -> None:
 def test_a_matcher_reads_what_it_writes(op: str, value: str) -> None:
     matcher = Matcher("label", op, value)
     assert parse_matcher(str(matcher)) == matcher
+
+
+@given(
+    st.text(max_size=60)
+    | st.lists(st.sampled_from([*'ab="~!{},\\\n ', '=~"', "!~", "(", "é", "(a+)+$"]), max_size=30).map("".join)
+)
+def test_any_text_is_a_matcher_or_is_refused(text: str) -> None:
+    try:
+        matcher = parse_matcher(text)
+    except ValueError:
+        return
+    assert parse_matcher(str(matcher)) == matcher
+    assert matches_all([matcher], {"a": "b" * 50}) in (True, False)

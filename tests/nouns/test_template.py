@@ -427,3 +427,20 @@ class TestUrl:
 
     def test_a_value_leads_to_no_other_path(self) -> None:
         assert "would lead to another path" in refusal("http://api/services/{{ labels.up }}/restart", Kind.URL)
+
+
+PIECES = (
+    "{{", "}}", "{%", "%}", "{#", "#}", "labels", ".pod", "['evil']", "service.name", "values", "|", "default('x')", "join",
+    "range(9**9)", "'a' * 10**9", "10 ** 10 ** 10", "for x in", "endfor", "if", "endif", "set", "=", "x", " ", "\n", "__class__",
+    "mro()", "args.list", "(", ")", "~", "+", "%", "[", "]", ",", "1", "'", '"', "\\", "é", "\0", "macro m()", "loop", "recursive",
+)  # fmt: skip
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=5000)
+@given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join) | st.text(max_size=40), st.sampled_from(Kind))
+def test_any_text_is_rendered_or_refused_in_bounded_time_and_space(source: str, kind: Kind) -> None:
+    try:
+        rendered = compile_template(source, kind).render(CONTEXT)
+    except (TemplateError, RefusedError):
+        return
+    assert len(rendered.encode()) <= RESULT_LIMIT

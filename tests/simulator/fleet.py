@@ -136,6 +136,8 @@ class Act:
     what: str
     who: int = 0
     how_long: int = 0
+    turns: int = 0
+    """How many turns of the event loop a crash lets pass: it may come at any await."""
 
 
 ACTS = (
@@ -156,6 +158,8 @@ ACTS = (
     "asks",
     "forces",
     "crashes",
+    "dies in the middle",
+    "dies in the middle",
     "rollout",
     "all break",
 )
@@ -169,6 +173,7 @@ def acts(size: int) -> st.SearchStrategy[list[Act]]:
         what=st.sampled_from(ACTS),
         who=st.integers(0, size - 1),
         how_long=st.sampled_from([20, 60, 300]),
+        turns=st.integers(0, 80),
     )
     return st.lists(one, min_size=1, max_size=14).map(lambda found: sorted(found, key=lambda act: act.at))
 

@@ -123,6 +123,14 @@ class Story:
                 await world.crash()
                 await asyncio.sleep(act.how_long)
                 await world.boot()
+            case "dies in the middle":
+                self.breaks(name)
+                await world.fire("Errors", service=name, severity="critical")
+                for _ in range(act.turns):
+                    await asyncio.sleep(0)
+                await world.crash()
+                await asyncio.sleep(act.how_long)
+                await world.boot()
             case "rollout":
                 world.set("rollout", 1)
                 world.at(world.now + act.how_long, lambda: world.set("rollout", None))

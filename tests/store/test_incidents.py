@@ -365,3 +365,24 @@ async def test_numbers_no_database_holds_are_refused(store: Store) -> None:
     with pytest.raises(ConflictError):
         await store.end_step(2**64, SUCCEEDED, T0)
     assert await store.incident(2**63 - 1) is None
+
+
+async def test_what_a_clock_that_was_set_back_left_in_the_future_is_brought_back(store: Store) -> None:
+    closed = await store.open_incident(new_incident("closed", at=T0 + 3600))
+    run = await store.begin_step(closed.id, 0, 1, "restart", "", "", T0 + 3610, T0 + 3670)
+    await store.end_step(run.id, SUCCEEDED, T0 + 3620)
+    await close(store, closed.id, Verdict.RECOVERED, at=T0 + 3650)
+    opened = await store.open_incident(new_incident("open", at=T0 + 3700))
+    await store.begin_step(opened.id, 0, 1, "restart", "", "", T0 + 3700, T0 + 3790)
+    before = await store.open_incident(new_incident("before", at=T0 - 10))
+    await store.put_alerts([make_alert(), make_alert("over", ends_at=T0)], T0 + 3600)
+
+    assert await store.bring_back(T0) == 6
+    found = {incident.service: incident for incident in await store.incidents()}
+    assert (found["closed"].opened_at, found["closed"].closed_at) == (T0, T0)
+    [ended], [running] = found["closed"].runs, found["open"].runs
+    assert (ended.started_at, ended.ended_at) == (T0, T0)
+    assert (running.started_at, running.deadline, running.ended_at) == (T0, pytest.approx(T0 + 90), None)
+    assert (found["open"].opened_at, found["before"]) == (T0, before)
+    assert {(one.received_at, one.updated_at) for one in await store.alerts()} == {(T0, T0)}
+    assert await store.bring_back(T0) == 0
