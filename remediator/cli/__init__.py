@@ -29,6 +29,7 @@ _COMMANDS = (
     "approve",
     "deny",
     "dismiss",
+    "backup",
     "schema",
     "demo",
 )

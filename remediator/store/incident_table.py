@@ -37,7 +37,8 @@ _RUNNING = "SELECT action FROM step_runs WHERE incident = ? AND ended_at IS NULL
 _REDEEM = "UPDATE step_runs SET redeemed = ? WHERE incident = ?"
 
 _ONE = "SELECT * FROM incidents WHERE id = ?"
-_ALL_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL ORDER BY id"
+# The plus keeps SQLite from walking through all incidents for their order.
+_ALL_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL ORDER BY +id"
 _PAGE = "SELECT * FROM incidents WHERE id < ? ORDER BY id DESC LIMIT ?"
 _PAGE_OF_SERVICE = "SELECT * FROM incidents WHERE service = ? AND id < ? ORDER BY id DESC LIMIT ?"
 _PAGE_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL AND id < ? ORDER BY id DESC LIMIT ?"
@@ -49,9 +50,10 @@ _CLOSINGS = """
     SELECT id, service, closed_at, verdict, relapse_of FROM incidents
     WHERE closed_at IS NOT NULL AND closed_at >= ? ORDER BY closed_at, id
 """
+# The empty text keeps SQLite from walking through all incidents for their services.
 _LAST_CLOSED = """
     SELECT * FROM incidents WHERE id IN
-        (SELECT max(id) FROM incidents WHERE closed_at IS NOT NULL AND closed_at >= ? GROUP BY service)
+        (SELECT max(id) FROM incidents WHERE closed_at IS NOT NULL AND closed_at >= ? GROUP BY service || '')
     ORDER BY id
 """
 

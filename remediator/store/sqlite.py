@@ -137,6 +137,55 @@ def open_reader(path: str) -> sqlite3.Connection:
     return connection
 
 
+def back_up(path: str, target: str) -> int:
+    """Copy the database, as it stands at one moment, to a new file, while others read and write it; the copy's bytes.
+
+    The copy appears under its name once it is whole, checked and on the disk. StoreError, and no copy, when the database
+    is not ours or cannot be read, or the copy cannot be written.
+    """
+    part = f"{target}.part"
+    if os.path.lexists(target):
+        raise StoreError(f"cannot back up to {target}: it exists already; name another file")
+    if not os.path.exists(path):
+        raise StoreError(f"cannot back up the database {path}: there is none")
+    try:
+        _refuse_foreign(path)
+        # It keeps the output of commands, so that it is for its owner alone.
+        os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        raise StoreError(
+            f"cannot back up to {target}: {part} is in the way, left by a backup that was cut short, or still under way;"
+            " delete it, or name another file"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"cannot back up to {target}: {_remedy(target, error)}") from None
+    try:
+        _copy(path, part)
+        os.link(part, target)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"cannot back up the database {path} to {target}: {error}") from None
+    finally:
+        os.unlink(part)
+    return os.path.getsize(target)
+
+
+def _copy(path: str, part: str) -> None:
+    connection = _connect(path)
+    try:
+        connection.execute("VACUUM INTO ?", (part,))
+    finally:
+        connection.close()
+    copy = _connect(part)
+    try:
+        found = copy.execute("PRAGMA quick_check").fetchone()[0]
+    finally:
+        copy.close()
+    if found != "ok":
+        raise sqlite3.DatabaseError(f"the copy is damaged: {found}")
+    with open(part, "rb") as file:
+        os.fsync(file.fileno())
+
+
 def open_memory() -> sqlite3.Connection:
     """The only connection to a new database in memory."""
     connection = sqlite3.connect(MEMORY, isolation_level=None)

@@ -36,14 +36,15 @@ _OPEN_INCIDENT = "SELECT * FROM incidents WHERE id = ? AND closed_at IS NULL"
 _PLAN_OF = "SELECT plan FROM incidents WHERE id = ?"
 _CLEAR_HOLD = "UPDATE incidents SET hold = NULL WHERE id = ? AND hold IS NOT NULL"
 _RUNS_OF = "SELECT * FROM step_runs WHERE incident IN (SELECT CAST(key AS BIGINT) FROM json_each(?)) ORDER BY id"
+# Here and below the plus keeps SQLite from walking through all runs for their order, as CROSS JOIN does.
 _OPEN_RUNS = """
-    SELECT step_runs.* FROM incidents JOIN step_runs ON step_runs.incident = incidents.id
-    WHERE incidents.closed_at IS NULL ORDER BY step_runs.id
+    SELECT step_runs.* FROM incidents CROSS JOIN step_runs
+    WHERE step_runs.incident = incidents.id AND incidents.closed_at IS NULL ORDER BY +step_runs.id
 """
 _SINCE = """
     SELECT * FROM step_runs
     WHERE started_at >= ? AND step >= 0 AND (outcome IS NULL OR outcome NOT IN ('refused', 'skipped'))
-    ORDER BY id
+    ORDER BY +id
 """
 
 

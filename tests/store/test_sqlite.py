@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import re
 import resource
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
 from store.old_versions import VERSIONS, check_that_it_is_read_and_written
 
 from remediator.errors import ConflictError, StoreError
-from remediator.incident import Disposition, Incident
+from remediator.health import Health
+from remediator.incident import Disposition, Incident, Verdict
 from remediator.store.database import Database
 from remediator.store.migrations import migrations
-from remediator.store.sqlite import APPLICATION_ID, open_sqlite
+from remediator.store.sqlite import APPLICATION_ID, back_up, open_sqlite
 from remediator.store.tables import TableStore
 from remediator.store.writer import Writer
 
@@ -387,3 +391,154 @@ async def test_a_database_locked_by_another_is_waited_for(store: TableStore, pat
     other.execute("COMMIT")
     other.close()
     assert (await write).new == 1
+
+
+# Backups.
+
+
+async def test_a_backup_is_one_moment_of_what_goes_on(store: TableStore, path: str, tmp_path: Path) -> None:
+    incident = await store.open_incident(new_incident())
+    stop = asyncio.Event()
+
+    async def write() -> None:
+        for n in itertools.count():
+            await store.put_alerts([make_alert(f"s{n}", part=part) for part in "ab"], T0)
+            if stop.is_set():
+                return
+
+    writing = asyncio.create_task(write())
+    copies = [str(tmp_path / f"copy{n}.db") for n in range(5)]
+    for copy in copies:
+        assert await asyncio.to_thread(back_up, path, copy) == os.path.getsize(copy)
+        assert os.stat(copy).st_mode & 0o777 == 0o600
+    stop.set()
+    await writing
+    counts = []
+    for copy in copies:
+        restored = await open_sqlite(copy)
+        assert await restored.open_incidents() == [incident]
+        counts.append(len(await restored.firing_alerts()))
+        await restored.put_alerts([make_alert("after")], T0)
+        await restored.close()
+    assert counts == sorted(counts)
+    assert all(count % 2 == 0 for count in counts)
+    assert sorted(os.listdir(tmp_path))[:2] == ["copy0.db", "copy1.db"]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def is_there(path: str, target: str) -> None:
+    Path(target).write_text("precious")
+
+
+def a_part_is_there(path: str, target: str) -> None:
+    Path(f"{target}.part").write_text("precious")
+
+
+def foreign(path: str, target: str) -> None:
+    text_file(path)
+
+
+def missing(path: str, target: str) -> None:
+    os.unlink(path)
+
+
+def no_folder(path: str, target: str) -> None:
+    os.rmdir(os.path.dirname(target))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (is_there, "it exists already; name another file"),
+        (a_part_is_there, r"b\.db\.part is in the way"),
+        (foreign, "not an SQLite database"),
+        (missing, "there is none"),
+        (no_folder, "there is no folder"),
+    ],
+)
+async def test_a_backup_that_cannot_be_made_leaves_everything_as_it_was(
+    path: str, tmp_path: Path, spoil: Callable[[str, str], None], reason: str
+) -> None:
+    await (await open_sqlite(path)).close()
+    (tmp_path / "backups").mkdir()
+    target = str(tmp_path / "backups" / "b.db")
+    spoil(path, target)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(StoreError, match=f"cannot (back up|open) .*{reason}"):
+        back_up(path, target)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+async def test_a_full_disk_leaves_no_half_of_a_backup(store: TableStore, path: str, tmp_path: Path) -> None:
+    await store.put_alerts([make_alert(f"s{n}", padding="x" * 500) for n in range(1000)], T0)
+    with no_file_larger_than(100_000), pytest.raises(StoreError, match="cannot back up the database"):
+        back_up(path, str(tmp_path / "copy.db"))
+    assert not list(tmp_path.glob("copy*"))
+
+
+# History.
+
+
+async def test_no_query_walks_through_all_that_is_kept(path: str) -> None:
+    store = await open_sqlite(path)
+    asked: set[str] = set()
+    for connection in store._reader._connections:  # type: ignore[union-attr]
+        connection._connection.set_trace_callback(asked.add)  # type: ignore[attr-defined]
+    alert = make_alert()
+    await store.put_alerts([alert], T0)
+    await store.open_incident(new_incident())
+    for service in ("", "checkout"):
+        for flag in (False, True):
+            await store.alerts(service=service, firing_only=flag, before=9)
+            await store.incidents(service=service, open_only=flag, before=9)
+        await store.journal(after=1, service=service)
+        await store.recent_journal(service=service, before=9)
+    for read in (
+        store.alerts_since(1),
+        store.firing_alerts(),
+        store.alerts_with(alert.fingerprint),
+        store.open_incidents(),
+        store.incident(1),
+        store.closings_since(T0),
+        store.last_closed(T0),
+        store.runs_since(T0),
+        store.summary(),
+        store.pauses(T0),
+        store.journal(incident=1),
+        store.journal_end(),
+    ):
+        await read
+    await store.close()
+    plans = {
+        (question, str(step[3]))
+        for question in asked
+        if question.startswith(("SELECT", "\n"))
+        for step in ask(path, f"EXPLAIN QUERY PLAN {question}")
+    }
+    assert len(asked) > 20
+    # Two indexes hold only what is open or fires; a covering one is what a count walks through.
+    few = "COVERING INDEX|INDEX one_open_incident_per_service|INDEX alerts_firing"
+    walks = re.compile(rf"SCAN (alerts|incidents|step_runs|journal)(?! USING ({few}))")
+    assert "\n".join(f"{step}: {question}" for question, step in plans if walks.match(step)) == ""
+
+
+async def test_a_year_of_incidents_takes_no_more_than_what_is_kept_of_it(path: str) -> None:
+    day, a_day, kept = 86400.0, 40, 10
+    sizes = []
+    store = await open_sqlite(path)
+    for number in range(4 * kept):
+        now = T0 + number * day
+        for n in range(a_day):
+            alert = make_alert(f"s{n}", starts_at=now)
+            await store.put_alerts([alert], now)
+            opened = await store.open_incident(new_incident(f"s{n}", at=now), [settlement(alert, Disposition.OPENED)])
+            run = await store.begin_step(opened.id, 0, 1, "restart", "", "", now, now + 60)
+            await store.end_step(run.id, SUCCEEDED, now + 5)
+            await store.close_incident(opened.id, Verdict.RECOVERED, "", Health.HEALTHY, now + 60)
+            await store.put_alerts([msgspec.structs.replace(alert, ends_at=now + 60)], now + 60)
+        await store.forget(now - kept * day)
+        sizes.append(ask(path, "PRAGMA page_count")[0][0])
+    summary = await store.summary()
+    await store.close()
+    assert summary.verdicts == {"recovered": a_day * (kept + 1)}
+    assert sizes[-1] <= 1.1 * sizes[kept + 1]

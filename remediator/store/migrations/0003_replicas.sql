@@ -9,3 +9,6 @@ CREATE TABLE lease (
 ) STRICT;
 
 INSERT INTO lease (name, holder, url, epoch, since, expires_at) VALUES ('leader', '', '', 0, 0, 0);
+
+-- How many alerts ended how is counted at every look at the overview.
+CREATE INDEX alerts_disposition ON alerts (disposition) WHERE disposition IS NOT NULL;
