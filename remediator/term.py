@@ -147,6 +147,9 @@ class Term:
         grace = {} if self._standing.leadership.leads else {"grace": 0.0}
         await self._standing.leadership.hand_over()
         await self.engine.stop(**grace)
+        # What is the leader's to know is not this one's to show any more.
+        self._standing.metrics.announcer_lag.clear()
+        self._standing.metrics.pages_firing.set(0)
 
     def _announce(self) -> list[Follower]:
         standing = self._standing

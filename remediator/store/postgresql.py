@@ -315,6 +315,11 @@ def _open(address: _Address) -> PostgresConnection:
     try:
         connection.begin(write=True)
         _migrate(connection, address.name)
+        if connection.execute("SHOW synchronous_commit").fetchone()[0] == "off":
+            log.warning(
+                "the database %s has synchronous_commit off: what it says is stored may be lost with its machine",
+                address.name,
+            )
         connection.commit()
     except Exception as error:  # noqa: BLE001
         connection.roll_back()

@@ -106,6 +106,25 @@ def test_a_database_is_named_without_its_password() -> None:
     assert database_name("postgresql://u:geheim@db.example:5433/heal") == "db.example:5433/heal"
 
 
+async def test_a_server_that_may_forget_what_it_said_is_warned_of(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    name = url.rsplit("/", 1)[1]
+    await (await open_postgresql(url)).close()
+    assert caplog.text == ""
+    ask(url, f'ALTER DATABASE "{name}" SET synchronous_commit TO off')
+    await (await open_postgresql(url)).close()
+    assert "has synchronous_commit off: what it says is stored may be lost with its machine" in caplog.text
+
+
+async def test_a_password_comes_from_its_file_at_each_connection(tmp_path: Path, url: str) -> None:
+    secret = tmp_path / "secret"
+    with pytest.raises(StoreError, match=f"cannot open the database .*: cannot read {secret}: .*No such file"):
+        await open_postgresql(url, str(secret))
+    secret.write_text("geheim\n")
+    store = await open_postgresql(url, str(secret))
+    assert await store.journal_end() == 0
+    await store.close()
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_database_of_an_earlier_version_is_read_and_written(
     url: str, version: int, monkeypatch: pytest.MonkeyPatch
