@@ -171,7 +171,8 @@ async def _open(
     name = f"{host if host not in ('', '0.0.0.0', '::') else socket.gethostname()}:{port}"  # noqa: S104
     address = config.global_.external_url or f"http://{name}"
     lease = SharedLease(store, name, address, config.storage.lease_ttl, seen=metrics.leader_seen)
-    await lease.attempt()
+    while not lease.in_step:
+        await lease.attempt()
     if isinstance(clock, SystemClock):
         clock.follow(lease.now)
     return store, lease, database_name(config.storage.url)
@@ -179,20 +180,31 @@ async def _open(
 
 async def _take_terms(system: System, leadership: Leadership, begun: asyncio.Future[None]) -> None:
     """Lead and follow in turn, for as long as the program runs. `begun` is set once the first term has begun, or with
-    why it cannot."""
+    why it cannot. A term is never run twice."""
     while True:
+        # The lease is renewed from the first moment on, however long the store takes to be read.
+        over = asyncio.ensure_future(leadership.keep() if system.term.leads else leadership.acquire())
         try:
             async with system.term.running():
                 if not begun.done():
                     begun.set_result(None)
-                await (leadership.keep() if system.term.leads else leadership.acquire())
-            await system.begin_term(leads=leadership.leads)
+                await over
         except StoreError as error:
             if not begun.done():
                 begun.set_exception(error)
                 return
-            log.error("cannot begin to %s, tries again: %s", "lead" if leadership.leads else "follow", error)
+            log.error("cannot %s, tries again: %s", "lead" if system.term.leads else "follow", error)
             await asyncio.sleep(_RETRY)
+        finally:
+            over.cancel()
+            await asyncio.gather(over, return_exceptions=True)
+        while True:
+            try:
+                await system.begin_term(leads=leadership.leads)
+                break
+            except StoreError as error:
+                log.error("cannot begin anew, tries again: %s", error)
+                await asyncio.sleep(_RETRY)
 
 
 async def _follow_services(system: System) -> None:

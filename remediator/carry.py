@@ -115,7 +115,7 @@ class Carrier:
                 self._steps.ask(case, exprs)
             case d.Gather() | d.RunStep() | d.Undo():
                 run = await self._steps.begin(case, incident, decision)
-                self._agenda.put(name, run.deadline + d.MARGIN)
+                self._agenda.put(name, run.over_by)
             case d.PassOver(text, rung):
                 run = await self._store.pass_over(incident.id, rung.index, rung.step.name, text, now)
                 self._docket.put_run(run)

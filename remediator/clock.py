@@ -33,7 +33,7 @@ class SystemClock:
     """Wall time without its jumps: when somebody sets the clock, this one goes on as before and catches up little by
     little, so that no deadline fires early, late or for ever. `wall` is what it catches up with."""
 
-    CATCHES_UP = 0.05
+    CATCHES_UP = 0.005
     """How much faster or slower than real time it goes to catch up."""
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = steady) -> None:

@@ -20,9 +20,6 @@ from remediator.judge import breached, unseen
 from remediator.ladder import Rung, may_rerun, next_rung
 from remediator.rulebook import OnInterrupt
 
-MARGIN = 5.0
-"""Seconds after a step's deadline before it counts as lost: time for its end to be written down."""
-
 GUARD_FRESH = 5.0
 """Seconds for which the answer to a guard holds good."""
 
@@ -178,9 +175,9 @@ def _pursue(case: Case, incident: Incident) -> Decision:
     if running is not None:
         if running.id not in case.live:
             return Interrupt(f"{running.action} was running when its owner died: its outcome is unknown", running)
-        if now >= running.deadline + MARGIN:
+        if now >= running.over_by:
             return Interrupt(f"{running.action} is lost: its end is overdue, its outcome unknown", running)
-        return Wait(f"{running.action} is running", running.deadline + MARGIN)
+        return Wait(f"{running.action} is running", running.over_by)
 
     last = incident.last_run
     settled = _settled(case, incident, last)
@@ -232,6 +229,9 @@ def _pursue(case: Case, incident: Incident) -> Decision:
     answer_at = incident.approval.at if incident.approval is not None else now
     if incident.idle_since < answer_at < now - runbook.approve_within:
         return Close(f"the approval of {rung.step.name} has become too old to act on", Verdict.EXHAUSTED)
+    unfinished = _unfinished(case, incident)
+    if unfinished is not None:
+        return unfinished
     gathered = any(run.step == DIAGNOSE for run in incident.runs)
     if last is None and not gathered and incident.plan.spec("diagnose") is not None:
         return Gather("gathers evidence")
@@ -254,13 +254,17 @@ def _settled(case: Case, incident: Incident, last: StepRun | None) -> Decision |
         text = f"healthy for {rough_duration(max(0.0, so_far))} of {format_duration(verify.healthy_for)}"
         return Wait(text, max(seen_from + verify.healthy_for, case.now + LOOK_AGAIN))
     if incident.owed:
-        if last is not None and last.outcome is Outcome.UNKNOWN and case.now < last.over_by:
-            return Wait(f"{last.action}, whose end is unknown, may still be at work", last.over_by)
-        return _put_back(case, incident)
+        return _unfinished(case, incident) or _put_back(case, incident)
     if last is None:
         return Close(f"cleared by itself: {case.judgement.text}", Verdict.CLEARED)
     took = rough_duration(case.now - incident.opened_at)
     return Close(f"recovered after {last.action} in {took}: {case.judgement.text}", Verdict.RECOVERED)
+
+
+def _unfinished(case: Case, incident: Incident) -> Wait | None:
+    """What was given up, such as the gathering of evidence of a leader that died, may still be at work."""
+    run = incident.left_over(case.now)
+    return Wait(f"{run.action}, whose end is unknown, may still be at work", run.over_by) if run is not None else None
 
 
 def _put_back(case: Case, incident: Incident) -> Decision:

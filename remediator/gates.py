@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from remediator.actions import Outcome
 from remediator.budgets import failures, spent_until, tripped_until
 from remediator.case import Case
 from remediator.durations import format_duration, rough_duration
@@ -143,8 +142,8 @@ def breaker(case: Case) -> Hold | None:
 
 def cooldown(case: Case) -> Hold | None:
     """The same runbook ran for this service, or gave it up, a short while ago; or what was run may still be at work."""
-    plan, left_over = case.plan, case.previous.last_run if case.previous else None
-    if left_over is not None and left_over.outcome is Outcome.UNKNOWN and case.now < left_over.over_by:
+    plan, left_over = case.plan, case.previous.left_over(case.now) if case.previous else None
+    if left_over is not None:
         text = f"{left_over.action}, whose end is unknown, may still be at work"
         return Hold("cooldown", text, left_over.over_by)
     if plan is None or case.forced:

@@ -9,6 +9,7 @@ import msgspec
 
 from remediator.actions import Outcome
 from remediator.alert import Alert, Source
+from remediator.clock import SystemClock
 from remediator.health import Health
 from remediator.matcher import Labels, Matcher, matches_all
 from remediator.rulebook import Plan
@@ -58,6 +59,11 @@ class Hold(msgspec.Struct, frozen=True):
     since: float = 0.0
 
 
+UNWATCHED = 7.0
+"""Seconds by which a command may outlive its deadline when its owner does not see to it: the watchdog's TERM to KILL, and
+what may pass between the commit of its start and the start (`steps.LATE`)."""
+
+
 class StepRun(msgspec.Struct, frozen=True):
     """One execution of one step. `step` is its index in the runbook; DIAGNOSE is the gathering of evidence, UNDO the
     taking back of what an earlier step did.
@@ -91,9 +97,13 @@ class StepRun(msgspec.Struct, frozen=True):
     def over_by(self) -> float:
         """When it is certainly over, if nobody saw it end. It had begun before it was given up, so that is no later than
         one whole run after it, whatever the deadline says by a clock that was set back."""
-        if self.ended_at is None:
-            return self.deadline
-        return min(self.deadline, self.ended_at + self.deadline - self.started_at)
+        limit = self.deadline - self.started_at
+        deadline = self.deadline if self.ended_at is None else min(self.deadline, self.ended_at + limit)
+        return deadline + UNWATCHED + SystemClock.CATCHES_UP * limit
+
+    def may_be_at_work(self, now: float) -> bool:
+        """Whether it may still be at work though it was given up."""
+        return self.outcome is Outcome.UNKNOWN and now < self.over_by
 
     @property
     def title(self) -> str:
@@ -147,6 +157,10 @@ class Incident(msgspec.Struct, frozen=True):
     verdict: Verdict | None = None
     closing: str = ""
     runs: tuple[StepRun, ...] = ()
+
+    def left_over(self, now: float) -> StepRun | None:
+        """What was given up and may still be at work: of several the one that is certainly over last."""
+        return max((run for run in self.runs if run.may_be_at_work(now)), key=lambda run: run.over_by, default=None)
 
     @property
     def open(self) -> bool:

@@ -32,6 +32,7 @@ _RETRY = 0.2
 _GIVE_UP = 0.6
 """The share of the lease's time without a renewal after which its holder stands down; what is left is for ending its
 commands."""
+_RELEASE_WITHIN = 2.0
 _CLOCK_WITHIN = 1.0
 """Seconds that asking for the database's clock may take for the answer to be of use."""
 
@@ -46,7 +47,8 @@ class Leadership(Protocol):
 
     @property
     def leader(self) -> Lease | None:
-        """The lease as it was last seen; None where there is none, as no other process can be."""
+        """The lease as it was last seen, without a holder once that has run out; None where there is none, as no other
+        process can be."""
         ...
 
     def holds(self) -> bool:
@@ -93,7 +95,8 @@ class FileLease:
     """The lease on a database file: `<database>.lock`, whose text names the holder."""
 
     def __init__(self, database: str, now: Callable[[], float] = time.time) -> None:
-        self.path = f"{database}.lock"
+        # By whatever name the file is called, it is locked by one.
+        self.path = f"{os.path.realpath(database)}.lock"
         self._now = now
         self._file: int | None = None
 
@@ -150,7 +153,11 @@ class SharedLease:
         self._steady = steady
         self._epoch: int | None = None
         self._until = self._give_up_at = 0.0
+        self._lost: int | None = None
+        """The epoch of a lease that could not be renewed in time. Such a renewal may come through late, and is undone."""
         self._seen: Lease | None = None
+        self.in_step = False
+        """Whether the database's clock is known."""
         self._ahead = time.time() - steady()
         self._trouble = ""
 
@@ -160,7 +167,10 @@ class SharedLease:
 
     @property
     def leader(self) -> Lease | None:
-        return self._seen
+        seen = self._seen
+        if seen is None or self.leads or (seen.expires_at > self.now() and seen.epoch != self._lost):
+            return seen
+        return Lease("", "", seen.epoch, seen.since, seen.expires_at, seen.clock)
 
     def holds(self) -> bool:
         return self._epoch is not None and self._steady() < self._until
@@ -219,13 +229,15 @@ class SharedLease:
                 self._hold_from(asked)
 
     async def hand_over(self) -> None:
-        epoch = self._epoch
         self._stand_down()
+        epoch, self._lost = self._lost, None
         if epoch is not None:
             try:
-                await self._store.release_lease(epoch)
-            except StoreError as error:
-                log.warning("cannot give its lease back, which ends in %g seconds: %s", self._ttl, error)
+                async with asyncio.timeout(_RELEASE_WITHIN):
+                    await self._store.release_lease(epoch)
+            except (StoreError, TimeoutError) as error:
+                reason = str(error) or "the database does not answer"
+                log.warning("cannot give its lease back, which ends within %g seconds: %s", self._ttl, reason)
 
     def _hold_from(self, asked: float) -> None:
         # The database began to count after it was asked.
@@ -233,6 +245,8 @@ class SharedLease:
         self._give_up_at = asked + self._ttl * _GIVE_UP
 
     def _stand_down(self) -> None:
+        if self._epoch is not None:
+            self._lost = self._epoch
         self._epoch = self._store.fence.epoch = None
 
     def _note(self, lease: Lease, asked: float) -> None:
@@ -243,6 +257,7 @@ class SharedLease:
         self._seen = lease
         if answered - asked <= _CLOCK_WITHIN:
             self._ahead = lease.clock - (asked + answered) / 2
+            self.in_step = True
 
     def _say(self, what: str, error: Exception) -> None:
         reason = str(error) or "the database does not answer"

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from remediator import decide as d
 from remediator.actions import Outcome, Result, Run
+from remediator.actions.keeper import GRACE
 from remediator.case import Case, GuardAnswer
 from remediator.clock import Clock
 from remediator.docket import Docket
@@ -23,6 +24,8 @@ from remediator.template import Kind, compile_template
 
 log = logging.getLogger(__name__)
 
+LATE = 2.0
+"""Seconds that may pass from the decision on a step until it is started."""
 RETRY = 1.0
 """Seconds until a write that failed is tried again."""
 
@@ -64,17 +67,20 @@ class Steps:
         run = await self._store.begin_step(incident.id, index, attempt, action, decision.text, call, now, now + limit)
         self._docket.put_run(run)
         self._docket.live.add(run.id)
-        self._tasks[run.id] = asyncio.get_running_loop().create_task(self._perform(run, plan, step, context))
+        late = self._clock.now() - now > LATE
+        self._tasks[run.id] = asyncio.get_running_loop().create_task(self._perform(run, plan, step, context, late))
         return run
 
     async def interrupt(self, run: StepRun, text: str, now: float) -> None:
-        """Write down that a run's outcome is unknown, and end what is left of it."""
+        """End what is left of a run, and write down that its outcome is unknown."""
         task = self._tasks.pop(run.id, None)
         self._docket.live.discard(run.id)
+        if task is not None:
+            # It is ended before anything else is run; a command takes so long to be killed.
+            task.cancel()
+            await asyncio.wait([task], timeout=2 * GRACE)
         ended = await self._store.end_step(run.id, Result(Outcome.UNKNOWN, text), now)
         self._docket.put_run(ended)
-        if task is not None:
-            task.cancel()
 
     def ask(self, case: Case, exprs: tuple[str, ...]) -> None:
         """Have Prometheus answer guards; the answers will be in the docket."""
@@ -104,10 +110,15 @@ class Steps:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _perform(self, run: StepRun, plan: Plan, step: Step | None, context: dict[str, object]) -> None:
+    async def _perform(
+        self, run: StepRun, plan: Plan, step: Step | None, context: dict[str, object], late: bool
+    ) -> None:
         started = self._clock.now()
         try:
-            if step is None:
+            if late:
+                # It would be at work for longer than whoever finds it interrupted would wait for it.
+                result, call = Result(Outcome.FAILED, "was not started, as it took too long to record it"), ""
+            elif step is None:
                 result, call = await diagnose(plan, context, self._run)
             else:
                 result, call = await perform(plan, step, context, self._run, self._query)

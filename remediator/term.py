@@ -143,10 +143,14 @@ class Term:
             yield
 
     async def _hand_over(self) -> None:
-        # Once the lease is lost, what still runs has to end before another leads.
-        grace = {} if self._standing.leadership.leads else {"grace": 0.0}
-        await self._standing.leadership.hand_over()
-        await self.engine.stop(**grace)
+        leadership = self._standing.leadership
+        if leadership.leads:
+            await leadership.hand_over()
+            await self.engine.stop()
+        else:
+            # The lease is lost: what still runs has to end before another leads.
+            await self.engine.stop(grace=0.0)
+            await leadership.hand_over()
         # What is the leader's to know is not this one's to show any more.
         self._standing.metrics.announcer_lag.clear()
         self._standing.metrics.pages_firing.set(0)

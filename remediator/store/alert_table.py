@@ -20,8 +20,9 @@ from remediator.store.journal_table import TOP
 
 _TAKE_NUMBERS = "UPDATE counters SET value = value + ? WHERE name = 'alerts' RETURNING value"
 _PUT = """
-    INSERT INTO alerts (seq, key, firing, alert, received_at, updated_at, disposition, text)
-    SELECT :first + CAST(key AS BIGINT), value ->> 0, CAST(value ->> 1 AS BIGINT), value ->> 2, :now, :now,
+    INSERT INTO alerts (seq, key, firing, alert, fingerprint, received_at, updated_at, disposition, text)
+    SELECT :first + CAST(key AS BIGINT), value ->> 0, CAST(value ->> 1 AS BIGINT), value ->> 2, value ->> 3,
+        CAST(value ->> 4 AS DOUBLE PRECISION), CAST(value ->> 4 AS DOUBLE PRECISION),
         CASE WHEN CAST(value ->> 1 AS BIGINT) = 0 THEN 'resolved' END,
         CASE WHEN CAST(value ->> 1 AS BIGINT) = 0 THEN 'was over when it was first heard of' ELSE '' END
     FROM json_each(:alerts) WHERE true
@@ -34,15 +35,17 @@ _PUT = """
         incident = CASE WHEN alerts.firing < excluded.firing THEN NULL ELSE alerts.incident END,
         firing = excluded.firing,
         alert = excluded.alert,
+        fingerprint = excluded.fingerprint,
         updated_at = excluded.updated_at
+    RETURNING seq, firing
 """
-_COUNT_CHANGED = "SELECT count(*), CAST(coalesce(sum(firing), 0) AS BIGINT) FROM alerts WHERE seq >= ?"
 
 _FIRING_OF = """
     SELECT alerts.alert FROM json_each(?) AS new CROSS JOIN alerts
-    WHERE alerts.firing = 1 AND alerts.key > new.value ->> 0 AND alerts.key < new.value ->> 1
-        AND alerts.key <> new.value ->> 2
+    WHERE alerts.firing = 1 AND alerts.fingerprint = new.value ->> 0 AND alerts.key <> new.value ->> 1
 """
+
+_FIRING_IN = "SELECT alert FROM alerts WHERE firing = 1 AND incident = ?"
 
 _JOURNAL_SETTLED = """
     INSERT INTO journal (at, kind, text, service, incident, run, data)
@@ -85,42 +88,81 @@ _OF_FINGERPRINT = "SELECT * FROM alerts WHERE key > ? AND key < ?"
 _decode_alert = msgspec.json.Decoder(Alert).decode
 
 
-def put(db: Database, alerts: Sequence[Alert], now: float) -> Accepted:
+def put_many(db: Database, batches: Sequence[tuple[Sequence[Alert], float]]) -> list[Accepted]:
+    """Put batches of alerts, each with the time it came, one after the other: at a stretch as long as they share no
+    fingerprint, so that a storm of small notifications costs little more than one large one."""
+    done: list[Accepted] = []
+    together: list[tuple[Sequence[Alert], float]] = []
+    seen: set[str] = set()
+    for batch in batches:
+        fingerprints = {alert.fingerprint for alert in batch[0]}
+        if not seen.isdisjoint(fingerprints):
+            done += _put(db, together)
+            together, seen = [], set()
+        together.append(batch)
+        seen |= fingerprints
+    return done + _put(db, together)
+
+
+def _put(db: Database, batches: Sequence[tuple[Sequence[Alert], float]]) -> list[Accepted]:
+    alerts: list[tuple[str, Alert, float]] = []
+    batch_of: list[int] = []
+    for number, (batch, now) in enumerate(batches):
+        # Of one alert that comes twice the last word counts.
+        latest = {_key(alert.key): alert for alert in batch}
+        alerts += [(key, alert, now) for key, alert in latest.items()]
+        batch_of += [number] * len(latest)
+    new, resolved = [0] * len(batches), [0] * len(batches)
+    begun = []
+    for place, firing in _write(db, alerts):
+        (new if firing else resolved)[batch_of[place]] += 1
+        if firing:
+            begun.append(alerts[place])
+    _write(db, _begun_anew(db, begun))
+    return [
+        Accepted(new=new[number], repeated=len(batch) - new[number] - resolved[number], resolved=resolved[number])
+        for number, (batch, _) in enumerate(batches)
+    ]
+
+
+def _write(db: Database, alerts: Sequence[tuple[str, Alert, float]]) -> list[tuple[int, int]]:
+    """Write alerts by key, each with its time: the places of those that changed, and whether they fire."""
     if not alerts:
-        return Accepted()
-    # Of one alert that comes twice the last word counts.
-    latest = {_key(alert.key): alert for alert in alerts}
-    first: int = db.execute(_TAKE_NUMBERS, (len(latest),)).fetchone()[0] - len(latest) + 1
-    _write(db, latest, first, now)
-    changed, new = db.execute(_COUNT_CHANGED, (first,)).fetchone()
-    if over := _begun_anew(db, latest):
-        _write(db, over, db.execute(_TAKE_NUMBERS, (len(over),)).fetchone()[0] - len(over) + 1, now)
-    return Accepted(new=new, repeated=len(alerts) - changed, resolved=changed - new)
+        return []
+    first: int = db.execute(_TAKE_NUMBERS, (len(alerts),)).fetchone()[0] - len(alerts) + 1
+    rows = many(
+        [(key, int(alert.firing), encode(alert), _without_nul(alert.fingerprint), now) for key, alert, now in alerts]
+    )
+    written = db.execute(_PUT, {"first": first, "alerts": rows}).fetchall()
+    return sorted((row["seq"] - first, row["firing"]) for row in written if row["seq"] >= first)
 
 
-def _write(db: Database, alerts: dict[str, Alert], first: int, now: float) -> None:
-    rows = many([(key, int(alert.firing), encode(alert)) for key, alert in alerts.items()])
-    db.execute(_PUT, {"first": first, "now": now, "alerts": rows})
-
-
-def _begun_anew(db: Database, alerts: dict[str, Alert]) -> dict[str, Alert]:
+def _begun_anew(db: Database, begun: Sequence[tuple[str, Alert, float]]) -> list[tuple[str, Alert, float]]:
     """The alerts of Alertmanager's that are over because they have begun anew: of the same labels only one can fire. When
     one ends and begins again between two notifications, Alertmanager tells of the new one and never of the end."""
-    firing = {key: alert for key, alert in alerts.items() if alert.firing and alert.source is Source.ALERTMANAGER}
-    of_fingerprint: dict[str, dict[str, Alert]] = {}
-    for key, alert in firing.items():
-        of_fingerprint.setdefault(alert.fingerprint, {})[key] = alert
-    bounds = [(*_bounds(alert.fingerprint), key) for key, alert in firing.items()]
-    for row in db.execute(_FIRING_OF, (many(bounds),)) if bounds else ():
+    of_fingerprint: dict[str, dict[str, tuple[str, Alert, float]]] = {}
+    for key, alert, now in begun:
+        if alert.source is Source.ALERTMANAGER:
+            of_fingerprint.setdefault(alert.fingerprint, {})[key] = (key, alert, now)
+    asked = [(_without_nul(fingerprint), key) for fingerprint, same in of_fingerprint.items() for key in same]
+    for row in db.execute(_FIRING_OF, (many(asked),)) if asked else ():
         other = _decode_alert(row["alert"])
-        if other.source is Source.ALERTMANAGER:
-            of_fingerprint[other.fingerprint][_key(other.key)] = other
-    over: dict[str, Alert] = {}
+        if other.source is Source.ALERTMANAGER and other.fingerprint in of_fingerprint:
+            same = of_fingerprint[other.fingerprint]
+            _, _, now = next(iter(same.values()))
+            same[_key(other.key)] = (_key(other.key), other, now)
+    over = []
     for same in of_fingerprint.values():
-        if len(same) > 1:
-            *earlier, last = sorted(same.values(), key=lambda alert: alert.starts_at)
-            over |= {_key(alert.key): msgspec.structs.replace(alert, ends_at=last.starts_at) for alert in earlier}
+        *earlier, (_, last, now) = sorted(same.values(), key=lambda one: one[1].starts_at)
+        over += [(key, msgspec.structs.replace(alert, ends_at=last.starts_at), now) for key, alert, _ in earlier]
     return over
+
+
+def end_requests(db: Database, incident: int, now: float) -> None:
+    """Resolve what operators asked for and led to this incident."""
+    firing = [_decode_alert(row["alert"]) for row in db.execute(_FIRING_IN, (incident,))]
+    requests = [alert for alert in firing if alert.source is Source.OPERATOR]
+    _write(db, [(_key(alert.key), msgspec.structs.replace(alert, ends_at=now), now) for alert in requests])
 
 
 def settle(db: Database, settlements: Sequence[Settlement], now: float) -> None:
@@ -169,19 +211,14 @@ def page(db: Database, service: str, firing_only: bool, before: int | None, limi
 
 
 def of_fingerprint(db: Database, fingerprint: str) -> list[StoredAlert]:
-    found = map(_alert, db.execute(_OF_FINGERPRINT, _bounds(fingerprint)))
+    # A key is `["FINGERPRINT",TIME]`: all of a fingerprint lie between this text and the same with the next character.
+    begin = encode([fingerprint])[:-1]
+    found = map(_alert, db.execute(_OF_FINGERPRINT, (f"{begin},", f"{begin}-")))
     return sorted(found, key=lambda stored: stored.alert.starts_at, reverse=True)
 
 
 def _key(key: tuple[str, float]) -> str:
     return encode(key)
-
-
-def _bounds(fingerprint: str) -> tuple[str, str]:
-    """What the keys of all alerts of a fingerprint lie between. A key is `["FINGERPRINT",TIME]`; this text and the same
-    with the next character."""
-    begin = encode([fingerprint])[:-1]
-    return f"{begin},", f"{begin}-"
 
 
 def _without_nul(text: str) -> str:

@@ -158,6 +158,8 @@ def close(db: Database, incident: int, verdict: Verdict, text: str, health: Heal
         raise ConflictError(f"cannot close incident {incident}: it is not open")
     if verdict is Verdict.RECOVERED:
         db.execute(_REDEEM, (1, incident))
+    # An operator's request is over with the incident it led to, in the same transaction: it would lead to another one.
+    alert_table.end_requests(db, incident, now)
     closed = _whole(db, row)
     last = closed.last_run
     data = {

@@ -14,6 +14,7 @@ from remediator.errors import StoreError
 from remediator.store.database import Connection, Database
 from remediator.store.reader import read_at_once
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -35,6 +36,12 @@ class Inline:
             # Whatever it is, it belongs to the one who waits for the future.
             future.set_exception(self._connection.explain(error, "write to"))
         return future
+
+    def submit_many(
+        self, many: Callable[[Database, list[A]], list[T]], argument: A, rows: int = 1
+    ) -> asyncio.Future[T]:
+        """Do this for an argument, at once."""
+        return self.submit(lambda db: many(db, [argument])[0], rows)
 
     async def read(self, query: Callable[[Database], T]) -> T:
         """What a query gives. StoreError when the database cannot be read, or is closed."""

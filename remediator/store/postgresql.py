@@ -174,21 +174,32 @@ class PostgresConnection:
         known = self._connection is not None
         try:
             self._begin(write)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
+            # Others keep the database busy, on a connection that is as good as any.
+            self.roll_back()
+            raise
         except psycopg.Error:
             # A connection that was lost while nothing happened costs nothing; one to a server that only reads by now is
             # of no use, and the same address may lead to another.
+            self._give_up()
             if not known:
                 raise
-            self._begin(write)
+            self._begin_anew(write)
 
     def _begin(self, write: bool) -> None:
         self._busy_since = time.monotonic()
+        self._connect().execute((_BEGIN_WRITE if write else _BEGIN_READ).encode())
+
+    def _begin_anew(self, write: bool) -> None:
         try:
-            self._connect().execute((_BEGIN_WRITE if write else _BEGIN_READ).encode())
+            self._begin(write)
         except psycopg.Error:
-            self._busy_since = None
-            self._drop()
+            self._give_up()
             raise
+
+    def _give_up(self) -> None:
+        self._busy_since = None
+        self._drop()
 
     def commit(self) -> None:
         self._live().execute(b"COMMIT")
@@ -338,6 +349,8 @@ def _migrate(connection: PostgresConnection, name: str) -> None:
         )
     if version == len(scripts):
         return
+    # However long it takes: were it cut short, it would be begun anew at each start.
+    connection.execute("SET LOCAL statement_timeout TO 0")
     if version == 0:
         connection.execute("CREATE SCHEMA IF NOT EXISTS remediator")
         connection.execute("CREATE TABLE schema_version (version BIGINT NOT NULL)")

@@ -75,7 +75,7 @@ class TableStore:
     # Alerts.
 
     async def put_alerts(self, alerts: Sequence[Alert], now: float) -> Accepted:
-        return await self._writer.submit(lambda db: alert_table.put(db, alerts, now), len(alerts))
+        return await self._writer.submit_many(alert_table.put_many, (alerts, now), len(alerts))
 
     async def alerts_since(self, seq: int, limit: int = 10_000) -> list[StoredAlert]:
         return await self._reader.read(lambda db: alert_table.since(db, seq, limit))

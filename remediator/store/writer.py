@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from itertools import groupby
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from remediator.errors import StoreError
 from remediator.store.database import Connection, Database
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 CAPACITY = 50_000
@@ -25,10 +28,18 @@ _BATCH = 1_000
 """How many rows one transaction takes, about: it bounds how long the event loop is busy with a batch's futures."""
 
 
+Many = Callable[[Database, list[Any]], list[Any]]
+"""An operation for several arguments, with one result for each."""
+
+
 class _Job(NamedTuple):
-    work: Callable[[Database], Any]
+    many: Many
+    argument: Any
     rows: int
     future: asyncio.Future[Any]
+
+
+_many_of: Callable[[_Job], Many] = attrgetter("many")
 
 
 class _Done(NamedTuple):
@@ -60,12 +71,18 @@ class Writer:
 
         StoreError when too much waits already, or when the writer is closed.
         """
+        return self.submit_many(lambda db, _: [work(db)], None, rows)
+
+    def submit_many(
+        self, many: Callable[[Database, list[A]], list[T]], argument: A, rows: int = 1
+    ) -> asyncio.Future[T]:
+        """Have this done for an argument, at a stretch with others of the same operation that wait as well."""
         if self._closed:
             raise StoreError("cannot write to the database: it is closed")
         if self._waiting and self._waiting + rows > self._capacity:
             raise StoreError("cannot write to the database: too much is waiting to be written")
         self._waiting += rows
-        job = _Job(work, rows, self._loop.create_future())
+        job = _Job(many, argument, rows, self._loop.create_future())
         self._inbox.put(job)
         return job.future
 
@@ -127,9 +144,10 @@ class Writer:
         try:
             connection.begin(write=True)
         except Exception as error:  # noqa: BLE001
-            return self._all(batch, error)
+            # At the end nobody waits for a database that does not answer.
+            return self._all([*batch, *self._rest()] if self._closed else batch, error)
         try:
-            done = [self._do(job) for job in batch]
+            done = [each for many, jobs in groupby(batch, _many_of) for each in self._do(many, list(jobs))]
         except Exception:  # noqa: BLE001
             # One of them failed: once more, each on its own, to find out which and to keep the others. Operations read
             # nothing but the database, so that they can be done again. Savepoints cost as much as half an operation,
@@ -145,6 +163,12 @@ class Writer:
             return self._all(batch, error)
         return self._conclude(batch, done)
 
+    def _rest(self) -> list[_Job]:
+        """Everything else that waits; the end is left to be found."""
+        jobs = [job for job in iter(self._inbox.get, None) if job is not None]
+        self._inbox.put(None)
+        return jobs
+
     def _conclude(self, batch: list[_Job], done: list[_Done]) -> list[_Done]:
         try:
             self._connection.commit()
@@ -158,14 +182,15 @@ class Writer:
         told = self._connection.explain(error, "write to")
         return [_Done(job, None, told) for job in batch]
 
-    def _do(self, job: _Job) -> _Done:
-        return _Done(job, job.work(self._connection), None)
+    def _do(self, many: Many, jobs: list[_Job]) -> list[_Done]:
+        results = many(self._connection, [job.argument for job in jobs])
+        return [_Done(job, result, None) for job, result in zip(jobs, results, strict=True)]
 
     def _do_alone(self, job: _Job) -> _Done:
         connection = self._connection
         connection.execute("SAVEPOINT operation")
         try:
-            done = self._do(job)
+            (done,) = self._do(job.many, [job])
         except Exception as error:
             # Whatever it is, it belongs to the one who submitted the operation, and to no other of the batch.
             if not connection.in_transaction:

@@ -72,7 +72,7 @@ async def health(request: web.Request) -> web.Response:
             "ready": not reasons,
             "notReady": reasons,
             "leads": leader is None or leader.me,
-            "leader": None if leader is None else leader_shape(leader),
+            "leader": None if leader is None or not leader.name else leader_shape(leader),
             "startedAt": time_shape(parts.started_at),
             "uptimeSeconds": max(0.0, now - parts.started_at),
             "services": Counter(view.health for view in parts.system.services()),

@@ -38,7 +38,8 @@ class Bell:
 
 
 class Leader(msgspec.Struct, frozen=True):
-    """Who leads among the processes that share the store; `me` says that it is this one."""
+    """Who leads among the processes that share the store; `me` says that it is this one. Without a name nobody does, as
+    far as is known."""
 
     name: str
     url: str

@@ -7,7 +7,7 @@ import asyncio
 from aiohttp import web
 
 from remediator.web.aside import aside
-from remediator.web.parts import PARTS
+from remediator.web.parts import PARTS, Leader
 
 _generating: web.AppKey[asyncio.Lock] = web.AppKey("generating", asyncio.Lock)
 
@@ -23,8 +23,14 @@ async def ready(request: web.Request) -> web.Response:
     if reasons:
         return web.Response(status=503, text="".join(f"remediator is not ready: {reason}\n" for reason in reasons))
     leader = request.app[PARTS].system.leader()
-    who = "" if leader is None else "It leads.\n" if leader.me else f"It follows {leader.name}, which leads.\n"
+    who = "" if leader is None else _who(leader)
     return web.Response(text=f"remediator is ready.\n{who}")
+
+
+def _who(leader: Leader) -> str:
+    if leader.me:
+        return "It leads.\n"
+    return f"It follows {leader.name}, which leads.\n" if leader.name else "Nobody leads, as far as it knows.\n"
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -29,7 +29,7 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from chaos.victim import OPERATIONS, SHARED_OPERATIONS
-from chaos.world import World
+from chaos.world import SERVICES, World
 from doubles.grafana import GrafanaDouble
 from real.postgresql import RealPostgresql
 from real.prometheus import RealAlertmanager, free_port
@@ -154,7 +154,7 @@ class Sweep:
             storage = await self._storage(stack)
             alertmanager = await self._neighbours(stack, storage)
             stack.push_async_callback(self._kill_all)
-            for work in (self._break(), self._tell(alertmanager)):
+            for work in (self._break(), self._tell(alertmanager), self._ask()):
                 task = asyncio.create_task(work)
                 stack.callback(task.cancel)
             await self._sweep()
@@ -217,6 +217,18 @@ class Sweep:
             if alerts:
                 with contextlib.suppress(OSError):
                     await asyncio.to_thread(alertmanager.post, *alerts)
+
+    async def _ask(self) -> None:
+        """Be the operators who ask for heals, of services that are well."""
+        for number in itertools.count():
+            await asyncio.sleep(self._rng.uniform(0.5, 1.5))
+            if not self._breaking:
+                return
+            replica, name = self._rng.choice(self.replicas), self._rng.choice(SERVICES)
+            body = {"author": "ada", "comment": f"request {number}", "force": True}
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                async with self._session.post(f"{replica.url}/api/v1/services/{name}/heal", json=body):
+                    pass
 
     async def _pass_on(self, request: web.Request) -> web.Response:
         """Alertmanager's notification, to a daemon or, as of a pair, twice; what was answered 200 is remembered."""
@@ -332,9 +344,12 @@ class Sweep:
             incidents = await store.incidents(limit=10_000_000)
         stored = {one.alert.key: one.alert for one in alerts}
         accepted = {(fingerprint, _seconds(at)): status for (fingerprint, at), status in self._accepted.items()}
-        runs = [run for incident in incidents for run in incident.runs if run.step != DIAGNOSE]
-        recorded = {(run.incident, run.action) for run in runs}
+        every = [run for incident in incidents for run in incident.runs]
+        recorded = {(run.incident, run.action) for run in every}
+        # Of the gathering of evidence Grafana is not told.
+        runs = [run for run in every if run.step != DIAGNOSE]
         counted = Counter((incident, step) for incident, step, _, _ in executions)
+        asked = Counter(one.annotations["comment"] for one in incidents if one.source is Source.OPERATOR)
         silences = await asyncio.to_thread(alertmanager.request, "/api/v2/silences")
         keys = Counter(
             tag
@@ -353,6 +368,7 @@ class Sweep:
                 one.disposition is None for one in alerts if one.alert.source is not Source.OPERATOR
             ),
             "steps executed twice": sum(count - 1 for count in counted.values()),
+            "heals asked for once and done twice": sum(count - 1 for count in asked.values()),
             "steps executed and not recorded": len(set(counted) - recorded),
             "steps overlapping": sum(beside for *_, beside in executions),
             "incidents stuck": sum(incident.open for incident in incidents),

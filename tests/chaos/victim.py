@@ -60,16 +60,16 @@ def arm(plan: str, told: Path) -> None:
     for method in SHARED_OPERATIONS:
         name(SharedStore, method)
 
-    submit = Writer.submit
+    submit = Writer.submit_many
 
-    def submit_named(self: Writer, work: Callable[[Any], Any], rows: int = 1) -> Any:
+    def submit_named(self: Writer, many: Callable[[Any, Any], Any], argument: Any, rows: int = 1) -> Any:
         method = _current.get()
 
-        def noted(db: Any) -> Any:
+        def noted(db: Any, arguments: Any) -> Any:
             batch.add(method)
-            return work(db)
+            return many(db, arguments)
 
-        return submit(self, noted, rows)
+        return submit(self, noted, argument, rows)
 
     def die() -> None:
         told.write_text(plan)
@@ -91,7 +91,7 @@ def arm(plan: str, told: Path) -> None:
 
         connection.commit = counted  # type: ignore[attr-defined]
 
-    Writer.submit = submit_named  # type: ignore[method-assign, assignment]
+    Writer.submit_many = submit_named  # type: ignore[method-assign, assignment]
     watch(SqliteConnection)
     try:
         from remediator.store.postgresql import PostgresConnection

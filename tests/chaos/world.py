@@ -18,7 +18,7 @@ from aiohttp import web
 
 SERVICES = tuple(f"s{number}" for number in range(24))
 MENDERS = ("restart", "rollback", "replace")
-_TAKES = {"restart": "0.2", "rollback": "0", "replace": "0.5"}
+_TAKES = {"restart": "0.2", "rollback": "0", "replace": "0.5", "diagnose": "0.3"}
 
 _WITNESS = """#!/bin/sh
 # witness FOLDER STEP SERVICE SECONDS
@@ -82,8 +82,7 @@ class World:
         return yaml.safe_dump(
             {
                 "services": [
-                    {"name": name, "target": {"command": {step: command(step) for step in MENDERS}}}
-                    for name in SERVICES
+                    {"name": name, "target": {"command": {step: command(step) for step in _TAKES}}} for name in SERVICES
                 ],
                 "thresholds": [{"name": "broken", "expr": "broken", "failed": "> 0"}],
                 "runbooks": [

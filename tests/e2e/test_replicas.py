@@ -27,6 +27,7 @@ services:
       command:
         restart: [sh, -c, '{witness} restart {takes}']
         rollback: [sh, -c, '{witness} rollback 0']
+        {diagnose}
 thresholds:
   - {{name: error_ratio, expr: shop_error_ratio, failed: '> 0.10'}}
 runbooks:
@@ -35,6 +36,7 @@ runbooks:
     verify: {{healthy_for: 1s, within: 2s}}
     limits: {{cooldown: 0s, relapse: 0s}}
 """
+DIAGNOSE = "diagnose: {{run: [sh, -c, '{} diagnose {}'], timeout: 4s}}"
 WITNESS = """#!/bin/sh
 echo "begin $1 $(date +%s.%N)" >> {ran}
 sleep $2
@@ -80,7 +82,11 @@ class Lab:
 
 @contextlib.asynccontextmanager
 async def laboratory(
-    tmp_path: Path, *, takes: float = 0, program: tuple[str, ...] = (sys.executable, "-m", "remediator")
+    tmp_path: Path,
+    *,
+    takes: float = 0,
+    diagnose: float = 0,
+    program: tuple[str, ...] = (sys.executable, "-m", "remediator"),
 ) -> AsyncIterator[Lab]:
     """Everything, with the replicas there to be started. `program` is how `b` is called."""
     ran, witness = tmp_path / "ran", tmp_path / "witness"
@@ -102,7 +108,9 @@ async def laboratory(
                 replicas[name] = RealRemediator(
                     tmp_path / name,
                     prometheus=prometheus.url,
-                    rules=RULES.format(witness=witness, takes=takes),
+                    rules=RULES.format(
+                        witness=witness, takes=takes, diagnose=DIAGNOSE.format(witness, diagnose) if diagnose else ""
+                    ),
                     config={"storage": {"url": url, "lease_ttl": f"{TTL:g}s"}},
                     program=program if name == "b" else (sys.executable, "-m", "remediator"),
                 )
@@ -282,6 +290,52 @@ async def test_without_a_database_nothing_is_run_and_all_goes_on_when_it_is_back
         assert len(leader) == 1
         (incident,) = await until(in_thread(lab.replicas[leader[0]].closed), within=30)
         assert incident["verdict"] == "recovered"
+
+
+async def test_one_that_loses_its_lease_with_the_database_leads_again_when_that_is_back(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        replica = lab.replicas["a"]
+        await asyncio.to_thread(replica.start)
+        await asyncio.to_thread(lab.server.kill)
+        await until(in_thread(lambda: "Nobody leads" in replica.text("/-/ready")), within=TTL * 2)
+        await asyncio.sleep(1.0)
+        await asyncio.to_thread(lab.server.start)
+        await until(in_thread(lambda: lab.leads("a")), within=TTL * 2)
+        lab.breaks()
+        await until(lambda: lab.begun() == ["restart"], within=20)
+        lab.recovers()
+        await until(in_thread(replica.closed), within=30)
+
+
+async def test_one_that_slept_too_long_to_renew_leaves_no_lease_behind(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        await both(lab)
+        for _ in range(3):
+            leader = "a" if await in_thread(lambda: lab.leads("a"))() else "b"
+            process = lab.replicas[leader].process
+            assert process is not None
+            # Longer than it may go without a renewal, and shorter than the lease: what it still sends must not prolong it.
+            process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(TTL * 0.8)
+            process.send_signal(signal.SIGCONT)
+            woken_at = time.monotonic()
+            await until(in_thread(lambda leader=leader: not lab.leads(leader)), within=TTL)
+            await until(in_thread(lambda: lab.leads("a") or lab.leads("b")), within=TTL * 2)
+            assert time.monotonic() - woken_at < TTL
+
+
+async def test_the_evidence_of_a_dead_leader_is_not_overlapped(tmp_path: Path) -> None:
+    async with laboratory(tmp_path, diagnose=60) as lab:
+        await both(lab)
+        lab.breaks()
+        await until(lambda: lab.begun() == ["diagnose"])
+        process = lab.replicas["a"].process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        await until(in_thread(lambda: lab.leads("b")), within=TTL + 3)
+        await until(lambda: "restart" in lab.begun(), within=40)
+        assert lab.begun()[:2] == ["diagnose", "restart"]
+        assert lab.witnessed("begin")[1][1] - lab.witnessed("begin")[0][1] > 4
 
 
 def status_of(replica: RealRemediator, body: object) -> int:

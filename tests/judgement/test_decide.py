@@ -15,7 +15,7 @@ from remediator.alert import Source
 from remediator.case import GuardAnswer
 from remediator.decide import decide
 from remediator.health import Health
-from remediator.incident import Disposition, Incident, Pause, Verdict
+from remediator.incident import UNWATCHED, Disposition, Incident, Pause, Verdict
 from remediator.judge import Choice
 from remediator.ladder import next_rung
 from remediator.policy import Policy
@@ -73,7 +73,7 @@ def test_evidence_is_gathered_once_before_the_first_step() -> None:
 def test_a_step_that_runs_is_waited_for_and_interrupted_when_it_is_certainly_over() -> None:
     running = run(outcome=None, started=NOW - 10)
     assert isinstance(decide(case("failed", incident(None, running), live=frozenset({1}))), d.Wait)
-    overdue = run(outcome=None, started=NOW - 60 - d.MARGIN)
+    overdue = run(outcome=None, started=NOW - 60 - UNWATCHED - 1)
     decision = decide(case("failed", incident(None, overdue), live=frozenset({1})))
     assert isinstance(decision, d.Interrupt)
 
@@ -93,7 +93,26 @@ def test_a_step_whose_owner_died_is_interrupted_not_run_again() -> None:
 def test_an_interrupted_step_is_not_followed_before_its_own_deadline() -> None:
     the_plan = plan(step(), step("rollback"), verify=Verify(1.0, 2.0))
     orphan = run(outcome=Outcome.UNKNOWN, started=NOW - 50, ended=NOW - 40)
-    assert decide(case("failed", incident(the_plan, orphan))) == d.Wait("verifies restart: error_ratio 0.2", NOW + 10)
+    assert NOW + 10 + UNWATCHED < orphan.over_by < NOW + 11 + UNWATCHED
+    waits = d.Wait("verifies restart: error_ratio 0.2", orphan.over_by)
+    assert decide(case("failed", incident(the_plan, orphan))) == waits
+
+
+def test_evidence_that_is_still_being_gathered_is_not_overlapped() -> None:
+    the_plan = plan(
+        step(), target=Target("t", actions={"diagnose": ActionSpec(("look",)), "restart": ActionSpec(("x",))})
+    )
+    lost = run(index=d.DIAGNOSE, action="diagnose", outcome=Outcome.UNKNOWN, started=NOW - 5, ended=NOW - 1)
+    waits = d.Wait("diagnose, whose end is unknown, may still be at work", lost.over_by)
+    assert decide(case("failed", incident(the_plan, lost))) == waits
+    over = run(index=d.DIAGNOSE, action="diagnose", outcome=Outcome.UNKNOWN, started=NOW - 200, ended=NOW - 100)
+    assert isinstance(decide(case("failed", incident(the_plan, over))), d.RunStep)
+
+
+def test_what_was_interrupted_is_over_in_time_whatever_was_done_to_the_clock() -> None:
+    # The clock was set back by an hour between its beginning and its end.
+    lost = run(outcome=Outcome.UNKNOWN, started=NOW + 3600, ended=NOW)
+    assert NOW + 60 + UNWATCHED <= lost.over_by < NOW + 61 + UNWATCHED
 
 
 def test_on_interrupt_rerun_runs_once_more_and_escalate_gives_up() -> None:

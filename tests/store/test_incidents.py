@@ -10,6 +10,7 @@ import pytest
 from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
 
 from remediator.actions import Outcome, Result
+from remediator.alert import Source
 from remediator.errors import ConflictError
 from remediator.health import Health
 from remediator.incident import DIAGNOSE, Approval, Disposition, EntryKind, Hold, Incident, StepRun, Verdict
@@ -386,3 +387,18 @@ async def test_what_a_clock_that_was_set_back_left_in_the_future_is_brought_back
     assert (found["open"].opened_at, found["before"]) == (T0, before)
     assert {(one.received_at, one.updated_at) for one in await store.alerts()} == {(T0, T0)}
     assert await store.bring_back(T0) == 0
+
+
+@pytest.mark.parametrize("verdict", [Verdict.RECOVERED, Verdict.DISMISSED, Verdict.EXHAUSTED])
+async def test_what_an_operator_asked_for_is_over_with_its_incident(store: Store, verdict: Verdict) -> None:
+    asked = msgspec.structs.replace(make_alert(), source=Source.OPERATOR)
+    alert = make_alert(part="b")
+    await store.put_alerts([asked, alert], T0)
+    both = [settlement(one, Disposition.OPENED) for one in (asked, alert)]
+    opened = await store.open_incident(new_incident(), both)
+    await close(store, opened.id, verdict, at=T0 + 60)
+    assert [stored.alert for stored in await store.firing_alerts()] == [alert]
+    (over,) = await store.alerts_with(asked.fingerprint)
+    assert (over.alert.ends_at, over.disposition, over.incident) == (T0 + 60, Disposition.OPENED, opened.id)
+    # Whoever follows the alerts hears of it.
+    assert [stored.alert.key for stored in await store.alerts_since(2)] == [asked.key]

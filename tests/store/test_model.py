@@ -100,6 +100,7 @@ class StoreMachine(RuleBasedStateMachine):
     def put_alerts(self, alerts: list[Alert]) -> None:
         latest = {alert.key: alert for alert in alerts}
         new = resolved = 0
+        begun: dict[str, None] = {}
         for key, alert in latest.items():
             known = self.alerts.get(key)
             if known is not None and known.alert.firing == alert.firing:
@@ -107,6 +108,8 @@ class StoreMachine(RuleBasedStateMachine):
                 continue
             new += alert.firing
             resolved += not alert.firing
+            if alert.firing:
+                begun[alert.fingerprint] = None
             self.alerts.pop(key, None)
             if known is None or alert.firing:
                 known = AlertModel(alert, service=known.service if known else "")
@@ -114,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
                     known.disposition, known.text = Disposition.RESOLVED, "was over when it was first heard of"
             known.alert = alert
             self.alerts[key] = known
-        for fingerprint in {alert.fingerprint: None for alert in latest.values() if alert.firing}:
+        for fingerprint in begun:
             same = [known for known in self.alerts.values() if known.alert.fingerprint == fingerprint]
             firing = sorted(known.alert.starts_at for known in same if known.alert.firing)
             for starts_at in firing[:-1]:
@@ -200,6 +203,9 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(id=IDS, verdict=st.sampled_from(Verdict))
     def close_incident(self, id: int, verdict: Verdict) -> None:
         allowed = self.opened(id)
+        if verdict is Verdict.DISMISSED:
+            # People do not dismiss what runs.
+            allowed &= not any(run.running for run in self.runs.values() if run.incident == id)
         closed = self.call(allowed, self.store.close_incident(id, verdict, "why", Health.HEALTHY, self.now))
         if allowed:
             self.change(id, closed_at=closed.closed_at, verdict=verdict, closing="why", hold=None)

@@ -271,6 +271,12 @@ async def test_it_tells_who_leads(site: Site) -> None:
     _, page = await site.text("GET", "/", headers={"Accept": "text/html"})
     assert '<a href="http://web-2:9797">web-2:9797</a> leads' in page
 
+    site.system.led_by = msgspec.structs.replace(other, name="")
+    data = await get(site, "/api/v1/health")
+    assert (data["leads"], data["leader"]) == (False, None)
+    assert (await site.text("GET", "/-/ready"))[1] == f"{ready}Nobody leads, as far as it knows.\n"
+    assert "Nobody leads" in (await site.text("GET", "/", headers={"Accept": "text/html"}))[1]
+
     site.system.led_by = msgspec.structs.replace(other, me=True)
     assert (await get(site, "/api/v1/health"))["leads"] is True
     assert await site.text("GET", "/-/ready") == (200, f"{ready}It leads.\n")

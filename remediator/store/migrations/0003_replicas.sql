@@ -10,5 +10,9 @@ CREATE TABLE lease (
 
 INSERT INTO lease (name, holder, url, epoch, since, expires_at) VALUES ('leader', '', '', 0, 0, 0);
 
+-- Of the same labels only one alert fires. Alerts of before have none, and are not ended by a later one.
+ALTER TABLE alerts ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
+CREATE INDEX alerts_fingerprint ON alerts (fingerprint) WHERE firing = 1;
+
 -- How many alerts ended how is counted at every look at the overview.
 CREATE INDEX alerts_disposition ON alerts (disposition) WHERE disposition IS NOT NULL;
