@@ -94,7 +94,7 @@ def arm(plan: str, told: Path) -> None:
     Writer.submit_many = submit_named  # type: ignore[method-assign, assignment]
     watch(SqliteConnection)
     try:
-        from remediator.store.postgresql import PostgresConnection
+        from remediator.store.libpq import PostgresConnection
     except ImportError:
         return
     watch(PostgresConnection)

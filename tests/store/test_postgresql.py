@@ -18,7 +18,7 @@ from store.old_versions import TABLES, VERSIONS, check_that_it_is_read_and_writt
 
 from remediator.errors import ConflictError, FencedError, StoreError
 from remediator.incident import Disposition
-from remediator.store import postgresql
+from remediator.store import libpq, postgresql
 from remediator.store.migrations import migrations
 from remediator.store.postgresql import database_name, open_postgresql
 from remediator.store.tables import SharedStore
@@ -397,7 +397,7 @@ async def test_a_server_that_only_reads_is_told_and_waited_for(server: RealPostg
 async def test_a_lock_that_another_holds_is_waited_for_only_so_long(
     store: SharedStore, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "_BEGIN_WRITE", postgresql._BEGIN_WRITE.replace("5000", "200"))
+    monkeypatch.setattr(libpq, "_BEGIN_WRITE", libpq._BEGIN_WRITE.replace("5000", "200"))
     with psycopg.connect(url) as other:
         other.execute(b"LOCK TABLE remediator.alerts")
         with pytest.raises(StoreError, match="canceling statement due to"):
@@ -408,7 +408,7 @@ async def test_a_lock_that_another_holds_is_waited_for_only_so_long(
 async def test_one_that_sleeps_in_the_middle_of_a_write_keeps_the_others_waiting_only_so_long(
     store: SharedStore, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "_BEGIN_WRITE", postgresql._BEGIN_WRITE.replace("5000", "300"))
+    monkeypatch.setattr(libpq, "_BEGIN_WRITE", libpq._BEGIN_WRITE.replace("5000", "300"))
     sleeper = await opened(url)
     slept = threading.Event()
 
@@ -426,7 +426,7 @@ async def test_one_that_sleeps_in_the_middle_of_a_write_keeps_the_others_waiting
 
 
 async def test_a_server_that_says_nothing_is_given_up(server: RealPostgresql, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgresql, "_SILENCE", 0.5)
+    monkeypatch.setattr(libpq, "_SILENCE", 0.5)
     store = await opened(await in_thread(lambda: server.create("db"))())
     await store.put_alerts([make_alert()], T0)
     await store.firing_alerts()
