@@ -62,10 +62,26 @@ def _http_url(text: str) -> str:
 
 
 def _storage_url(text: str) -> str:
-    if text.startswith(_POSTGRESQL) and urlsplit(text).path.strip("/"):
-        return text
+    if text.startswith(_POSTGRESQL):
+        return _postgresql_url(text)
     if not text.startswith(_SQLITE) or not text.removeprefix(_SQLITE).strip("/"):
         raise ValueError("this is neither an SQLite file nor a PostgreSQL database")
+    return text
+
+
+def _postgresql_url(text: str) -> str:
+    # Where it is not needed it is not loaded: that takes a tenth of a second.
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        given = conninfo_to_dict(text)
+    except psycopg.Error as error:
+        # Where it quotes the address, it quotes the password.
+        reason = str(error).strip() if text not in str(error) else "it is no address"
+        raise ValueError(f"libpq cannot read this: {reason}") from None
+    if not given.get("dbname"):
+        raise ValueError("this names no database")
     return text
 
 

@@ -90,9 +90,7 @@ def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
         load(tmp_path, f"prometheus: {{url: '{url}'}}")
 
 
-@pytest.mark.parametrize(
-    "url", ["sqlite:///", "sqlite://x.db", "remediator.db", "postgresql://localhost", "postgresql:///", "mysql://x"]
-)
+@pytest.mark.parametrize("url", ["sqlite:///", "sqlite://x.db", "remediator.db", "mysql://x"])
 def test_a_store_that_is_not_supported(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match="this is neither an SQLite file nor a PostgreSQL database"):
         load(tmp_path, f"prometheus: {{url: 'http://p'}}\nstorage: {{url: '{url}'}}")
@@ -119,3 +117,19 @@ def test_a_store_in_postgresql(tmp_path: Path) -> None:
 def test_a_lease_that_is_too_short(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a lease of less than 2s would be lost at every hitch of the network"):
         load(tmp_path, "prometheus: {url: 'http://p'}\nstorage: {lease_ttl: 1s}")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql://localhost", "this names no database"),
+        ("postgresql:///", "this names no database"),
+        ("postgresql://u:geheim@h/db?colour=red", 'libpq cannot read this: invalid URI query parameter: "colour"'),
+        ("postgresql://u:geheim@[::1/db", "libpq cannot read this: it is no address"),
+    ],
+)
+def test_an_address_that_libpq_does_not_take(tmp_path: Path, url: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        load(tmp_path, f"prometheus: {{url: 'http://p'}}\nstorage: {{url: '{url}'}}")
+    assert reason in str(told.value)
+    assert "geheim" not in str(told.value)
