@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 # In place of this folder, whose store.py would be taken for the package.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+sys.path.pop(0)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
 
 from remediator.health import Health
