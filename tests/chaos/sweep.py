@@ -45,7 +45,7 @@ TTL = 2.0
 _LIFE = 3.0
 """Seconds that a daemon lives at most before it is killed."""
 _READY_WITHIN = 30.0
-_REST_WITHIN = 40.0
+_REST_WITHIN = 120.0
 _VICTIM = Path(__file__).with_name("victim.py")
 
 
@@ -307,7 +307,7 @@ class Sweep:
                 self.report.notes.append(f"does not come to rest: {unrest}")
                 break
             # What no step is left for is people's to mend.
-            if time.monotonic() > deadline - _REST_WITHIN * 0.7:
+            if time.monotonic() > deadline - _REST_WITHIN * 0.9:
                 self.world.mend_all()
             await asyncio.sleep(0.5)
         for replica in self.replicas:
