@@ -8,23 +8,36 @@ Exit codes: 0 done, 1 not done (a sentence on stderr says why), 2 there is nobod
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+
+@contextlib.contextmanager
+def socket_in(folder: Path) -> Iterator[str]:
+    """The path of the socket in `folder`, however deep that lies: the system takes no more than 107 bytes of one."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}/control.sock"
+    finally:
+        os.close(descriptor)
 
 
 def ask(folder: Path, words: list[str]) -> tuple[int, str]:
     """Have the fleet in `folder` do something; its exit code and sentence."""
-    path = folder / "control.sock"
     with socket.socket(socket.AF_UNIX) as connection:
         try:
-            connection.connect(str(path))
+            with socket_in(folder) as path:
+                connection.connect(path)
             connection.sendall(json.dumps(words).encode() + b"\n")
             with connection.makefile("rb") as answer:
                 line = answer.readline()
         except OSError as error:
-            return 2, f"cannot reach the demo at {path}: {error}"
+            return 2, f"cannot reach the demo in {folder}: {error}"
     if not line:
         return 2, "the demo ended before it answered"
     code, text = json.loads(line)

@@ -10,6 +10,7 @@ import sys
 import threading
 from typing import Self
 
+from remediator.demo.control import socket_in
 from remediator.demo.fleet import DemoError, Fleet
 from remediator.demo.service import Kind
 
@@ -49,11 +50,11 @@ class Switchboard:
 
     def __enter__(self) -> Self:
         folder = self._fleet.folder.resolve()
-        path = folder / "control.sock"
         try:
-            self._server = _Server(str(path), self._fleet)
+            with socket_in(folder) as path:
+                self._server = _Server(path, self._fleet)
         except OSError as error:
-            raise DemoError(f"cannot listen on {path}: {error}") from None
+            raise DemoError(f"cannot listen in {folder}: {error}") from None
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1})
         self._thread.start()
         command = folder / "fleet"

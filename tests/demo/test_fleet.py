@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from real.prometheus import in_thread, until
 
+from remediator.demo.control import ask
 from remediator.demo.fleet import DemoError, Fleet, Spec
 from remediator.demo.service import Kind
 from remediator.demo.switchboard import Switchboard
@@ -166,7 +167,7 @@ def test_nobody_there_to_ask(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "remediator.demo.control", "--folder", str(tmp_path), "restart", "shop"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"cannot reach the demo at {tmp_path}/control.sock: ")
+    assert done.stderr.startswith(f"cannot reach the demo in {tmp_path}: ")
 
 
 def test_a_closed_fleet_starts_nothing_any_more(tmp_path: Path) -> None:
@@ -222,3 +223,14 @@ def test_closing_ends_every_process(tmp_path: Path) -> None:
     assert not any(alive(pid) for pid in pids)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
+
+
+def test_it_is_controlled_however_deep_its_folder_lies(tmp_path: Path) -> None:
+    folder = tmp_path / ("d" * 120)
+    folder.mkdir()
+    (folder / "control.sock").touch()
+    with pytest.raises(DemoError, match=f"cannot listen in {folder}: "):
+        Switchboard(Fleet(folder, ())).__enter__()
+    (folder / "control.sock").unlink()
+    with Switchboard(Fleet(folder, ())):
+        assert ask(folder, ["sing", "web"]) == (1, "cannot sing web: there is no such order")

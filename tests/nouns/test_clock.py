@@ -41,10 +41,10 @@ def test_a_clock_that_is_set_by_an_hour_makes_no_deadline_early_late_or_endless(
     while machine.clock.now() < deadline:
         machine.passes(0.5)
         took += 0.5
-    assert 56.0 <= took <= 64.0
+    assert 59.5 <= took <= 60.5
     # In the end it tells the machine's time again.
-    for _ in range(25 * 60):
-        machine.passes(60.0)
+    for _ in range(210):
+        machine.passes(3600.0)
         machine.clock.now()
     assert machine.clock.skew == 0.0
     assert machine.clock.now() == machine.wall
@@ -72,5 +72,5 @@ def test_it_never_goes_back_and_never_much_faster_or_slower(moves: list[tuple[fl
         machine.passes(passes)
         machine.wall += step
         now = machine.clock.now()
-        assert 0.949 * passes - 1e-6 <= now - before <= 1.051 * passes + 1e-6
+        assert 0.9949 * passes - 1e-6 <= now - before <= 1.0051 * passes + 1e-6
         before = now

@@ -45,7 +45,7 @@ class RealPostgresql:
         self._settings = {
             "port": str(self.port),
             "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": str(self.folder),
+            "unix_socket_directories": "",
             "fsync": "on" if durable else "off",
             "max_connections": "200",
             **(settings or {}),

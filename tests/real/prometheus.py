@@ -61,10 +61,12 @@ def part(binary: str, package: str) -> str:
 def free_port() -> int:
     """A loopback TCP port that nothing listens on right now, and that this process was not given before.
 
-    It is below those that the system gives to outgoing connections, so that none takes it before its server does.
+    It is below those that the system gives to outgoing connections, so that none takes it before its server does. Test
+    processes that run side by side have ranges of their own.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = random.randrange(20_000, 30_000)
+        port = 20_000 + 1_250 * (worker % 8) + random.randrange(1_250)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             if port not in _GIVEN:
