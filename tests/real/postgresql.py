@@ -20,6 +20,7 @@ from typing import Self
 
 import psycopg
 import pytest
+from real.processes import alive
 from real.prometheus import free_port, part
 
 _STARTS_WITHIN = 30.0
@@ -118,15 +119,21 @@ class RealPostgresql:
     def _end(self, number: int) -> None:
         if self._process is None:
             return
-        backends = self._children()
-        self._process.send_signal(number)
-        self._process.wait()
-        self._process = None
         if number == signal.SIGKILL:
-            # Its children notice before long; the next start refuses until they have.
-            for pid in backends:
+            # It makes no more children then. They notice its end before long, and the next start refuses until they have.
+            self._process.send_signal(signal.SIGSTOP)
+            children = self._children()
+            for pid in children:
                 _signal(pid, signal.SIGKILL)
+            self._process.kill()
+            self._process.wait()
+            while any(map(alive, children)):
+                time.sleep(0.01)
             (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+        else:
+            self._process.send_signal(number)
+            self._process.wait()
+        self._process = None
 
     def _signal_all(self, number: int) -> None:
         assert self._process is not None
