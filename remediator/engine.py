@@ -47,8 +47,8 @@ _MEMORY = 8 * 86400.0
 class Engine:
     """Makes every decision. `look` asks for an evaluation of services, `told` is called after each commit. `poll` is the
     seconds until the store is asked for what other processes wrote; with `shared` it is asked more often, and for answers
-    of operators too. One that does not lead decides nothing and writes
-    nothing: it keeps its docket as the store has it, to be shown."""
+    of operators too. One that does not lead decides nothing and writes nothing: it keeps its docket as the store has it,
+    to be shown."""
 
     def __init__(
         self,
