@@ -377,3 +377,42 @@ async def test_haproxy(do: Do, tmp_path: Path) -> None:
         assert hostile.output.startswith("this is no name of a backend or server: ")
         missing = await do("haproxy", "restore", **{**given, "socket": str(tmp_path / "none.sock")})
         assert missing.outcome is Outcome.FAILED
+
+
+@pytest.fixture
+def swarm(docker: RealDocker) -> Iterator[RealDocker]:
+    """The daemon as a swarm of one, with the service `web`."""
+    docker.run(
+        "swarm", "init", f"--listen-addr=127.0.0.1:{free_port()}", "--advertise-addr=127.0.0.1",
+        "--data-path-addr=127.0.0.1",
+    )  # fmt: skip
+    docker.run("service", "create", "--quiet", "--no-resolve-image", "--stop-grace-period=1s", "--name=web", IMAGE)
+    yield docker
+    docker.run("swarm", "leave", "--force")
+
+
+async def test_swarm(do: Do, swarm: RealDocker) -> None:
+    def tasks() -> set[str]:
+        return set(swarm.run("service", "ps", "--quiet", "--filter=desired-state=running", "web").split())
+
+    before = tasks()
+    assert len(before) == 1
+    result = await do("swarm", "restart", host=swarm.host)
+    assert result.outcome is Outcome.SUCCEEDED, result
+    assert len(tasks()) == 1
+    assert tasks().isdisjoint(before)
+
+    result = await do("swarm", "scale", {"by": 2, "max": 3}, host=swarm.host)
+    assert result.text == "scale from 1 to 3: exited with 0", result
+    assert len(tasks()) == 3
+    result = await do("swarm", "rollback", host=swarm.host)
+    assert result.outcome is Outcome.SUCCEEDED, result
+    assert len(tasks()) == 1
+
+    evidence = await do("swarm", "diagnose", host=swarm.host)
+    assert evidence.outcome is Outcome.SUCCEEDED, evidence
+    assert "Running" in evidence.output
+
+    missing = await do("swarm", "restart", host=swarm.host, service="no-such")
+    assert missing.outcome is Outcome.FAILED
+    assert "no-such not found" in missing.output
