@@ -18,6 +18,7 @@ from remediator.checks import find_problems
 from remediator.errors import ConfigError, TemplateError
 from remediator.guard import UnknownGuardError, with_guards
 from remediator.health import Health
+from remediator.lints import find_warnings
 from remediator.matcher import Matcher
 from remediator.problem import Position, Problem, Severity
 from remediator.rulebook import (
@@ -98,6 +99,8 @@ def read_rules(documents: Sequence[Document], *, service_label: str) -> tuple[Ru
         service_label=service_label,
     )
     problems = [problem for document in documents for problem in document.problems] + find_problems(rules)
+    of_file = {document.file: document for document in documents}
+    problems += [found for found in find_warnings(rules) if not of_file[found.position.file].allows(found)]
     order = {document.file: index for index, document in enumerate(documents)}
     return rules, sorted(set(problems), key=lambda problem: _order(order, problem))
 

@@ -61,6 +61,9 @@ _SECRET_KEY = re.compile(rf"""\s*["']?(?:{_GUARDED})(?<!_file)["']?\s*:\s*(?:[|>
 """What stands for such a key, misspelt or not, is never shown; nor is a password in an address."""
 
 
+_ALLOW = re.compile(r"#\s*remediator:\s*allow\s+([a-z, -]+)")
+
+
 class _Loader(yaml.CSafeLoader):
     """Composes nodes. Bounds the nesting: the composer of libyaml recurses, and crashes the process when it is deep."""
 
@@ -115,6 +118,14 @@ class Document:
         """Note a problem at a node or a path; `offset` is a character of the scalar there."""
         place = self.place(where, offset) if isinstance(where, yaml.Node) else self.position(*where, offset=offset)
         self.problems.append(Problem(place, check, message, remedy, severity))
+
+    def allows(self, problem: Problem) -> bool:
+        """Whether a comment on the problem's line, or on a line of its own above it, says that it is meant:
+        `# remediator: allow NAME`."""
+        line = problem.position.line - 1
+        above = self._lines[line - 1] if line > 0 and self._lines[line - 1].lstrip().startswith("#") else ""
+        said = (found for text in (self._lines[line], above) for found in _ALLOW.findall(text))
+        return any(problem.check in re.split(r"[\s,]+", names) for names in said)
 
     def sorted_problems(self) -> list[Problem]:
         """The problems in the order of the lines."""

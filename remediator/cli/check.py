@@ -37,7 +37,9 @@ def add(commands: Any) -> None:
         metavar="URL",
         help="also run each expression there, and name thresholds and services that see nothing",
     )
-    parser.add_argument("--output", choices=("text", "json"), default="text", help="default: %(default)s")
+    parser.add_argument(
+        "--output", choices=("text", "json", "github", "checkstyle"), default="text", help="default: %(default)s"
+    )
     parser.set_defaults(run=run)
 
 
@@ -67,6 +69,11 @@ def run(args: argparse.Namespace) -> int:
     problems.sort(key=lambda problem: (files[problem.position.file], problem.position.line, problem.position.column))
     if args.output == "json":
         print(json.dumps(_as_json(problems, rule_set, failure), indent=2))
+    elif args.output in ("github", "checkstyle"):
+        from remediator.cli import reports
+
+        if told := (reports.github if args.output == "github" else reports.checkstyle)(problems):
+            print(told)
     else:
         _show(problems, "" if failure else _summary(problems, rule_set))
     if failure:
