@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from doubles.scripted import Authority, Scripted
 
-from remediator import prometheus
 from remediator.health import Sight
 from remediator.httpclient import Authorization, BasicAuth, HttpClient, Secret, TlsConfig
 from remediator.metrics import Metrics
-from remediator.prometheus import Answer, Prometheus, Series
+from remediator.prometheus import Answer, Prometheus, Series, session
 
 PAYLOADS = Path(__file__).parents[1] / "payloads" / "promql-api"
 VECTOR = {
@@ -209,7 +208,7 @@ async def test_a_dripping_server_with_tls_is_left_at_the_deadline_too(tmp_path):
 
 
 async def test_an_answer_without_end_is_refused(monkeypatch):
-    monkeypatch.setattr(prometheus, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(session, "MAX_BYTES", 1 << 20)
 
     def script(request):
         request.head(200, "application/json")
@@ -224,7 +223,7 @@ async def test_an_answer_without_end_is_refused(monkeypatch):
 async def test_a_compressed_bomb_is_refused(monkeypatch):
     import gzip
 
-    monkeypatch.setattr(prometheus, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(session, "MAX_BYTES", 1 << 20)
     bomb = gzip.compress(b" " * (64 << 20))
 
     def script(request):
