@@ -193,15 +193,19 @@ class Evaluator:
             return world
         owners: Owners = {}
         views = await asyncio.gather(
-            *(thread(self._threads, self._view, world, threshold, owners, started) for threshold in thresholds)
+            *(thread(self._threads, self.view, world, threshold, owners, started) for threshold in thresholds)
         )
         self._note([view.look.sight for view in views], started)
         for look in (view.look for view in views):
             self._metrics.evaluations.labels(look.threshold.name, look.sight.value).inc()
         return await thread(self._threads, rounds.put_together, world, views, owners, changes, started)
 
-    def _view(self, world: World, threshold: Threshold, owners: Owners, now: float) -> View:
-        answer = self._query(threshold.expr)
+    def view(self, world: World, threshold: Threshold, owners: Owners, now: float) -> View:
+        """One threshold's part of a round, asked for and judged; in a worker thread."""
+        return self.judge(world, threshold, self._query(threshold.expr), owners, now)
+
+    def judge(self, world: World, threshold: Threshold, answer: Answer, owners: Owners, now: float) -> View:
+        """The same, of an answer."""
         with self._judging:
             return rounds.view(world, threshold, answer, owners, now, self._stale_after)
 

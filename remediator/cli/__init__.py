@@ -18,6 +18,7 @@ _COMMANDS = (
     "serve",
     "check",
     "test",
+    "backtest",
     "heal",
     "services",
     "incidents",

@@ -1,7 +1,7 @@
 """Leaving out the looks that would see nothing new. What is left out changes no decision, and no sentence of any.
 
-A look is left out when it is certain that its answers, and what follows of them, would be those of the look before: no
-breach is pending or kept, which time alone would change, and until then no series gets a value that is judged otherwise.
+A look is left out when it is certain that its answers, and what follows of them, would be those of the look before: until
+then no series gets a value that is judged otherwise, no pending breach comes to count, and none that is kept ends.
 Before anybody else does anything, there is a look at the last time at which there would have been one.
 """
 
@@ -11,10 +11,10 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from remediator.breach import judge_value
+from remediator.breach import CALM, Level
 from remediator.evaluator import Evaluator
 from remediator.rehearsal.loop import VirtualClock, VirtualLoop
-from remediator.rehearsal.stage import Line, Sample, Stage
+from remediator.rehearsal.stage import Stage
 from remediator.rounds import FORGET, World
 from remediator.rulebook import Threshold
 
@@ -60,23 +60,18 @@ def same_until(world: World, stage: Stage) -> float:
             # Somebody has changed the script since: the next look tells what that means.
             return stage.changed_at
         for track in look.tracks.values():
-            if track.pending or track.kept:
-                return -math.inf
+            if track.degraded is not CALM:
+                until = min(until, _turns(track.degraded, threshold), _turns(track.failed, threshold))
             if track.absent is not None and track.absent + FORGET >= look.at:
                 until = min(until, track.absent + FORGET)
-        for line in stage.lines.get(threshold.expr.strip(), {}).values():
-            until = min(until, _changes(threshold, line, look.at))
+        until = min(until, stage.steady_until(threshold, look.at))
     return until
 
 
-def _changes(threshold: Threshold, line: Line, since: float) -> float:
-    """When a series gets a value next that this threshold judges otherwise than the one it had."""
-    before = _judged(threshold, line.at(since))
-    for time, value in line.after(since):
-        if _judged(threshold, value) != before:
-            return time
+def _turns(level: Level, threshold: Threshold) -> float:
+    """When time alone makes a breach count, or ends it."""
+    if level.since is not None and level.began is None:
+        return level.since + threshold.for_
+    if level.since is None and level.last is not None:
+        return level.last + threshold.keep_for
     return math.inf
-
-
-def _judged(threshold: Threshold, value: Sample) -> object:
-    return None if value is None else judge_value(threshold, value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable, Collection
 from typing import Any
 
 from remediator.alert import Source
@@ -30,7 +31,8 @@ from remediator.store import Store
 
 class Process:
     """The parts of a running remediator, for whoever looks on. `interval` is the seconds between two evaluations; with
-    `leap` those that would see nothing new are left out."""
+    `leap` those that would see nothing new are left out. `seen` is told which services are judged otherwise, `told` that
+    something was written to the journal. `evaluator` makes the evaluator."""
 
     def __init__(
         self,
@@ -42,13 +44,18 @@ class Process:
         store: Store,
         loop: VirtualLoop,
         leap: bool,
+        *,
+        seen: Callable[[Collection[str]], None] = lambda _: None,
+        told: Callable[[], None] = lambda: None,
+        evaluator: Callable[..., Evaluator] = Evaluator,
     ) -> None:
+        self._seen = seen
         clock = VirtualClock()
         dozing = DozingClock(loop, stage, interval, lambda: self.evaluator)
         self.store = store
         self.metrics = Metrics()
         self.intake = Intake(store, clock, self.metrics, wake=lambda: self.engine.wake())
-        self.evaluator = Evaluator(
+        self.evaluator = evaluator(
             rulebook,
             stage.answer,
             clock=dozing if leap else clock,
@@ -56,7 +63,7 @@ class Process:
             interval=interval,
             stale_after=policy.stale_after,
             intake=self.intake,
-            changed=lambda names: self.engine.changed(names),
+            changed=self._changed,
         )
         self.docket = Docket(
             rulebook,
@@ -77,6 +84,7 @@ class Process:
             look=self.evaluator.look,
             # There is no other process that could write to this store.
             poll=math.inf,
+            told=told,
         )
         follow_health(self.metrics, lambda: self.docket.healths(clock.now()))
         self._counting = Follower(MetricsAnnouncer(self.metrics), store, clock=clock, metrics=self.metrics)
@@ -109,6 +117,10 @@ class Process:
     async def annotate(self) -> None:
         """Tell Grafana what the journal says, in the same way."""
         await self._annotating.catch_up()
+
+    def _changed(self, names: Collection[str]) -> None:
+        self._seen(names)
+        self.engine.changed(names)
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
         for task in tasks:

@@ -7,19 +7,23 @@ ever given for has an empty answer, which as a guard means false.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
 from remediator.actions import Call, Outcome, Result
 from remediator.actions.command import result_of
 from remediator.actions.http import status_text
+from remediator.breach import judge_value
 from remediator.durations import format_duration
 from remediator.health import Sight
 from remediator.prometheus import Answer, Series
+from remediator.rulebook import Threshold
 
 Sample = float | None
 """A value of a series; None: it has none, as if it did not exist."""
@@ -48,8 +52,24 @@ class Ran(msgspec.Struct, frozen=True):
         return str(self.call)
 
 
+class Values(Protocol):
+    """One series over time."""
+
+    @property
+    def labels(self) -> dict[str, str]: ...
+
+    def at(self, now: float) -> Sample:
+        """Its value at a time."""
+        ...
+
+    def after(self, now: float) -> Iterable[tuple[float, Sample]]:
+        """The values it is still to have that may be judged otherwise than the one before, with their times, soonest
+        first."""
+        ...
+
+
 class Line:
-    """One series over time: the times at which it gets another value, and the values."""
+    """A scripted series: the times at which it gets another value, and the values."""
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self.labels = dict(labels)
@@ -68,12 +88,10 @@ class Line:
             before = value
 
     def at(self, now: float) -> Sample:
-        """Its value at a time."""
         index = bisect_right(self._times, now)
         return self._values[index - 1] if index else None
 
     def after(self, now: float) -> Iterable[tuple[float, Sample]]:
-        """The values it is still to have, with their times, soonest first."""
         index = bisect_right(self._times, now)
         return zip(self._times[index:], self._values[index:], strict=True)
 
@@ -91,7 +109,7 @@ class Stage:
         """How often somebody has changed what Prometheus answers."""
         self.changed_at = -math.inf
         """When that was last."""
-        self.lines: dict[str, dict[tuple[tuple[str, str], ...], Line]] = {}
+        self.lines: dict[str, dict[tuple[tuple[str, str], ...], Values]] = {}
         self._loop = asyncio.get_running_loop()
         self._refusals: dict[str, tuple[Sight, str]] = {}
         self._effects: list[tuple[Callable[[Call], bool], list[Effect]]] = []
@@ -109,10 +127,10 @@ class Stage:
         lines = self.lines.setdefault(expr.strip(), {})
         key = tuple(sorted(labels.items()))
         line = lines.get(key)
-        if line is None:
+        if not isinstance(line, Line):
             line = lines[key] = Line(labels)
         line.put(self.now, values, interval)
-        self._changed()
+        self.changed()
 
     def know_as(self, pattern: re.Pattern[str], expr: str) -> None:
         """Queries that fit the pattern, as a template filled in does, get the answer of this expression."""
@@ -123,7 +141,7 @@ class Stage:
         self._refusals.pop(expr.strip(), None)
         if sight is not Sight.SEEN:
             self._refusals[expr.strip()] = (sight, error or f"Prometheus: {sight}")
-        self._changed()
+        self.changed()
 
     def answer(self, expr: str) -> Answer:
         """What Prometheus says to a query now."""
@@ -141,11 +159,17 @@ class Stage:
         ]
         return Answer(now, Sight.SEEN, series, kind="vector")
 
+    def steady_until(self, threshold: Threshold, since: float) -> float:
+        """Until when no series gets a value that this threshold judges otherwise than the one it had."""
+        lines = self.lines.get(threshold.expr.strip(), {}).values()
+        return min((_changes(threshold, line, since) for line in lines), default=math.inf)
+
     async def query(self, expr: str) -> Answer:
         """The same, as the engine asks."""
         return self.answer(expr)
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Somebody has changed what Prometheus answers, as of now."""
         self.changes += 1
         self.changed_at = self.now
 
@@ -184,3 +208,20 @@ class Stage:
             if matches(call):
                 return effects.pop(0) if len(effects) > 1 else effects[0]
         return Effect()
+
+
+def _changes(threshold: Threshold, line: Values, since: float) -> float:
+    """When a series gets a value next that this threshold judges otherwise than the one it had."""
+    later = iter(line.after(since))
+    first = next(later, None)
+    if first is None:
+        return math.inf
+    before = _judged(threshold, line.at(since))
+    for time, value in itertools.chain([first], later):
+        if _judged(threshold, value) != before:
+            return time
+    return math.inf
+
+
+def _judged(threshold: Threshold, value: Sample) -> object:
+    return None if value is None else judge_value(threshold, value)

@@ -280,7 +280,8 @@ class _Server:
 
 class RealPrometheus(_Server):
     """Prometheus. `targets` are host:port, scraped as job `test`, or a mapping of job to such lists; `rules` are
-    alerting or recording rules as in a rule file, for instance `{"alert": "Down", "expr": "up == 0", "for": "2s"}`."""
+    alerting or recording rules as in a rule file, for instance `{"alert": "Down", "expr": "up == 0", "for": "2s"}`.
+    `history` is OpenMetrics text with times, which it remembers from the beginning."""
 
     binary, package, name = "prometheus", "prometheus", "prometheus"
 
@@ -294,12 +295,22 @@ class RealPrometheus(_Server):
         interval: str = "1s",
         web_config: Mapping[str, Any] | None = None,
         flags: Sequence[str] = (),
+        history: str = "",
     ) -> None:
         super().__init__(folder, web_config, flags)
+        self.history = history
         self.targets = targets
         self.rules = rules
         self.alertmanagers = alertmanagers
         self.interval = interval
+
+    def start(self) -> None:
+        if self.history and not (self.folder / "data").exists():
+            text = self.folder / "history.om"
+            text.write_text(self.history)
+            argv = [part("promtool", "prometheus"), "tsdb", "create-blocks-from", "openmetrics", str(text), "data"]
+            subprocess.run(argv, cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
+        super().start()
 
     def query(self, expr: str) -> list[dict[str, Any]]:
         """The result of an instant query. Blocks."""
@@ -311,6 +322,7 @@ class RealPrometheus(_Server):
         return [
             f"--config.file={self.folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={self.folder / 'data'}",
+            "--storage.tsdb.retention.time=10y",
             "--web.enable-lifecycle",
             "--rules.alert.resend-delay=1s",
             # Targets are first scraped five seconds after the start, and without this up to ten.

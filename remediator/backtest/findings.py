@@ -1,0 +1,199 @@
+"""What came of a replay: heals and what they were for, holds and their gates, and how long trouble lasted. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from remediator.backtest.replay import Reading, Replayed
+from remediator.health import Health
+from remediator.incident import Entry, EntryKind, Incident
+
+WEEK = 7 * 86400.0
+_HOUR = 3600.0
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A step that would have been run: when, in seconds since the epoch, what, and how it is taken to have ended."""
+
+    at: float
+    action: str
+    call: str
+    outcome: str
+
+
+class Held(msgspec.Struct, frozen=True):
+    """From when to when a gate held a service's heal, and its sentence."""
+
+    service: str
+    gate: str
+    text: str
+    since: float
+    until: float
+
+    @property
+    def seconds(self) -> float:
+        return self.until - self.since
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """An incident: what was seen, what would have been run, and how it would have ended. `until` is None when it had not
+    ended with the history."""
+
+    service: str
+    runbook: str
+    since: float
+    until: float | None
+    verdict: str
+    because: str
+    closing: str
+    commands: tuple[Command, ...]
+
+
+class ServiceFindings(msgspec.Struct, frozen=True):
+    """One service. `healths` are the times at which its health by thresholds became another, and which; `bad` is for how
+    many seconds it was degraded or failed."""
+
+    name: str
+    troubles: tuple[Trouble, ...]
+    held: tuple[Held, ...]
+    healths: tuple[tuple[float, Health], ...]
+    bad: float
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """Everything that would have been run for it."""
+        return tuple(command for trouble in self.troubles for command in trouble.commands)
+
+    @property
+    def longest(self) -> float:
+        """How long its longest incident lasted, in seconds."""
+        return max((trouble.until - trouble.since for trouble in self.troubles if trouble.until), default=0.0)
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """The outcome of one replay from `start` to `end`. `notes` say what it rests on that history does not have."""
+
+    reading: Reading
+    start: float
+    end: float
+    step: int
+    services: tuple[ServiceFindings, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """Every incident, oldest first."""
+        return sorted((t for service in self.services for t in service.troubles), key=lambda t: t.since)
+
+    @property
+    def commands(self) -> list[Command]:
+        """Everything that would have been run, oldest first."""
+        return sorted((c for service in self.services for c in service.commands), key=lambda c: c.at)
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """How many incidents ended how."""
+        return Counter(trouble.verdict for trouble in self.troubles)
+
+    @property
+    def actions(self) -> Counter[str]:
+        """How often each action would have been run."""
+        return Counter(command.action for command in self.commands)
+
+    @property
+    def gates(self) -> dict[str, float]:
+        """For how many seconds each gate held, of all services together; the longest first."""
+        seconds: dict[str, float] = {}
+        for held in (held for service in self.services for held in service.held):
+            seconds[held.gate] = seconds.get(held.gate, 0.0) + held.seconds
+        return dict(sorted(seconds.items(), key=lambda item: -item[1]))
+
+    @property
+    def busiest(self) -> tuple[float, int]:
+        """The hour in which most services would have been healed: when it begins, and how many."""
+        hours: dict[float, set[str]] = {}
+        for service in self.services:
+            for command in service.commands:
+                hours.setdefault(command.at // _HOUR * _HOUR, set()).add(service.name)
+        if not hours:
+            return self.start, 0
+        hour = max(hours, key=lambda at: (len(hours[at]), -at))
+        return hour, len(hours[hour])
+
+    def a_week(self, count: int) -> float:
+        """So many, as a number a week."""
+        return count * WEEK / max(self.end - self.start, 1.0)
+
+
+def findings(
+    replayed: Replayed, reading: Reading, start: float, end: float, step: int, named: Iterable[str]
+) -> Findings:
+    """What came of a replay; `named` are the services of the rules, to be there though nothing was seen of them."""
+    troubles: dict[str, list[Trouble]] = {}
+    for incident in replayed.incidents:
+        troubles.setdefault(incident.service, []).append(_trouble(incident))
+    held: dict[str, list[Held]] = {}
+    for one in _held(replayed.entries, replayed.healths, end):
+        held.setdefault(one.service, []).append(one)
+    names = sorted({*named, *replayed.healths, *troubles, *held})
+    services = tuple(
+        ServiceFindings(
+            name,
+            tuple(troubles.get(name, ())),
+            tuple(held.get(name, ())),
+            tuple(replayed.healths.get(name, ())),
+            _bad(replayed.healths.get(name, []), end),
+        )
+        for name in names
+    )
+    return Findings(reading, start, end, step, services, tuple(_notes(replayed)))
+
+
+def _trouble(incident: Incident) -> Trouble:
+    commands = tuple(
+        Command(run.started_at, run.action, run.call, str(run.outcome or "running"))
+        for run in incident.runs
+        if run.step >= 0 and (run.outcome is None or run.outcome.ran)
+    )
+    return Trouble(
+        incident.service,
+        incident.runbook,
+        incident.opened_at,
+        incident.closed_at,
+        str(incident.verdict or "open"),
+        incident.text,
+        incident.closing,
+        commands,
+    )
+
+
+def _held(entries: Iterable[Entry], healths: dict[str, list[tuple[float, Health]]], end: float) -> Iterator[Held]:
+    """Holds end with the next thing that happens to the service, or when it is healthy again."""
+    holding: dict[str, Entry] = {}
+    for entry in entries:
+        before = holding.pop(entry.service, None)
+        if before is not None:
+            yield _until(before, entry.at, healths)
+        if entry.kind is EntryKind.HELD or (entry.kind is EntryKind.ALERT_SETTLED and entry.data.get("gate")):
+            holding[entry.service] = entry
+    for entry in holding.values():
+        yield _until(entry, end, healths)
+
+
+def _until(entry: Entry, until: float, healths: dict[str, list[tuple[float, Health]]]) -> Held:
+    well = (at for at, health in healths.get(entry.service, []) if at > entry.at and health is Health.HEALTHY)
+    return Held(entry.service, entry.data["gate"], entry.text, entry.at, min(until, next(well, until)))
+
+
+def _bad(healths: list[tuple[float, Health]], end: float) -> float:
+    ends = [*(at for at, _ in healths[1:]), end]
+    return sum(until - at for (at, health), until in zip(healths, ends, strict=False) if health.bad)
+
+
+def _notes(replayed: Replayed) -> Iterator[str]:
+    if replayed.counted:
+        yield "how many there are of a service is not recorded where the target's command tells it: 1 is assumed"
+    yield from replayed.unanswered

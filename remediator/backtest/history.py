@@ -1,0 +1,190 @@
+"""What Prometheus remembers: range queries in stretches that it can answer, kept in a folder so that nothing is asked
+twice and what was broken off goes on.
+
+Stretches lie on a grid, so that another backtest of the same days finds them again. What is younger than `FRESH` may
+still change and is kept for this time only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from remediator.backtest.recording import Recording, decode, encode, joined, recorded
+from remediator.errors import NeighbourError, RemediatorError
+from remediator.health import Sight
+from remediator.prometheus import Prometheus
+
+FRESH = 600.0
+"""Seconds for which the newest values may still change: late samples, rules that are evaluated."""
+KEPT = 7 * 86400.0
+"""Seconds for which answers are kept that nobody asked for again."""
+_GRID = (86400, 43200, 21600, 10800, 3600, 1800, 600, 120)
+"""How long a stretch may be, in seconds."""
+_POINTS = 10_999
+"""The most points of a series that Prometheus answers with is 11,000; a stretch has one at either end."""
+_AT_ONCE = 400_000
+"""So many points in one answer are a fraction of what it may have in bytes."""
+_IN_MEMORY = 8_000_000
+"""So many points of all expressions together are held in memory."""
+_LEAST = 8
+"""A stretch of so few steps is not cut any more."""
+_RETRIES = (1.0, 3.0)
+"""Seconds to wait before asking a Prometheus again that could not be reached."""
+_TOO_MUCH = (Sight.TIMEOUT, Sight.EXECUTION, Sight.BAD_ANSWER)
+
+ALERTS = 'ALERTS{alertstate="firing"}'
+"""The series in which Prometheus remembers which alerts fired."""
+
+
+class History:
+    """The answers over a time, `start` to `end`, every `step` seconds; all are seconds, and multiples of the step.
+
+    `folder` is where answers are kept; `url` tells one server's from another's. `told` is called after each stretch that
+    was asked for or found. Raises NeighbourError when Prometheus does not answer.
+    """
+
+    def __init__(
+        self, prometheus: Prometheus, url: str, folder: Path, start: int, end: int, step: int, stretch: int
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.step = step
+        self.stretch = stretch
+        self.asked = 0
+        """How many range queries were asked."""
+        self._prometheus = prometheus
+        self._url = url
+        self._folder = folder
+        self._began = time.time()
+        self._fresh: set[Path] = set()
+        self._read = lru_cache(256)(self._read_file)
+
+    def stretches(self) -> list[tuple[int, int]]:
+        """The stretches, from start to end; the last step of one is the first of the next."""
+        first = self.start // self.stretch
+        last = max(first, (self.end - 1) // self.stretch)
+        return [(k * self.stretch, min((k + 1) * self.stretch, self.end)) for k in range(first, last + 1)]
+
+    def gather(self, exprs: Sequence[str], told: Callable[[], None]) -> None:
+        """Have everything in the folder. `told` is called once per expression and stretch."""
+        for stretch in self.stretches():
+            for expr in exprs:
+                path = self._path(expr, *stretch)
+                if path.exists():
+                    path.touch()
+                else:
+                    self._fetch(expr, *stretch)
+                told()
+
+    def recording(self, expr: str, start: int, end: int) -> Recording:
+        """What an expression answered over a stretch."""
+        path = self._path(expr, start, end)
+        try:
+            return decode(path.read_bytes())
+        except (OSError, ValueError):
+            # Gone or damaged: it can be asked for again.
+            return self._fetch(expr, start, end)
+
+    def condition(self, expr: str, now: float) -> Recording:
+        """What a condition answered over the stretch around this time."""
+        start = math.floor(now / self.stretch) * self.stretch
+        return self._read(expr, start, min(start + self.stretch, self.end))
+
+    def close(self) -> None:
+        """Delete what may have changed by the next time."""
+        for path in self._fresh:
+            path.unlink(missing_ok=True)
+
+    def _read_file(self, expr: str, start: int, end: int) -> Recording:
+        return self.recording(expr, start, end)
+
+    def _fetch(self, expr: str, start: int, end: int) -> Recording:
+        found = self._ask(expr, start, end)
+        if len(found.series) == 1 and not found.series[0].labels:
+            answer = self._prometheus.query_blocking(expr)
+            found = msgspec.structs.replace(found, scalar=answer.kind == "scalar")
+        path = self._path(expr, start, end)
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+                file.write(encode(found))
+            os.replace(file.name, path)
+        except OSError as error:
+            raise RemediatorError(f"cannot keep what Prometheus answered in {self._folder}: {error}") from None
+        if end > self._began - FRESH:
+            self._fresh.add(path)
+        return found
+
+    def _ask(self, expr: str, start: int, end: int) -> Recording:
+        """Ask for a stretch, in halves when it is more than Prometheus can answer at once."""
+        for wait in (*_RETRIES, 0.0):
+            answer = self._prometheus.query_range_blocking(expr, start, end, self.step)
+            self.asked += 1
+            if answer.sight is not Sight.UNREACHABLE:
+                break
+            time.sleep(wait)
+        steps = (end - start) // self.step
+        if answer.sight in _TOO_MUCH and steps > _LEAST:
+            middle = start + steps // 2 * self.step
+            return joined(self._ask(expr, start, middle), self._ask(expr, middle + self.step, end))
+        if answer.sight is not Sight.SEEN:
+            remedy = "; what was answered so far is kept, run it again to go on" if self.asked > 1 else ""
+            raise NeighbourError(f"cannot replay {_shown(expr)}: {answer.error}{remedy}", retry=True)
+        return recorded(answer.lines, start, self.step, steps + 1)
+
+    def _path(self, expr: str, start: int, end: int) -> Path:
+        fresh = f"{self._began}" if end > self._began - FRESH else ""
+        parts = (self._url, expr.strip(), str(start), str(end), str(self.step), fresh, sys.byteorder)
+        return self._folder / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()}.recording"
+
+
+def open_folder(folder: Path) -> Path:
+    """The folder for answers, made if need be; those that nobody used for long are deleted. RemediatorError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*"):
+            if time.time() - path.stat().st_mtime > KEPT:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RemediatorError(f"cannot use the folder {folder} for what Prometheus answers: {error}") from None
+    return folder
+
+
+def default_folder() -> Path:
+    """Where answers are kept unless told otherwise, by the XDG base directory specification."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "remediator" / "backtest"
+
+
+def stretch_for(prometheus: Prometheus, exprs: Sequence[str], times: Sequence[int], step: int) -> int:
+    """How long a stretch of these expressions may be, in seconds, by how many series they have at some times."""
+    most = [max(_counts(prometheus, expr, times, step), default=0) for expr in exprs]
+    for points in (stretch // step for stretch in _GRID):
+        if points <= _POINTS and points * max(most, default=0) <= _AT_ONCE and points * sum(most) <= _IN_MEMORY:
+            break
+    return max(points, 1) * step
+
+
+def _counts(prometheus: Prometheus, expr: str, times: Sequence[int], step: int) -> Iterator[float]:
+    for at in times:
+        answer = prometheus.query_range_blocking(f"count({expr})", at, at, step)
+        if answer.sight is Sight.BAD_DATA:
+            # A number without labels cannot be counted; what is no PromQL at all will be told of when it is asked.
+            yield 1
+        elif answer.sight is not Sight.SEEN:
+            raise NeighbourError(f"cannot replay {_shown(expr)}: {answer.error}", retry=True)
+        else:
+            yield from (value for line in answer.lines for _, value in line.points)
+
+
+def _shown(expr: str) -> str:
+    line = " ".join(expr.split())
+    return line if len(line) <= 80 else f"{line[:79]}…"

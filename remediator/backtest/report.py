@@ -1,0 +1,104 @@
+"""A report: the findings of every reading, and of the rules they are compared with, as one document. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from remediator.backtest.compare import Difference, differences
+from remediator.backtest.findings import Findings, ServiceFindings, Trouble
+from remediator.backtest.replay import Reading
+
+READINGS = {
+    Reading.RECORDED: "everything goes on as it was recorded, whatever is run",
+    Reading.CURED: "each first step that ends well ends the trouble, until the recording has an end of it",
+}
+"""The readings, and what each takes for true."""
+
+CAVEATS = (
+    "History does not react to a heal: what happened after it would have been another story.",
+    "Of alerts only their labels and times are remembered: annotations, silences and what Alertmanager waited are not.",
+)
+"""What every backtest has to say of itself."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """`findings` are by reading; `against` those of the rules to compare with, if there are any. `earnest` names the
+    runbooks that were played as if their mode were `auto`."""
+
+    findings: dict[Reading, Findings]
+    against: dict[Reading, Findings]
+    earnest: tuple[str, ...]
+
+    @property
+    def any(self) -> Findings:
+        """The findings of the first reading, for what is the same in all."""
+        return next(iter(self.findings.values()))
+
+    @property
+    def caveats(self) -> list[str]:
+        """What this backtest has to say of itself."""
+        played = f"Played as if their mode were auto: {', '.join(self.earnest)}." if self.earnest else ""
+        notes = dict.fromkeys(note for found in self.findings.values() for note in found.notes)
+        return [*CAVEATS, *([played] if played else []), *(f"{note[0].upper()}{note[1:]}." for note in notes)]
+
+    def differences(self, reading: Reading) -> list[Difference]:
+        """What is otherwise than by the rules it is compared with."""
+        return differences(self.against[reading], self.findings[reading]) if reading in self.against else []
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report for programs. Times are seconds since the epoch, durations seconds."""
+    found = report.any
+    return {
+        "from": found.start,
+        "to": found.end,
+        "step": found.step,
+        "caveats": report.caveats,
+        "readings": {
+            reading: _findings(findings)
+            | ({"differences": msgspec.to_builtins(report.differences(reading))} if report.against else {})
+            for reading, findings in report.findings.items()
+        },
+    }
+
+
+def _findings(findings: Findings) -> dict[str, Any]:
+    at, services = findings.busiest
+    return {
+        "incidents": len(findings.troubles),
+        "verdicts": dict(findings.verdicts),
+        "commands": len(findings.commands),
+        "actions": dict(findings.actions),
+        "held_seconds": findings.gates,
+        "busiest_hour": {"at": at, "services": services},
+        "services": [_service(findings, service) for service in findings.services],
+    }
+
+
+def _service(findings: Findings, service: ServiceFindings) -> dict[str, Any]:
+    return {
+        "name": service.name,
+        "bad_seconds": service.bad,
+        "longest_seconds": service.longest,
+        "restarts_a_week": findings.a_week(restarts(service)),
+        "commands_a_week": findings.a_week(len(service.commands)),
+        "incidents": [_trouble(trouble) for trouble in service.troubles],
+        "held": [msgspec.to_builtins(held) for held in service.held],
+        "health": [[at, str(health)] for at, health in service.healths],
+    }
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {**msgspec.to_builtins(trouble), "first_command_after": first_after(trouble)}
+
+
+def restarts(service: ServiceFindings) -> int:
+    """How often a service would have been restarted."""
+    return sum(command.action == "restart" for command in service.commands)
+
+
+def first_after(trouble: Trouble) -> float | None:
+    """Seconds from the opening of an incident to its first command; None when there is none."""
+    return trouble.commands[0].at - trouble.since if trouble.commands else None

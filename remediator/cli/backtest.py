@@ -1,0 +1,256 @@
+"""`remediator backtest`: what the rules would have done, by what Prometheus remembers."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from remediator.backtest.history import History
+    from remediator.backtest.replay import Reading
+    from remediator.backtest.report import Report
+    from remediator.config import Config
+    from remediator.matcher import Matcher
+    from remediator.policy import Policy
+    from remediator.rulebook import Rulebook
+
+_UNIX = re.compile(r"\d{9,11}(\.\d+)?")
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "backtest",
+        help="what the rules would have done, by Prometheus' history",
+        description="Replay thresholds and alerts as Prometheus remembers them through the real engine, on virtual time, and show"
+        " what would have been run, held and why. Nothing is run. Exit codes: 0 done, 2 it cannot be replayed.",
+    )
+    parser.add_argument("--config.file", dest="config_file", metavar="FILE", help="the config (default remediator.yml)")
+    parser.add_argument("--from", dest="start", default="7d", type=_moment, help="how long ago, or when (default 7d)")
+    parser.add_argument("--to", dest="end", default="now", type=_moment, help="the same (default now)")
+    parser.add_argument(
+        "--step", default="15s", type=_duration, help="how often thresholds are evaluated (default 15s)"
+    )
+    parser.add_argument("--rules", nargs="+", metavar="FILE", help="rule files (default: those of the config)")
+    parser.add_argument("--against", nargs="+", metavar="FILE", help="rule files to compare them with")
+    parser.add_argument("--prometheus", metavar="URL", help="the Prometheus to ask (default: that of the config)")
+    parser.add_argument(
+        "--alerts",
+        action="append",
+        metavar="MATCHER",
+        help="only alerts that fit came by the webhook, as in a route of Alertmanager; can be given again",
+    )
+    parser.add_argument("--no-alerts", action="store_true", help="none did: judge by thresholds alone")
+    parser.add_argument(
+        "--reading",
+        choices=("recorded", "cured", "both"),
+        default="both",
+        help="what a heal is taken to have changed: nothing, or that it ended the trouble (default: both)",
+    )
+    parser.add_argument(
+        "--as-written", action="store_true", help="keep the modes of runbooks; otherwise all are played as auto"
+    )
+    parser.add_argument("--html", metavar="FILE", help="also write a page with a timeline of every service there")
+    parser.add_argument("--output", choices=("table", "json"), default="table", help="default: %(default)s")
+    parser.add_argument("--cache", metavar="DIR", type=Path, help="where answers are kept, to go on with later")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, and show what came of it."""
+    from remediator.backtest.replay import Reading, in_earnest
+    from remediator.backtest.report import Report
+    from remediator.errors import RemediatorError
+    from remediator.policy import policy_of
+    from remediator.rulebook import Mode
+
+    config = _config(args)
+    files = [Path(name) for name in args.rules] if args.rules else config.rule_paths()
+    if not files:
+        raise RemediatorError("cannot backtest: there are no rule files: give them after --rules, or in the config")
+    rules, policy = _rules(files, config), policy_of(config)
+    old = _rules([Path(name) for name in args.against], config) if args.against else None
+    earnest: tuple[str, ...] = ()
+    if not args.as_written:
+        earnest = tuple(runbook.name for runbook in rules.runbooks if runbook.mode is not Mode.AUTO)
+        rules, earnest_policy = in_earnest(rules, policy)
+        old = in_earnest(old, policy)[0] if old is not None else None
+        policy = earnest_policy
+    readings = list(Reading) if args.reading == "both" else [Reading(args.reading)]
+    alerts = None if args.no_alerts else _matchers(args.alerts or [])
+    with _history(args, config, [rules, *([old] if old is not None else [])], alerts) as history, _progress() as bar:
+        exprs = _exprs([rules, *([old] if old is not None else [])], alerts)
+        count = len(history.stretches())
+        history.gather(exprs, bar("asking Prometheus", count * len(exprs)))
+        findings, against = {}, {}
+        for reading in readings:
+            findings[reading] = _found(rules, policy, history, reading, alerts, bar(f"replaying, {reading}", count))
+            if old is not None:
+                told = bar(f"replaying the others, {reading}", count)
+                against[reading] = _found(old, policy, history, reading, alerts, told)
+    report = Report(findings, against, earnest)
+    if args.html:
+        _write_page(Path(args.html), report)
+    if args.output == "json":
+        from remediator.backtest.report import as_json
+
+        print(json.dumps(as_json(report), indent=2, ensure_ascii=False))
+    else:
+        from remediator.cli.backtest_text import show_report
+
+        show_report(report)
+    return 0
+
+
+def _found(
+    rules: Rulebook,
+    policy: Policy,
+    history: History,
+    reading: Reading,
+    alerts: list[Matcher] | None,
+    told: Callable[[], None],
+) -> Any:
+    from remediator.backtest.findings import findings
+    from remediator.backtest.replay import replay
+
+    replayed = replay(rules, policy, history, reading, alerts, told)
+    return findings(replayed, reading, history.start, history.end, history.step, rules.named)
+
+
+def _config(args: argparse.Namespace) -> Config:
+    from remediator.config import Config, Server, load_config
+
+    file = Path(args.config_file or "remediator.yml")
+    if args.config_file is None and args.prometheus and not file.exists():
+        return Config(Server(url=args.prometheus))
+    config = load_config(file)
+    if args.prometheus and args.prometheus.rstrip("/") != config.prometheus.url:
+        import msgspec
+
+        # Credentials go to the address they were written for.
+        config = msgspec.structs.replace(config, prometheus=Server(url=args.prometheus))
+    return config
+
+
+def _rules(files: list[Path], config: Config) -> Rulebook:
+    from remediator.rulefile import load_rules
+
+    rulebook, _ = load_rules(files, service_label=config.global_.service_label)
+    return rulebook
+
+
+def _matchers(texts: list[str]) -> list[Matcher]:
+    from remediator.errors import RemediatorError
+    from remediator.matcher import parse_matcher
+
+    try:
+        return [parse_matcher(text) for text in texts]
+    except ValueError as error:
+        raise RemediatorError(f"cannot read --alerts: {error}") from None
+
+
+def _exprs(rule_sets: list[Rulebook], alerts: list[Matcher] | None) -> list[str]:
+    from remediator.backtest.history import ALERTS
+
+    exprs = [threshold.expr.strip() for rules in rule_sets for threshold in rules.thresholds]
+    return list(dict.fromkeys([*exprs, *([ALERTS] if alerts is not None else [])]))
+
+
+@contextlib.contextmanager
+def _history(
+    args: argparse.Namespace, config: Config, rule_sets: list[Rulebook], alerts: list[Matcher] | None
+) -> Iterator[History]:
+    import asyncio
+
+    from remediator.backtest.history import History, default_folder, open_folder, stretch_for
+    from remediator.errors import RemediatorError
+    from remediator.metrics import Metrics
+    from remediator.prometheus import Prometheus
+
+    step = max(1, round(args.step))
+    now = time.time()
+    start, end = (round(moment(now) // step) * step for moment in (args.start, args.end))
+    end = min(end, round(now // step) * step)
+    if end - start < step:
+        raise RemediatorError("cannot backtest: --from is not before --to, or lies in the future")
+    folder = open_folder(args.cache or default_folder())
+    prometheus = Prometheus(config.prometheus, query_timeout=120.0, metrics=Metrics())
+    try:
+        exprs = _exprs(rule_sets, alerts)
+        times = [end, (start + end) // 2 // step * step, start]
+        stretch = stretch_for(prometheus, exprs, times, step)
+        history = History(prometheus, config.prometheus.url, folder, start, end, step, stretch)
+        try:
+            yield history
+        finally:
+            history.close()
+    finally:
+        asyncio.run(prometheus.close())
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int], Callable[[], None]]]:
+    """Bars on the terminal: given what is done and in how many parts, what to call after each part."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def bar(text: str, parts: int) -> Callable[[], None]:
+            task = progress.add_task(text, total=parts)
+            return lambda: progress.advance(task)
+
+        yield bar
+
+
+def _write_page(file: Path, report: Report) -> None:
+    from remediator.backtest.page import page
+    from remediator.errors import RemediatorError
+
+    try:
+        file.write_text(page(report), encoding="utf-8")
+    except OSError as error:
+        raise RemediatorError(f"cannot write {file}: {error.strerror or error}") from None
+    print(f"wrote {file}", file=sys.stderr)
+
+
+def _moment(text: str) -> Callable[[float], float]:
+    """A time as it is written, as what it is when it is now."""
+    from datetime import UTC, datetime
+
+    from remediator.durations import parse_duration
+
+    if text == "now":
+        return lambda now: now
+    if _UNIX.fullmatch(text):
+        return lambda _: float(text)
+    with contextlib.suppress(ValueError):
+        ago = parse_duration(text)
+        return lambda now: now - ago
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is neither a duration such as 7d nor a time such as 2026-01-31T12:00:00Z"
+        raise argparse.ArgumentTypeError(message) from None
+    return lambda _: (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _duration(text: str) -> float:
+    from remediator.durations import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if seconds < 1:
+        raise argparse.ArgumentTypeError("a step is at least 1s")
+    return seconds
