@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from remediator.cli.promql import Seen
     from remediator.config import Config
     from remediator.problem import Problem
     from remediator.ruleset import RuleSet
@@ -35,7 +37,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--prometheus",
         metavar="URL",
-        help="also run each expression there, and name thresholds and services that see nothing",
+        help="also run each expression there, and show which services each threshold sees",
     )
     parser.add_argument(
         "--output", choices=("text", "json", "github", "checkstyle"), default="text", help="default: %(default)s"
@@ -58,27 +60,46 @@ def run(args: argparse.Namespace) -> int:
     problems = [problem for document in configs for problem in document.problems] + problems
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     unread = [problem for problem in problems if problem.check == "unreadable-file"]
-    failure = ""
+    seen: list[Seen] = []
+    note = failure = ""
     if args.prometheus and not errors:
         from remediator.cli.promql import ask_prometheus
 
-        found, failure = ask_prometheus(rule_set, args.prometheus, config)
-        problems += found
-        errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+        found, seen, failure = ask_prometheus(rule_set, args.prometheus, config)
+    else:
+        found, note = _checked_offline(rule_set)
+    documents = {document.file: document for document in [*configs, *rules]}
+    found = [problem for problem in found if not documents[problem.position.file].allows(problem)]
+    known = {(problem.position, problem.check) for problem in problems}
+    problems += [problem for problem in found if (problem.position, problem.check) not in known]
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     files = {document.file: index for index, document in enumerate([*configs, *rules])}
     problems.sort(key=lambda problem: (files[problem.position.file], problem.position.line, problem.position.column))
     if args.output == "json":
-        print(json.dumps(_as_json(problems, rule_set, failure), indent=2))
+        print(json.dumps(_as_json(problems, rule_set, seen, note, failure), indent=2))
     elif args.output in ("github", "checkstyle"):
         from remediator.cli import reports
 
         if told := (reports.github if args.output == "github" else reports.checkstyle)(problems):
             print(told)
     else:
+        _show_seen(seen)
         _show(problems, "" if failure else _summary(problems, rule_set))
-    if failure:
-        print(f"remediator: {failure}", file=sys.stderr)
+    for text in filter(None, (note, failure)):
+        print(f"remediator: {text}", file=sys.stderr)
     return 2 if unread or failure else 1 if errors else 0
+
+
+def _checked_offline(rules: RuleSet) -> tuple[list[Problem], str]:
+    """What promtool says of the PromQL, and why nothing if it could not be asked."""
+    from remediator.cli.expressions import expressions
+    from remediator.cli.promtool import check_syntax
+    from remediator.errors import NeighbourError
+
+    try:
+        return check_syntax(list(expressions(rules))), ""
+    except NeighbourError as error:
+        return [], f"the PromQL was not checked: {error}"
 
 
 def _sorted_out(documents: Sequence[Document]) -> tuple[list[Document], list[Document], Config | None]:
@@ -131,7 +152,9 @@ def _many(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _as_json(problems: Sequence[Problem], rules: RuleSet, failure: str) -> dict[str, Any]:
+def _as_json(
+    problems: Sequence[Problem], rules: RuleSet, seen: Sequence[Seen], note: str, failure: str
+) -> dict[str, Any]:
     return {
         "problems": [
             {
@@ -147,8 +170,27 @@ def _as_json(problems: Sequence[Problem], rules: RuleSet, failure: str) -> dict[
             for problem in problems
         ],
         "counts": {f"{noun}s": count for noun, count in _counts(rules).items()},
+        "seen": [
+            {
+                "threshold": one.threshold,
+                "service": one.service,
+                "value": one.value if math.isfinite(one.value) else str(one.value),
+                "health": str(one.health),
+            }
+            for one in seen
+        ],
+        "note": note,
         "failure": failure,
     }
+
+
+def _show_seen(seen: Sequence[Seen]) -> None:
+    from remediator.cli.client import show_table
+
+    if seen:
+        rows = [(one.threshold, one.service, f"{one.value:.6g}", one.health) for one in seen]
+        show_table(("threshold", "service", "value now", "means"), rows, "")
+        print()
 
 
 def _show(problems: Sequence[Problem], summary: str) -> None:

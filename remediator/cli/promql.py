@@ -1,24 +1,21 @@
-"""What a running Prometheus says of the rules: which expressions it refuses, and which of them see nothing.
-
-The queries are those that the daemon would ask, but for templates: each becomes a word of the same length.
-"""
+"""What a running Prometheus says of the rules: which expressions it refuses, and whom each threshold sees."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from remediator.health import Sight
+from remediator.cli.expressions import Expression, expressions
+from remediator.health import Health, Sight, worst
 from remediator.httpclient import HttpClient
 from remediator.metrics import Metrics
-from remediator.problem import Position, Problem, Severity
+from remediator.problem import Problem, Severity
 from remediator.prometheus import Answer, Prometheus
 from remediator.rulebook import Rulebook, Threshold
 from remediator.rulefile import make_rulebook
-from remediator.ruleset import Locate, RuleSet, Written, steps_of
+from remediator.ruleset import RuleSet, Written
 
 if TYPE_CHECKING:
     from remediator.config import Config
@@ -32,20 +29,20 @@ CHECKS = {
 }
 """What Prometheus is asked about, by the names of the problems."""
 
-_PARSE_ERROR = re.compile(r"(\d+):(\d+): parse error: (.*)", re.DOTALL)
-
 
 @dataclass(frozen=True)
-class _Expression:
-    """PromQL, and where it stands. A threshold's is expected to give series."""
+class Seen:
+    """What a threshold sees of a service now: the worst value of its series, and what that means before any `for`."""
 
-    text: str
-    at: Callable[[int | None], Position]
-    threshold: Threshold | None = None
+    threshold: str
+    service: str
+    value: float
+    health: Health
 
 
-def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[list[Problem], str]:
-    """The problems of the rules' PromQL at this Prometheus, and why it could not be asked, or nothing.
+def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[list[Problem], list[Seen], str]:
+    """The problems of the rules' PromQL at this Prometheus, whom the thresholds see, and why it could not be asked, or
+    nothing.
 
     The config's credentials are used when the address is its own.
     """
@@ -59,67 +56,55 @@ def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[lis
         asyncio.run(prometheus.close())
 
 
-def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[list[Problem], str]:
+def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[list[Problem], list[Seen], str]:
     problems: list[Problem] = []
-    seen: set[tuple[str, str]] = set()
+    seen: list[Seen] = []
     # What could not be seen is not said to be unseen: only thresholds that were answered count.
     answered: set[str] = set()
-    for expression in _expressions(rules):
-        answer = prometheus.query_blocking(_without_templates(expression.text))
+    for expression in expressions(rules):
+        answer = prometheus.query_blocking(expression.asked)
         if answer.sight is Sight.UNREACHABLE:
-            return problems, answer.error
+            return problems, seen, answer.error
         if answer.sight is not Sight.SEEN:
             problems.append(_refused(expression, answer))
         elif expression.threshold is not None:
             answered.add(expression.threshold.name)
-            owners = {service.name for series in answer.series if (service := rulebook.service_for(series.labels))}
-            seen |= {(expression.threshold.name, name) for name in owners}
-            problems += _unseen_threshold(expression, expression.threshold, answer, owners)
-    return problems + list(_unseen_services(rules, rulebook, answered, seen)), ""
+            owned, judged = _shared_out(expression.threshold, answer, rulebook)
+            seen += judged
+            problems += _unseen_threshold(expression, expression.threshold, answer, owned)
+    return [*problems, *_unseen_services(rules, rulebook, answered, seen)], seen, ""
 
 
-def _expressions(rules: RuleSet) -> Iterator[_Expression]:
-    for threshold in rules.thresholds:
-        yield _Expression(threshold.item.expr, _place(threshold.at, "expr"), threshold.item)
-    for runbook, index, step in steps_of(rules):
-        texts = {"if": step.if_, "unless": step.unless}
-        for key, text in texts.items():
-            if text and "{%" not in text:
-                yield _Expression(text, _place(runbook.at, "steps", index, key))
-        count = step.args.get("replicas") if step.action == "scale" else None
-        if isinstance(count, str) and "{%" not in count:
-            yield _Expression(count, _place(runbook.at, "steps", index, "scale", "replicas"))
+def _refused(expression: Expression, answer: Answer) -> Problem:
+    if answer.sight is Sight.BAD_DATA:
+        return expression.refused(answer.error)
+    return Problem(expression.at(None), "promql-failed", answer.error)
 
 
-def _place(at: Locate, *path: str | int) -> Callable[[int | None], Position]:
-    return lambda offset: at(*path, offset=offset)
+def _shared_out(threshold: Threshold, answer: Answer, rulebook: Rulebook) -> tuple[bool, list[Seen]]:
+    """Whether any series belongs to a service, and the worst of each service that the threshold judges."""
+    owned, judged = False, dict[str, Seen]()
+    for series in answer.series:
+        service = rulebook.service_for(series.labels)
+        if service is None:
+            continue
+        owned = True
+        if threshold not in rulebook.thresholds_for(service):
+            continue
+        found = Seen(threshold.name, service.name, series.value, threshold.judge(series.value))
+        known = judged.setdefault(service.name, found)
+        if worst((known.health, found.health)) is not known.health:
+            judged[service.name] = found
+    return owned, sorted(judged.values(), key=lambda one: one.service)
 
 
-def _without_templates(text: str) -> str:
-    """The expression with a word of the same length for each template: they all stand within strings."""
-    return re.sub(r"\{\{.*?\}\}", lambda found: "x" * len(found[0]), text, flags=re.DOTALL)
-
-
-def _refused(expression: _Expression, answer: Answer) -> Problem:
-    found = _PARSE_ERROR.search(answer.error)
-    if answer.sight is Sight.BAD_DATA and found is not None:
-        before = expression.text.split("\n")[: int(found[1]) - 1]
-        offset = sum(len(line) + 1 for line in before) + int(found[2]) - 1
-        place = expression.at(min(offset, max(len(expression.text) - 1, 0)))
-        return Problem(place, "bad-promql", f"this is not PromQL: {found[3]}")
-    check = "bad-promql" if answer.sight is Sight.BAD_DATA else "promql-failed"
-    return Problem(expression.at(None), check, answer.error)
-
-
-def _unseen_threshold(
-    expression: _Expression, threshold: Threshold, answer: Answer, owners: set[str]
-) -> Iterator[Problem]:
+def _unseen_threshold(expression: Expression, threshold: Threshold, answer: Answer, owned: bool) -> Iterator[Problem]:
     place = expression.at(None)
     if not answer.series:
         message = f"threshold {threshold.name} sees no series now"
         remedy = "see whether the metric exists, and whether the matchers fit"
         yield Problem(place, "no-series", message, remedy, Severity.WARNING)
-    elif not owners:
+    elif not owned:
         labels = ", ".join(sorted(answer.series[0].labels)) or "none"
         message = (
             f"no series that threshold {threshold.name} sees belongs to a service; the first has the labels: {labels}"
@@ -128,14 +113,13 @@ def _unseen_threshold(
         yield Problem(place, "no-service-label", message, remedy, Severity.WARNING)
 
 
-def _unseen_services(
-    rules: RuleSet, rulebook: Rulebook, answered: set[str], seen: set[tuple[str, str]]
-) -> Iterator[Problem]:
+def _unseen_services(rules: RuleSet, rulebook: Rulebook, answered: set[str], seen: list[Seen]) -> Iterator[Problem]:
+    visible = {one.service for one in seen}
     services: list[Written[Any]] = [written for written in rules.services if not written.item.templated]
     for written in services:
         service = written.item
         names = [threshold.name for threshold in rulebook.thresholds_for(service)]
-        if names and answered.issuperset(names) and not any((name, service.name) in seen for name in names):
+        if names and answered.issuperset(names) and service.name not in visible:
             message = f"no threshold sees service {service.name} now: no series of {', '.join(names)} is its own"
             remedy = "see whether it is scraped, and whether its match fits its series"
             yield Problem(written.at("name"), "service-unseen", message, remedy, Severity.WARNING)

@@ -1,6 +1,7 @@
 """`remediator check --prometheus` against a real Prometheus."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,13 @@ from real.prometheus import Exposition, RealPrometheus, free_port, in_thread, un
 
 from remediator.cli import main
 
-METRICS = 'up_to_now{service="checkout"} 1\nup_to_now{service="search"} 1\norphans{pod="a"} 1\n'
+METRICS = """\
+up_to_now{service="checkout"} 1
+up_to_now{service="search",pod="a"} 1
+up_to_now{service="search",pod="b"} 0
+orphans{pod="a"} 1
+odd{service="search"} NaN
+"""
 RULES = r"""
 services:
   - {name: checkout, labels: {tier: web}, target: {command: {restart: ['true']}}}
@@ -19,6 +26,8 @@ thresholds:
   - {name: up, match: ['tier="web"'], expr: up_to_now, failed: '< 1'}
   - {name: gone, match: ['tier="web"'], expr: 'nowhere > 3', failed: '> 1'}
   - {name: orphaned, expr: orphans, failed: '> 5'}
+  - {name: odd, match: ['tier="web"'], expr: odd, degraded: '> 5'}
+  - {name: unjudged, match: ['service="checkout"'], expr: up_to_now, failed: '> 5'}
 runbooks:
   - name: web
     match: ['tier="web"']
@@ -26,7 +35,14 @@ runbooks:
       - restart
       - restart:
         unless: up_to_now{service="{{ labels.service }}"} > 5
+        if: absent(guard(node_under_pressure))  # remediator: allow missing-label
 """
+SEEN = [
+    ("up", "checkout", "1", "healthy"),
+    ("up", "search", "0", "failed"),
+    ("odd", "search", "nan", "unknown"),
+    ("unjudged", "checkout", "1", "healthy"),
+]
 WRONG = r"""
 thresholds:
   - name: first
@@ -61,17 +77,39 @@ async def test_what_prometheus_says_of_the_rules(
 
             assert await check("--prometheus", prometheus.url, "rules.yml") == 0
             lines = capsys.readouterr().out.splitlines()
+            assert [tuple(line.split()) for line in lines[: lines.index("")]] == [
+                ("THRESHOLD", "SERVICE", "VALUE", "NOW", "MEANS"),
+                *SEEN,
+            ]
             told = [line for line in lines if line.startswith(("rules.yml", "SUCCESS"))]
             assert told == [
-                "rules.yml:5:12: warning: no threshold sees service ghost now: no series of up, gone, orphaned is its own"
+                "rules.yml:5:12: warning: no threshold sees service ghost now: no series of up, gone, orphaned, odd is its own"
                 " [service-unseen]",
                 "rules.yml:6:12: warning: no threshold sees service silent now: no series of orphaned is its own"
                 " [service-unseen]",
                 "rules.yml:9:47: warning: threshold gone sees no series now [no-series]",
                 "rules.yml:10:28: warning: no series that threshold orphaned sees belongs to a service; the first has the"
                 " labels: __name__, instance, job, pod [no-service-label]",
-                "SUCCESS: 4 services, 3 thresholds, 1 runbook (4 warnings)",
+                "SUCCESS: 4 services, 5 thresholds, 1 runbook (4 warnings)",
             ]
+
+            assert await check("--prometheus", prometheus.url, "--output=json", "rules.yml") == 0
+            told = json.loads(capsys.readouterr().out)
+            assert [tuple(str(cell) for cell in one.values()) for one in told["seen"]] == [
+                (threshold, service, value if value == "nan" else f"{value}.0", means)
+                for threshold, service, value, means in SEEN
+            ]
+            assert [problem["check"] for problem in told["problems"]] == [
+                "service-unseen",
+                "service-unseen",
+                "no-series",
+                "no-service-label",
+            ]
+
+            allowed = RULES.replace("  - {name: gone", "  # remediator: allow no-series\n  - {name: gone")
+            Path("rules.yml").write_text(allowed)
+            assert await check("--prometheus", prometheus.url, "rules.yml") == 0
+            assert "[no-series]" not in capsys.readouterr().out
 
             assert await check("--prometheus", prometheus.url, "wrong.yml") == 1
             out = capsys.readouterr().out
