@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from remediator.actions import ActionSpec, Call, HttpSpec, Outcome, Result, Run
+from remediator.actions import TIMEOUT, ActionSpec, Call, HttpSpec, Outcome, Result, Run
 from remediator.actions.keeper import GRACE, MARGIN
 from remediator.errors import RefusedError, TemplateError
 from remediator.health import Sight
@@ -17,8 +17,6 @@ from remediator.prometheus import Answer
 from remediator.rulebook import Plan, Step
 from remediator.template import Kind, compile_template
 
-TIMEOUT = 60.0
-"""Seconds that an action may take which names no timeout."""
 COUNT_TIMEOUT = 15.0
 """Seconds for reading the present count, when its action names no timeout."""
 DIAGNOSE_TIMEOUT = 30.0

@@ -58,17 +58,23 @@ _BOTH = (Health.DEGRADED, Health.FAILED)
 _STEP_FIELDS = ("name", "when", "if", "unless", "timeout", "attempts", "on_interrupt", "env", "run", "shell", "http")
 
 
-def load_rules(paths: Sequence[Path], *, service_label: str) -> tuple[Rulebook, list[Problem]]:
+def load_rules(
+    paths: Sequence[Path], *, service_label: str, evaluation_interval: float = 0.0
+) -> tuple[Rulebook, list[Problem]]:
     """The rules of these files together, with the warnings about them. ConfigError, with every problem of all files,
     when there is any error."""
-    rules, problems = read_rules([open_document(path) for path in paths], service_label=service_label)
+    documents = [open_document(path) for path in paths]
+    rules, problems = read_rules(documents, service_label=service_label, evaluation_interval=evaluation_interval)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
     return make_rulebook(rules), problems
 
 
-def read_rules(documents: Sequence[Document], *, service_label: str) -> tuple[RuleSet, list[Problem]]:
-    """As much of the rules as could be read, and every problem, in the order of the files and their lines."""
+def read_rules(
+    documents: Sequence[Document], *, service_label: str, evaluation_interval: float = 0.0
+) -> tuple[RuleSet, list[Problem]]:
+    """As much of the rules as could be read, and every problem, in the order of the files and their lines.
+    `evaluation_interval` is in seconds, 0 when it is not known."""
     read = [(document, read_document(document, RuleFileDoc)) for document in documents]
     files = [(document, doc) for document, doc in read if doc is not None]
     targets = [
@@ -97,6 +103,7 @@ def read_rules(documents: Sequence[Document], *, service_label: str) -> tuple[Ru
         targets=targets,
         shipped=shipped,
         service_label=service_label,
+        evaluation_interval=evaluation_interval,
     )
     problems = [problem for document in documents for problem in document.problems] + find_problems(rules)
     of_file = {document.file: document for document in documents}
@@ -171,9 +178,9 @@ def _nowhere(*path: str | int, offset: int | None = None, key: bool = False) -> 
     return Position("", 0, 0)
 
 
-def _order(order: Mapping[str, int], problem: Problem) -> tuple[int, int, int, str]:
+def _order(order: Mapping[str, int], problem: Problem) -> tuple[int, int, int, str, str]:
     place = problem.position
-    return order.get(place.file, len(order)), place.line, place.column, problem.check
+    return order.get(place.file, len(order)), place.line, place.column, problem.check, problem.message
 
 
 def _service(

@@ -43,6 +43,8 @@ class RuleSet:
     targets: Sequence[Written[Target]]
     shipped: Mapping[str, Target]
     service_label: str
+    evaluation_interval: float = 0.0
+    """Seconds between two looks at the thresholds; 0 when there is no such time, or it is not known."""
 
     @property
     def all_targets(self) -> dict[str, Target]:
@@ -100,6 +102,18 @@ def reaches(runbook: Runbook, service: Service) -> bool | None:
     return True if sure else None
 
 
+def judges(threshold: Threshold, service: Service) -> bool | None:
+    """Whether a threshold judges a service: None when that depends on labels which a templated one may get."""
+    sure = True
+    for matcher in threshold.match:
+        value = service.labels.get(matcher.name)
+        if (value is None and service.templated) or (value is not None and "{{" in value):
+            sure = False
+        elif not matcher.matches(service.labels):
+            return False
+    return True if sure else None
+
+
 def actions_of(service: Service, targets: Mapping[str, Target]) -> set[str]:
     """The names of the actions that can be done to a service."""
     if service.target is None or service.target.name not in targets:
@@ -133,10 +147,10 @@ def shadows(earlier: Runbook, later: Runbook) -> bool:
         return False
     bad = {Health.DEGRADED, Health.FAILED}
     when = set(later.when) if earlier.corroborate == later.corroborate else bad
-    return set(earlier.when) >= when and all(_implied(matcher, later.match) for matcher in earlier.match)
+    return set(earlier.when) >= when and all(implied(matcher, later.match) for matcher in earlier.match)
 
 
-def _implied(matcher: Matcher, by: Iterable[Matcher]) -> bool:
+def implied(matcher: Matcher, by: Iterable[Matcher]) -> bool:
     """Whether a matcher holds wherever all the others do."""
     return any(
         other == matcher
@@ -166,9 +180,8 @@ def implies(one: Comparison, other: Comparison) -> bool:
 
 def templates_of(rules: RuleSet) -> Iterator[Used]:
     """Every template of every rule."""
-    targets = rules.all_targets
     for service in rules.services:
-        yield from _of_service(service, targets, rules.service_label)
+        yield from _of_service(rules, service)
     for target in rules.targets:
         names = _CONTEXT | target.item.params.keys()
         defaults = [(("params", name), text or "", Kind.TEXT) for name, text in target.item.params.items()]
@@ -176,11 +189,17 @@ def templates_of(rules: RuleSet) -> Iterator[Used]:
         for name, spec in target.item.actions.items():
             texts += _of_spec(spec, ("actions", name))
         yield from (Used(target.at, *text, names) for text in texts)
+    for runbook in rules.runbooks:
+        yield from templates_of_steps(rules, runbook)
+
+
+def templates_of_steps(rules: RuleSet, runbook: Written[Runbook]) -> Iterator[Used]:
+    """Every template of a runbook's steps."""
     # What a step runs may use its target's parameters, and which target that is, is known only when it runs.
-    names = _CONTEXT.union(*(target.params for target in targets.values()))
-    for runbook, index, step in steps_of(rules):
+    names = _CONTEXT.union(*(target.params for target in rules.all_targets.values()))
+    for index, step in enumerate(runbook.item.steps):
         path = ("steps", index)
-        texts = [((*path, "if"), step.if_, Kind.PROMQL), ((*path, "unless"), step.unless, Kind.PROMQL)]
+        texts: list[_Text] = [((*path, "if"), step.if_, Kind.PROMQL), ((*path, "unless"), step.unless, Kind.PROMQL)]
         for name, value in step.args.items():
             if isinstance(value, str):
                 counts = step.action == "scale" and name == "replicas"
@@ -190,26 +209,32 @@ def templates_of(rules: RuleSet) -> Iterator[Used]:
         yield from (Used(runbook.at, *text, names) for text in texts)
 
 
-_Text = tuple[Path_, str, Kind]
-
-
-def _of_service(service: Written[Service], targets: Mapping[str, Target], service_label: str) -> Iterator[Used]:
-    item, ref = service.item, service.item.target
-    names = frozenset({"labels"} if item.templated else ())
-    yield Used(service.at, ("name",), item.name, Kind.TEXT, names)
-    for label, text in item.labels.items():
-        if label != service_label:
-            yield Used(service.at, ("labels", label), text, Kind.TEXT, names)
-    for index, text in enumerate(item.depends_on):
-        yield Used(service.at, ("depends_on", index), text, Kind.TEXT, names)
+def templates_of_target(rules: RuleSet, service: Written[Service]) -> Iterator[Used]:
+    """Every template of what a service tells its target."""
+    ref = service.item.target
     if ref is None:
         return
     for param, text in ref.params.items():
         yield Used(service.at, ("target", ref.name, param), text, Kind.TEXT, _CONTEXT)
-    target = targets.get(ref.name)
+    target = rules.all_targets.get(ref.name)
     names = _CONTEXT.union(target.params if target else ())
     for name, spec in ref.actions.items():
-        yield from (Used(service.at, *text, names) for text in _of_spec(spec, ("target", ref.name, name)))
+        yield from (Used(service.at, *used, names) for used in _of_spec(spec, ("target", ref.name, name)))
+
+
+_Text = tuple[Path_, str, Kind]
+
+
+def _of_service(rules: RuleSet, service: Written[Service]) -> Iterator[Used]:
+    item = service.item
+    names = frozenset({"labels"} if item.templated else ())
+    yield Used(service.at, ("name",), item.name, Kind.TEXT, names)
+    for label, text in item.labels.items():
+        if label != rules.service_label:
+            yield Used(service.at, ("labels", label), text, Kind.TEXT, names)
+    for index, text in enumerate(item.depends_on):
+        yield Used(service.at, ("depends_on", index), text, Kind.TEXT, names)
+    yield from templates_of_target(rules, service)
 
 
 def _of_spec(spec: ActionSpec, path: Path_) -> list[_Text]:

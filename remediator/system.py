@@ -37,7 +37,11 @@ class Loaded(msgspec.Struct, frozen=True):
 def load(config_file: Path) -> Loaded:
     """Read config and rule files. ConfigError with every problem; warnings are logged."""
     config = load_config(config_file)
-    rulebook, warnings = load_rules(config.rule_paths(), service_label=config.global_.service_label)
+    rulebook, warnings = load_rules(
+        config.rule_paths(),
+        service_label=config.global_.service_label,
+        evaluation_interval=config.global_.evaluation_interval,
+    )
     for problem in warnings:
         log.warning("%s", problem.render())
     return Loaded(config, rulebook)

@@ -61,7 +61,7 @@ _SECRET_KEY = re.compile(rf"""\s*["']?(?:{_GUARDED})(?<!_file)["']?\s*:\s*(?:[|>
 """What stands for such a key, misspelt or not, is never shown; nor is a password in an address."""
 
 
-_ALLOW = re.compile(r"#\s*remediator:\s*allow\s+([a-z, -]+)")
+_ALLOW = re.compile(r"#.*?\bremediator:\s*allow\s+([a-z, -]+)")
 
 
 class _Loader(yaml.CSafeLoader):

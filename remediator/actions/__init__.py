@@ -43,6 +43,10 @@ class HttpSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """The status codes that mean success; none given means 200 to 299."""
 
 
+TIMEOUT = 60.0
+"""Seconds that an action may take which names no timeout."""
+
+
 class ActionSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """One action as written: exactly one of `run` (argv), `shell` and `http`, all of them templates."""
 
@@ -63,7 +67,7 @@ class Call(msgspec.Struct, frozen=True):
 
     argv: tuple[str, ...] = ()
     http: HttpSpec | None = None
-    timeout: float = 60.0
+    timeout: float = TIMEOUT
     env: dict[str, str] = {}
 
     def __str__(self) -> str:

@@ -47,6 +47,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, and show what was found."""
+    from remediator.config import Global
     from remediator.problem import Severity
     from remediator.rulefile import read_rules
     from remediator.yamldoc import open_document
@@ -55,8 +56,10 @@ def run(args: argparse.Namespace) -> int:
     if args.files and args.config_file:
         names.insert(0, args.config_file)
     configs, rules, config = _sorted_out([open_document(Path(name)) for name in names])
-    label = config.global_.service_label if config is not None else "service"
-    rule_set, problems = read_rules(rules, service_label=label)
+    general = config.global_ if config is not None else Global()
+    rule_set, problems = read_rules(
+        rules, service_label=general.service_label, evaluation_interval=general.evaluation_interval
+    )
     problems = [problem for document in configs for problem in document.problems] + problems
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     unread = [problem for problem in problems if problem.check == "unreadable-file"]

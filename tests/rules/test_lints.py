@@ -1,14 +1,16 @@
-"""The warnings of rules that are allowed and hardly meant, how an author says that they are meant, and other formats."""
+"""The warnings of rules that are allowed and hardly meant, and how an author says that they are meant."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
 from remediator.cli import main
 from remediator.lints import LINTS
+from remediator.lints.labels import needed_labels
+from remediator.template import Kind
 
 ROOT = Path(__file__).parents[2]
 RULES = """\
@@ -26,17 +28,30 @@ runbooks:
 """
 
 
-def checked(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str, **changes: str) -> str:
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def checked(capsys: pytest.CaptureFixture[str], text: str, *flags: str) -> str:
     """What check says of the rules, which it has to accept."""
-    values = {"threshold": "", "runbook": "", "cooldown": "5m", "comment": "", **changes}
-    file = folder / "rules.yml"
-    file.write_text(RULES.format(**values))
-    assert main(["check", *flags, str(file)]) == 0
-    return capsys.readouterr().out.replace(f"{folder}/", "")
+    Path("rules.yml").write_text(text)
+    assert main(["check", *flags, "rules.yml"]) == 0
+    return capsys.readouterr().out
 
 
-def test_rules_that_are_meant_are_not_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = checked(tmp_path, capsys, threshold='tier="web"', runbook='tier=~"web|db", alertname="Down"')
+def of_rules(**changes: str) -> str:
+    return RULES.format(**{"threshold": "", "runbook": "", "cooldown": "5m", "comment": "", **changes})
+
+
+def warnings(said: str) -> list[str]:
+    """The names of the warnings, in the order of the lines."""
+    return re.findall(r"^rules\.yml:\d+:\d+: warning: .* \[([a-z-]+)\]$", said, re.MULTILINE)
+
+
+def test_rules_that_are_meant_are_not_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    said = checked(capsys, of_rules(threshold='tier="web"', runbook='tier=~"web|db", alertname="Down"'))
     assert said == "SUCCESS: 2 services, 1 threshold, 1 runbook\n"
 
 
@@ -65,20 +80,351 @@ def test_rules_that_are_meant_are_not_warned_of(tmp_path: Path, capsys: pytest.C
         ),
     ],
 )
-def test_each_lint(tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, str], warning: str) -> None:
-    said = checked(tmp_path, capsys, **changes)
+def test_each_lint(capsys: pytest.CaptureFixture[str], changes: dict[str, str], warning: str) -> None:
+    said = checked(capsys, of_rules(**changes))
     assert said.startswith(f"{warning}\n")
     assert said.endswith("SUCCESS: 2 services, 1 threshold, 1 runbook (1 warning)\n")
 
 
-def test_templated_services_may_have_any_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "rules.yml"
-    file.write_text(
+def test_templated_services_may_have_any_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    said = checked(
+        capsys,
         "services: [{name: '{{ labels.job }}', match: ['job!=\"\"']}]\n"
-        "thresholds: [{name: errors, expr: errors, failed: '> 0.1', match: ['team=\"x\"']}]\n"
+        "thresholds: [{name: errors, expr: errors, failed: '> 0.1', match: ['team=\"x\"']}]\n",
     )
-    assert main(["check", str(file)]) == 0
-    assert "warning" not in capsys.readouterr().out
+    assert warnings(said) == []
+
+
+# Runbooks that others keep from their services.
+
+TWO = """\
+services:
+  - {name: web, labels: {tier: web}, target: systemd}
+  - {name: db, labels: {tier: db}, target: systemd}
+runbooks:
+"""
+
+
+@pytest.mark.parametrize(
+    ("runbooks", "found"),
+    [
+        # Neither of the first two alone takes it all.
+        (
+            [
+                """{name: a, match: ['tier="web"'], steps: [restart]}""",
+                """{name: b, match: ['tier="db"'], steps: [restart]}""",
+                """{name: c, match: ['alertname="X"'], steps: [restart]}""",
+            ],
+            [
+                "rules.yml:7:12: warning: runbook c is never chosen: before it come a and b, for every service that it is for"
+            ],
+        ),
+        (
+            [
+                """{name: a, when: degraded, steps: [restart]}""",
+                """{name: b, when: failed, steps: [restart]}""",
+                """{name: c, match: ['tier="web"'], steps: [restart]}""",
+            ],
+            [
+                "rules.yml:7:12: warning: runbook c is never chosen: before it come a and b, for every service that it is for"
+            ],
+        ),
+        (
+            [
+                """{name: a, match: ['tier=~"web|db"'], steps: [restart]}""",
+                """{name: c, match: ['alertname="X"'], steps: [restart]}""",
+            ],
+            ["rules.yml:6:12: warning: runbook c is never chosen: before it comes a, for every service that it is for"],
+        ),
+        # A health, a service or an alert is left for it.
+        (["{name: a, when: degraded, steps: [restart]}", "{name: c, steps: [restart]}"], []),
+        (["""{name: a, match: ['tier="web"'], steps: [restart]}""", "{name: c, steps: [restart]}"], []),
+        (["""{name: a, match: ['alertname!="X"'], steps: [restart]}""", "{name: c, steps: [restart]}"], []),
+        # It believes alerts that the earlier one does not.
+        (
+            [
+                """{name: a, match: ['tier=~"web|db"'], steps: [restart]}""",
+                """{name: c, match: ['alertname="X"'], corroborate: false, steps: [restart]}""",
+            ],
+            [],
+        ),
+        (
+            [
+                """{name: a, match: ['tier=~"web|db"'], when: failed, corroborate: false, steps: [restart]}""",
+                """{name: c, when: failed, match: ['alertname="X"'], steps: [restart]}""",
+            ],
+            [],
+        ),
+    ],
+)
+def test_shadowed_runbooks(capsys: pytest.CaptureFixture[str], runbooks: list[str], found: list[str]) -> None:
+    said = checked(capsys, TWO + "".join(f"  - {runbook}\n" for runbook in runbooks))
+    assert [line for line in said.splitlines() if ": warning:" in line] == [
+        f"{one} [shadowed-runbook]" for one in found
+    ]
+
+
+# Labels.
+
+OWNED = """\
+services:
+  - {{name: web{match}}}
+thresholds:
+  - {{name: errors, expr: '{expr}', failed: '> 1'}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("expr", "match", "message"),
+    [
+        ("sum(errors)", "", "the labels that they keep are none"),
+        ("sum by (pod, code) (errors)", "", "the labels that they keep are code, pod"),
+        ("sum without (service) (errors)", "", "the labels that they lose are service"),
+        ("sum by (service) (errors)", """, match: ['job="web"']""", "the labels that they keep are service"),
+        ("sum by (service) (errors)", "", ""),
+        ("sum by (job) (errors)", """, match: ['job="web"', 'env!="test"']""", ""),
+        ("errors", "", ""),
+        ("sum by (service", "", ""),  # promtool speaks of that
+    ],
+)
+def test_expressions_that_lose_whose_they_are(
+    capsys: pytest.CaptureFixture[str], expr: str, match: str, message: str
+) -> None:
+    Path("rules.yml").write_text(OWNED.format(expr=expr, match=match))
+    main(["check", "rules.yml"])
+    said = capsys.readouterr().out
+    assert ("[no-service-label]" in said) == bool(message)
+    assert message in said
+
+
+def test_a_templated_service_needs_the_labels_of_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (
+        "services: [{{name: '{{{{ labels.ns }}}}/{{{{ labels.app }}}}', match: ['ns!=\"\"']}}]\n"
+        + OWNED[OWNED.index("thr") :]
+    )
+    assert warnings(checked(capsys, text.format(expr="sum by (ns) (x)"))) == ["no-service-label"]
+    assert warnings(checked(capsys, text.format(expr="sum by (ns, app) (x)"))) == []
+
+
+NEEDING = """\
+services:
+  - {{name: web, labels: {{tier: web}}{service}}}
+  - {{name: db, labels: {{tier: db, pod: p}}}}
+thresholds: [{threshold}]
+runbooks:
+  - name: heal
+    match: ['tier="web"'{match}]
+    steps:
+      - run: [kill, '{use}']
+"""
+JUDGED = "{name: errors, expr: errors, failed: '> 1'}"
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, "rules.yml:9:25: warning: service web may have no label pod"),
+        ({"threshold": JUDGED}, "rules.yml:9:25: warning: service web may have no label pod"),
+        ({"use": 'a-{{ labels["pod"] }}'}, "rules.yml:9:27: warning: service web may have no label pod"),
+        # What says that it is there: the service, a matcher of the runbook, or of the service if no threshold judges it.
+        ({"service": "", "match": """, 'pod!=""'"""}, ""),
+        ({"service": "", "match": """, 'pod=~".+"'"""}, ""),
+        ({"match": """, 'pod!="x"'"""}, "may have no label pod"),
+        ({"service": """, match: ['pod="p"']"""}, ""),
+        ({"service": """, match: ['pod="p"']""", "threshold": JUDGED}, "may have no label pod"),
+        ({"service": """, match: ['pod="p"']""", "threshold": JUDGED, "match": """, 'alertname="Down"'"""}, ""),
+        ({"use": "{{ labels.alertname }}{{ labels.service }}{{ labels.tier }}", "threshold": JUDGED}, ""),
+        # What does without.
+        ({"use": '{{ labels.pod | default("all") }}'}, ""),
+        ({"use": "{% if labels.pod is defined %}{{ labels.pod }}{% endif %}"}, ""),
+        ({"use": "{% if labels.pod %}x{% endif %}"}, "may have no label pod"),
+    ],
+)
+def test_labels_that_nothing_guarantees(capsys: pytest.CaptureFixture[str], given: dict[str, str], found: str) -> None:
+    values = {"service": "", "threshold": "", "match": "", "use": "{{ labels.pod }}", **given}
+    said = checked(capsys, NEEDING.format(**values))
+    assert warnings(said) == (["missing-label"] if found else [])
+    assert found in said
+
+
+def test_labels_that_a_target_and_a_guard_need(capsys: pytest.CaptureFixture[str]) -> None:
+    text = """\
+services:
+  - {name: web, target: {systemd: {host: '{{ labels.instance }}'}}}
+  - {name: '{{ labels.pod }}', match: ['pod!=""'], target: {systemd: {host: '{{ labels.pod }}'}}}
+thresholds: [{name: errors, expr: errors, failed: '> 1'}]
+runbooks:
+  - name: heal
+    match: ['service="web"']
+    steps:
+      - restart:
+        unless: up == 0 or guard(node_under_pressure)
+"""
+    said = checked(capsys, text)
+    assert [line for line in said.splitlines() if ": warning:" in line] == [
+        f"rules.yml:{place}: warning: service web may have no label {label}, without which the step cannot be run: no"
+        " matcher guarantees it [missing-label]"
+        for place, label in (("2:46", "instance"), ("10:28", "node"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("{{ labels.a }}{{ labels['b'] | lower }}", {"a", "b"}),
+        ("{{ labels.a | lower | default('x') }}", set()),
+        ("{{ labels.a if labels.b else labels.c }}", {"b"}),
+        ("{{ labels.a or labels.b }}", {"a"}),
+        ("labels.a {{ service.labels.b }}", set()),
+    ],
+)
+def test_which_labels_a_template_needs(text: str, needed: set[str]) -> None:
+    assert needed_labels(text, Kind.TEXT) == needed
+
+
+# Times and rates.
+
+
+@pytest.mark.parametrize(
+    ("duration", "interval", "warns"),
+    [("3s", None, True), ("5s", None, False), ("0s", None, False), ("10s", "15s", True), ("3s", "0s", False)],
+)
+def test_for_is_compared_with_the_interval_of_the_config_or_the_default(
+    capsys: pytest.CaptureFixture[str], duration: str, interval: str | None, warns: bool
+) -> None:
+    flags = []
+    if interval is not None:
+        Path("remediator.yml").write_text(
+            f"prometheus: {{url: 'http://localhost:9090'}}\nglobal: {{evaluation_interval: {interval}}}\n"
+        )
+        flags = ["--config.file=remediator.yml"]
+    said = checked(capsys, f"thresholds: [{{name: up, expr: up, failed: '< 1', for: {duration}}}]\n", *flags)
+    assert warnings(said) == (["short-for"] if warns else [])
+    if warns:
+        assert f"for {duration} is shorter than evaluation_interval {interval or '5s'}: " in said
+
+
+LOOKING = """\
+services:
+  - {{name: web, labels: {{tier: web}}, target: systemd}}
+  - {{name: db, labels: {{tier: db}}, target: systemd}}
+thresholds:
+  - {{name: short, expr: 'rate(x[1m])', failed: '> 1', match: ['tier="web"']}}
+  - {{name: long, expr: 'rate(x[10m])', failed: '> 1', match: ['tier="{tier}"']}}
+  - {{name: lowest, expr: 'max_over_time(up[1d])', failed: '{failed}'}}
+runbooks:
+  - name: heal
+    match: [{match}]
+    steps: [restart]
+    verify: {{healthy_for: 10s, within: {within}}}
+    limits: {{cooldown: 1h}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "within 2m is shorter than the 10m that threshold long looks back"),
+        ({"within": "10m"}, ""),
+        ({"tier": "db"}, ""),
+        ({"tier": "db", "match": ""}, "the 10m that threshold long looks back"),
+        ({"tier": "db", "within": "30s"}, "within 30s is shorter than the 1m that threshold short looks back"),
+        ({"failed": "> 1"}, "within 2m is shorter than the 1d that threshold lowest looks back"),
+    ],
+)
+def test_within_is_compared_with_how_far_thresholds_of_the_same_services_look_back(
+    capsys: pytest.CaptureFixture[str], given: dict[str, str], message: str
+) -> None:
+    said = checked(
+        capsys, LOOKING.format(**{"tier": "web", "match": 'tier="web"', "failed": "< 1", "within": "2m", **given})
+    )
+    assert warnings(said) == (["short-within"] if message else [])
+    assert message in said
+
+
+RATED = """\
+services:
+  - {{name: web, labels: {{tier: web}}, target: systemd}}
+  - {{name: db, labels: {{tier: db}}, target: systemd}}
+runbooks:
+  - name: heal
+    match: ['tier="web"']
+    steps: [{steps}]
+    verify: {{healthy_for: 10s, within: 1m}}
+    limits: {{cooldown: {cooldown}, rate: {rate}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "cooldown", "rate", "column", "message"),
+    [
+        (
+            "restart",
+            "30m",
+            "[1/1h, 5/1h]",
+            42,
+            "rate 5/1h limits nothing: with a cooldown of 30m its 1 service takes at most 4 commands in 1h",
+        ),
+        ("restart", "30m", "5/1h", 35, "takes at most 4 commands in 1h"),
+        ("restart", "30m", "4/1h", 0, ""),
+        ("restart, {restart: {}, attempts: 2}", "30m", "12/1h", 0, ""),
+        ("restart, {restart: {}, attempts: 2}", "30m", "13/1h", 35, "takes at most 12 commands"),
+    ],
+)
+def test_rates_that_the_cooldown_does_not_come_up_to(
+    capsys: pytest.CaptureFixture[str], steps: str, cooldown: str, rate: str, column: int, message: str
+) -> None:
+    said = checked(capsys, RATED.format(steps=steps, cooldown=cooldown, rate=rate))
+    assert warnings(said) == (["idle-rate"] if message else [])
+    assert message in said
+    assert not message or f"rules.yml:9:{column}:" in said
+
+
+# Steps.
+
+STEPS = """\
+services:
+  - {{name: web, target: {target}}}
+runbooks:
+  - name: heal
+    steps: {steps}
+    verify: {{healthy_for: 10s, within: 1m}}
+targets:
+  - name: own
+    actions:
+      restart: [deploy, --wait, web]
+      slow: {{run: [deploy, --wait, web], timeout: 5m}}
+      rollback: [own-rollback]
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "steps", "found"),
+    [
+        ("kubernetes", "[{scale: {by: 1}}]", {"unbounded-scale": "rules.yml:5:26"}),
+        ("kubernetes", "[{scale: {by: 1, max: 3}}, {scale: {by: -1}}, {scale: {to: 3}}]", {}),
+        ("kubernetes", "[rollback, restart, rollback]", {"repeated-rollback": "rules.yml:5:32"}),
+        ("kubernetes", "[{rollback: {}, attempts: 2}]", {"repeated-rollback": "rules.yml:5:14"}),
+        ("kubernetes", "[rollback]", {}),
+        ("own", "[rollback, rollback]", {}),
+        ("own", "[restart]", {"default-timeout": "rules.yml:5:13"}),
+        ("own", "[{restart: {}, timeout: 3m}, slow]", {}),
+        ("own", "[{run: [kubectl, rollout, status, x]}]", {"default-timeout": "rules.yml:5:14"}),
+        ("own", "[{shell: 'sleep 90; true'}]", {"default-timeout": "rules.yml:5:14"}),
+        ("own", "[{shell: 'sleep 5; true'}, {run: [helm, test, --wait, --timeout=30s]}, {run: ['true']}]", {}),
+        ("own", "[{run: [kubectl, delete, pod, --wait=false]}, {run: [deploy, --no-wait]}]", {}),
+        ("{command: {restart: [sleep, '90']}}", "[restart]", {"default-timeout": "rules.yml:5:13"}),
+        ("own", "[{run: [helm, test, --wait, --timeout=5m]}]", {"default-timeout": "rules.yml:5:14"}),
+    ],
+)
+def test_steps(capsys: pytest.CaptureFixture[str], target: str, steps: str, found: dict[str, str]) -> None:
+    said = checked(capsys, STEPS.format(target=target, steps=steps))
+    assert warnings(said) == list(found)
+    for place in found.values():
+        assert f"{place}: warning: " in said
+
+
+# In place, and in the table.
 
 
 @pytest.mark.parametrize(
@@ -86,55 +432,35 @@ def test_templated_services_may_have_any_labels(tmp_path: Path, capsys: pytest.C
     [
         "  # remediator: allow short-cooldown",
         " # it is quick; remediator: allow no-such\n",
+        "  # it is quick; remediator: allow short-cooldown",
         "   # remediator: allow matches-no-service, short-cooldown",
     ],
 )
-def test_an_author_may_mean_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], comment: str) -> None:
-    said = checked(tmp_path, capsys, cooldown="30s", comment=comment)
+def test_an_author_may_mean_it(capsys: pytest.CaptureFixture[str], comment: str) -> None:
+    said = checked(capsys, of_rules(cooldown="30s", comment=comment))
     assert ("short-cooldown]" in said) == ("no-such" in comment)
 
 
-def test_a_comment_above_allows_too_and_allows_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "rules.yml"
-    text = RULES.format(threshold="", runbook="", cooldown="30s", comment="")
-    file.write_text(text.replace("    limits:", "    # remediator: allow short-cooldown\n    limits:"))
+def test_a_comment_above_allows_too_and_allows_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    text = of_rules(cooldown="30s")
+    said = checked(capsys, text.replace("    limits:", "    # remediator: allow short-cooldown\n    limits:"))
+    assert warnings(said) == []
+    Path("rules.yml").write_text(text.replace("    limits:", "    # remediator: allow unknown-key\n    limit:"))
+    assert main(["check", "rules.yml"]) == 1
+
+
+SHIPPED = sorted([*(ROOT / "examples/rules").glob("*.yml"), ROOT / "remediator/demo/files/rules.yml"])
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.parent.parent.name)
+def test_rules_that_come_along_are_meant(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(file)]) == 0
     assert "warning" not in capsys.readouterr().out
-    file.write_text(text.replace("    limits:", "    # remediator: allow unknown-key\n    limit:"))
-    assert main(["check", str(file)]) == 1
-
-
-def test_github_is_told_in_its_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = checked(tmp_path, capsys, "--output=github", cooldown="30s")
-    assert said == (
-        "::warning file=rules.yml,line=11,col=24,title=short-cooldown::cooldown 30s is shorter than within 2m: a new heal"
-        " may begin before the last one could be seen to help: write a cooldown of 2m or more\n"
-    )
-    assert checked(tmp_path, capsys, "--output=github") == ""
-
-
-def test_github_takes_no_line_of_a_file_for_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "a,b:c%.yml"
-    file.write_text('services: [{name: a, nme: "x\\n::error::forged"}]\n')
-    assert main(["check", "--output=github", str(file)]) == 1
-    (line,) = capsys.readouterr().out.splitlines()
-    assert "/a%2Cb%3Ac%25.yml,line=1" in line
-
-
-def test_checkstyle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = ElementTree.fromstring(
-        checked(tmp_path, capsys, "--output=checkstyle", cooldown="30s", runbook='tier="<&>"')
-    )
-    (file,) = told
-    assert file.get("name") == "rules.yml"
-    assert [(error.get("line"), error.get("severity"), error.get("source")) for error in file] == [
-        ("8", "warning", "remediator.matches-no-service"),
-        ("11", "warning", "remediator.short-cooldown"),
-    ]
-    assert list(ElementTree.fromstring(checked(tmp_path, capsys, "--output=checkstyle"))) == []
 
 
 def test_every_lint_is_documented() -> None:
     text = (ROOT / "rules/README.md").read_text()
-    for name in LINTS:
-        assert f"| `{name}` |" in text
+    section = text[text.index("## What `remediator check` warns of") :]
+    assert set(LINTS) <= set(re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE))
+    assert [lint.__name__.replace("_", "-") for lint in LINTS.values()] == list(LINTS)
+    assert all(lint.__doc__ for lint in LINTS.values())

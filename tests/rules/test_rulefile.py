@@ -96,7 +96,14 @@ def test_services(library: Rulebook) -> None:
     checkout, postgres, templated, lamp = library.services
     assert checkout == Service(
         "checkout",
-        labels={"tier": "web", "team": "payments", "port": "8080", "service": "checkout"},
+        labels={
+            "tier": "web",
+            "team": "payments",
+            "port": "8080",
+            "namespace": "shop",
+            "deployment": "checkout",
+            "service": "checkout",
+        },
         match=(Matcher("service", "=", "checkout"),),
         target=TargetRef("kubernetes", {"namespace": "shop", "deployment": "checkout"}),
         depends_on=("postgres", "shop/search"),
