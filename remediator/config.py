@@ -151,7 +151,9 @@ class Server(HttpClient, frozen=True, kw_only=True):
 class AlertmanagerClient(Server, frozen=True, kw_only=True):
     """An Alertmanager, and the name of the receiver there that posts to remediator."""
 
-    receiver: str = ""
+    receiver: Annotated[
+        str, Meta(description="The receiver there that posts to remediator; without it every alert counts.")
+    ] = ""
 
 
 class Storage(msgspec.Struct, frozen=True):
@@ -248,7 +250,7 @@ class TimeIntervalDoc(msgspec.Struct, frozen=True):
 class MaintenanceDoc(msgspec.Struct, frozen=True):
     """When services are left alone."""
 
-    name: Name
+    name: Annotated[Name, Meta(description="What to call the window.")]
     time_intervals: Annotated[tuple[TimeIntervalDoc, ...], Meta(description="When.")]
     match: Annotated[tuple[Matcher, ...], Meta(description="Which services, by their labels; every one if none.")] = ()
     comment: Annotated[str, Meta(description="Why, for those who read it.")] = ""

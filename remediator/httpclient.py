@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import ssl
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from remediator.errors import NeighbourError
 
@@ -40,27 +42,29 @@ class Secret:
 class BasicAuth(msgspec.Struct, frozen=True):
     """User name and password, the latter given or in a file."""
 
-    username: str
-    password: Secret | None = None
-    password_file: str = ""
+    username: Annotated[str, Meta(description="The user's name.")]
+    password: Annotated[Secret | None, Meta(description="The password itself; a file is the better place.")] = None
+    password_file: Annotated[str, Meta(description="A file with the password, read at each use.")] = ""
 
 
 class Authorization(msgspec.Struct, frozen=True):
     """An `Authorization` header of any type."""
 
-    type: str = "Bearer"
-    credentials: Secret | None = None
-    credentials_file: str = ""
+    type: Annotated[str, Meta(description="What stands before the credentials; Bearer unless given.")] = "Bearer"
+    credentials: Annotated[Secret | None, Meta(description="The token itself; a file is the better place.")] = None
+    credentials_file: Annotated[str, Meta(description="A file with the token, read at each use.")] = ""
 
 
 class TlsConfig(msgspec.Struct, frozen=True):
     """Whom to trust and which certificate to show."""
 
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    server_name: str = ""
-    insecure_skip_verify: bool = False
+    ca_file: Annotated[
+        str, Meta(description="Certificates of the authorities to trust; the system's unless given.")
+    ] = ""
+    cert_file: Annotated[str, Meta(description="The certificate to show.")] = ""
+    key_file: Annotated[str, Meta(description="The key of that certificate.")] = ""
+    server_name: Annotated[str, Meta(description="The name its certificate has to have; the host's unless given.")] = ""
+    insecure_skip_verify: Annotated[bool, Meta(description="true: take whoever answers for the server.")] = False
 
 
 class HttpClient(msgspec.Struct, frozen=True):
@@ -70,7 +74,7 @@ class HttpClient(msgspec.Struct, frozen=True):
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
     tls_config: TlsConfig | None = None
-    headers: dict[str, str] = {}
+    headers: Annotated[dict[str, str], Meta(description="Further headers of each request.")] = {}
 
     def all_headers(self) -> dict[str, str]:
         """The headers of each request, the `Authorization` among them. NeighbourError when its file cannot be read."""

@@ -47,7 +47,7 @@ class HttpDoc(msgspec.Struct, frozen=True):
 
     url: Annotated[UrlTemplate, Meta(description="Where to send it.")]
     method: Annotated[Name, Meta(description="POST unless given.")] = "POST"
-    headers: dict[str, TextTemplate] = {}
+    headers: Annotated[dict[str, TextTemplate], Meta(description="Headers to send.")] = {}
     body: Annotated[TextTemplate, Meta(description="What to send.")] = ""
     expect: Annotated[
         tuple[int, ...], Meta(description="Status codes that mean success; 200 to 299 unless given.")
@@ -114,7 +114,7 @@ class ThresholdDoc(msgspec.Struct, frozen=True):
         "critical": "write failed:",
         "warning": "write degraded:",
     }
-    name: Name
+    name: Annotated[Name, Meta(description="What to call the threshold.")]
     expr: Annotated[str, Meta(description="PromQL. One query serves every service, so its series carry their labels.")]
     match: Annotated[tuple[Matcher, ...], Meta(description="The services it judges, by their labels.")] = ()
     degraded: Annotated[Comparison | None, Meta(description="Which values are degraded, as '>= 0.05'.")] = None
@@ -140,7 +140,11 @@ class StepDoc(msgspec.Struct, frozen=True):
     """One rung: an action of the service's target, as the only key of another name, or run, shell or http."""
 
     hints: ClassVar[dict[str, str]] = {"on": "write when: (YAML reads a bare on as true)"}
-    action: Annotated[dict[str, dict[str, Any] | None], Rest(known=("restart", "rollback", "circuit_break"))]
+    action: Annotated[
+        dict[str, dict[str, Any] | None],
+        Rest(known=("restart", "rollback", "circuit_break")),
+        Meta(description="An action of the service's target, with its arguments."),
+    ]
     scale: ScaleDoc | msgspec.UnsetType = msgspec.UNSET
     run: Annotated[tuple[ArgumentTemplate, ...] | None, Meta(description="A command as a list of arguments.")] = None
     shell: Annotated[ShellTemplate | None, Meta(description="Text for sh -c.")] = None
@@ -189,8 +193,8 @@ class LimitsDoc(msgspec.Struct, frozen=True):
 class EscalateDoc(msgspec.Struct, frozen=True):
     """What is added to the alerts that go to people."""
 
-    labels: dict[Name, TextTemplate] = {}
-    annotations: dict[Name, TextTemplate] = {}
+    labels: Annotated[dict[Name, TextTemplate], Meta(description="Labels, as severity, which may replace others.")] = {}
+    annotations: Annotated[dict[Name, TextTemplate], Meta(description="Annotations, as runbook_url.")] = {}
     after: Annotated[Duration, Meta(description="How long a heal may be held before people hear of it.")] = 900.0
 
 
@@ -205,7 +209,7 @@ class RunbookDoc(msgspec.Struct, frozen=True):
         "healthy_for": "write it under verify:",
         "within": "write it under verify:",
     }
-    name: Name
+    name: Annotated[Name, Meta(description="What to call the runbook.")]
     steps: Annotated[tuple[Name | StepDoc, ...], Meta(description="What to try, one after another.")]
     match: Annotated[
         tuple[Matcher, ...], Meta(description="For which, by the labels of the service and the alert.")
@@ -234,7 +238,7 @@ class RunbookDoc(msgspec.Struct, frozen=True):
 class TargetDoc(msgspec.Struct, frozen=True):
     """How a kind of service is reached: a named set of actions, with parameters."""
 
-    name: Name
+    name: Annotated[Name, Meta(description="What services call the target.")]
     actions: Annotated[
         dict[Name, AnyAction],
         Meta(description="What can be done. scale, replicas (prints the present count) and diagnose have a meaning."),

@@ -249,15 +249,16 @@ class _Record:
             hint = hints[item.name]
             marks = getattr(hint, "__metadata__", ())
             rest = next((mark for mark in marks if isinstance(mark, Rest)), None)
+            text = next((mark.description for mark in marks if isinstance(mark, msgspec.Meta)), None)
             if rest is not None:
                 self.rest = (item.name, shape_of(typing.get_args(typing.get_args(hint)[0])[1]), rest)
+                self.described |= dict.fromkeys(rest.known, text or "")
                 continue
-            self.fields[item.encode_name] = (item.name, shape_of(hint))
+            shape = shape_of(hint)
+            self.fields[item.encode_name] = (item.name, shape)
             if item.required:
                 self.required.append(item.encode_name)
-            text = next((mark.description for mark in marks if isinstance(mark, msgspec.Meta)), None)
-            if text:
-                self.described[item.encode_name] = text
+            self.described[item.encode_name] = text or _about(shape)
 
     def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
         if not isinstance(node, yaml.MappingNode):
@@ -308,19 +309,20 @@ class _Record:
         properties: dict[str, Any] = {}
         parts[name] = {
             "type": "object",
-            "description": " ".join((self.cls.__doc__ or "").split()),
+            "description": _about(self),
             "properties": properties,
             "required": self.required,
             "additionalProperties": False,
         }
         for key, (_, shape) in self.fields.items():
             properties[key] = shape.schema(parts)
-            if key in self.described:
-                properties[key] = {**properties[key], "description": self.described[key]}
         if self.rest is not None:
             other = self.rest[1].schema(parts)
             properties.update(dict.fromkeys(self.rest[2].known, other))
             parts[name]["additionalProperties"] = other
+        for key, text in self.described.items():
+            if text:
+                properties[key] = {**properties[key], "description": text}
         if not self.required:
             parts[name]["type"] = ["object", "null"]
         return reference
@@ -380,6 +382,13 @@ class _Anything:
 
     def schema(self, parts: dict[str, Any]) -> dict[str, Any]:
         return {}
+
+
+def _about(shape: Shape) -> str:
+    """What a field that says nothing of itself is described by: the docstring of the struct it holds."""
+    if isinstance(shape, _Choice):
+        return next(filter(None, map(_about, shape.shapes.values())), "")
+    return " ".join((shape.cls.__doc__ or "").split()) if isinstance(shape, _Record) else ""
 
 
 def _pairs(node: yaml.MappingNode, document: Document) -> list[tuple[str, yaml.Node, yaml.Node]]:

@@ -96,7 +96,7 @@ class SeriesDoc(msgspec.Struct, frozen=True):
 class PromqlDoc(msgspec.Struct, frozen=True):
     """Series from which the real PromQL engine computes what the thresholds' expressions answer; needs promtool."""
 
-    series: tuple[SeriesDoc, ...]
+    series: Annotated[tuple[SeriesDoc, ...], Meta(description="The series, as Prometheus scrapes them.")]
     interval: Annotated[PositiveDuration | None, Meta(description="From one value to the next.")] = None
 
 
@@ -104,19 +104,19 @@ class AlertDoc(msgspec.Struct, frozen=True):
     """An alert from Alertmanager."""
 
     hints: ClassVar[dict[str, str]] = {"at": "write fires: and resolves:", "name": "write alertname:"}
-    alertname: Name
+    alertname: Annotated[Name, Meta(description="The alert's name.")]
     fires: Annotated[Duration, Meta(description="When it arrives.")] = 0.0
     resolves: Annotated[Duration | None, Meta(description="When it is resolved; it goes on firing otherwise.")] = None
     service: Annotated[str, Meta(description="The service; short for the service label among the labels.")] = ""
-    labels: dict[Name, str] = {}
-    annotations: dict[Name, str] = {}
+    labels: Annotated[dict[Name, str], Meta(description="Its further labels.")] = {}
+    annotations: Annotated[dict[Name, str], Meta(description="Its annotations.")] = {}
 
 
 class ActDoc(msgspec.Struct, frozen=True):
     """Something done by an operator, or happening to remediator or Prometheus."""
 
-    at: Duration
-    do: Act
+    at: Annotated[Duration, Meta(description="When.")]
+    do: Annotated[Act, Meta(description="What.")]
     service: Annotated[str, Meta(description="Which service.")] = ""
     match: Annotated[
         tuple[Matcher, ...], Meta(description="Which services to pause, or alerts to silence in Alertmanager.")
@@ -125,8 +125,8 @@ class ActDoc(msgspec.Struct, frozen=True):
         name="for", default=3600.0
     )
     force: Annotated[bool, Meta(description="For heal: override cooldown, breaker and mode.")] = False
-    author: str = "an operator"
-    comment: str = ""
+    author: Annotated[str, Meta(description="Who does it.")] = "an operator"
+    comment: Annotated[str, Meta(description="Why.")] = ""
 
 
 class CommandDoc(msgspec.Struct, frozen=True):
@@ -157,9 +157,9 @@ class ExpectDoc(msgspec.Struct, frozen=True):
     """How things are to be at a time. What is not given is not looked at."""
 
     hints: ClassVar[dict[str, str]] = {"gate": "write held:", "alerts": "write pages:, for alerts to people"}
-    at: Duration
+    at: Annotated[Duration, Meta(description="When.")]
     service: Annotated[str, Meta(description="Of which service; the only one of the test unless given.")] = ""
-    health: Health | None = None
+    health: Annotated[Health | None, Meta(description="Its health.")] = None
     held: Annotated[Name | None, Meta(description="The gate that holds it, or none.")] = None
     decision: Annotated[str | None, Meta(description="The sentence of the decision; * stands for anything.")] = None
     ran: Annotated[
@@ -207,9 +207,12 @@ class RuleTestsDoc(msgspec.Struct, frozen=True):
 
     hints: ClassVar[dict[str, str]] = {"evaluation_interval": "write it under global:"}
     rule_files: Annotated[tuple[str, ...], OR_ONE, Meta(description="The rule files, beside this file; * and ? fit.")]
-    tests: tuple[RuleTestDoc, ...]
+    tests: Annotated[tuple[RuleTestDoc, ...], Meta(description="The stories, each by itself.")]
     interval: Annotated[PositiveDuration, Meta(description="From one value to the next.")] = 60.0
     global_: Global = field(name="global", default=Global())
     limits: ConfigLimits = ConfigLimits()
-    maintenance: tuple[MaintenanceDoc, ...] = ()
-    severity: dict[str, JudgedHealth] = field(default_factory=lambda: dict(SEVERITY))
+    maintenance: Annotated[tuple[MaintenanceDoc, ...], Meta(description="Times at which services are left alone.")] = ()
+    severity: Annotated[
+        dict[str, JudgedHealth],
+        Meta(description="What an alert's severity says of a service that no threshold judges."),
+    ] = field(default_factory=lambda: dict(SEVERITY))

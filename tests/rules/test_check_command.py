@@ -175,9 +175,31 @@ def _is(value: Any, name: str) -> bool:
     return value is None if name == "null" else name != "boolean" and isinstance(value, kinds[name])
 
 
-@pytest.mark.parametrize("file", sorted(GOOD.glob("*.yml")), ids=lambda file: file.stem)
-def test_good_rule_files_fit_the_schema(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = schema("rules", capsys)
+ROOT = HERE.parents[1]
+SHIPPED = {
+    "rules": [
+        *GOOD.glob("*.yml"),
+        *(ROOT / "rules").glob("*.yml"),
+        *(ROOT / "examples/rules").glob("*.yml"),
+        *(ROOT / "remediator/targets").glob("*.yml"),
+        ROOT / "remediator/demo/files/rules.yml",
+    ],
+    "tests": [*(ROOT / "rules/tests").glob("*.yml"), *(ROOT / "examples/rules/tests").glob("*.yml")],
+    "config": [
+        HERE / "config.yml",
+        ROOT / "examples/remediator.yml",
+        ROOT / "examples/compose/remediator.yml",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [(kind, file) for kind, files in SHIPPED.items() for file in sorted(files)],
+    ids=lambda part: part if isinstance(part, str) else part.stem,
+)
+def test_shipped_files_fit_their_schema(kind: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = schema(kind, capsys)
     assert faults(yaml.safe_load(file.read_text()), told, told["$defs"]) == []
 
 
@@ -187,17 +209,25 @@ def test_bad_rule_files_do_not(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert faults(yaml.safe_load((HERE / "bad" / f"{name}.yml").read_text()), told, told["$defs"])
 
 
-def test_the_config_fits_its_schema(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nor_do_bad_configs_and_tests(capsys: pytest.CaptureFixture[str]) -> None:
     told = schema("config", capsys)
-    assert faults(yaml.safe_load((HERE / "config.yml").read_text()), told, told["$defs"]) == []
     assert faults({"prometheus": {}, "x": 1}, told, told["$defs"]) == [
         "$.prometheus.url is missing",
         "$.x is unknown",
     ]
+    told = schema("tests", capsys)
+    story = {"name": "a", "expect": [{"at": "soon", "healthy": True}], "acts": [{"at": "1m", "do": "wait"}]}
+    found = faults({"rule_files": "a.yml", "tests": [story]}, told, told["$defs"])
+    assert [fault.partition(" ")[0] for fault in found] == [
+        "$.tests[0].expect[0].at",
+        "$.tests[0].expect[0].healthy",
+        "$.tests[0].acts[0].do",
+    ]
 
 
-def test_every_key_says_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
-    for file in ("rules", "config"):
-        told = schema(file, capsys)
-        for name, part in told["$defs"].items():
-            assert part["description"], name
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_every_key_says_what_it_is_for(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, part in schema(kind, capsys)["$defs"].items():
+        assert part["description"], name
+        for key, field in part["properties"].items():
+            assert field.get("description"), f"{name}.{key}"
