@@ -1,4 +1,4 @@
-"""The Alertmanager client: alerts and silences are read, alerts posted, silences set and expired; nothing else.
+"""The Alertmanager client: alerts, silences and the configuration are read, alerts posted, silences set and expired.
 
 Follows Alertmanager's API v2 (`api/v2/openapi.yaml`), from 0.25 on. Several Alertmanagers are one cluster: silences are
 gossiped within it and may be set at any member, alerts are not and go to every one. It knows nothing of incidents.
@@ -87,6 +87,14 @@ class Alertmanagers:
             return Snapshot(tuple(map(_alert, wanted)), status.uptime.timestamp())
 
         return await self._any("alerts", read)
+
+    async def config(self) -> str:
+        """The configuration as it runs, in YAML, with its secrets hidden."""
+
+        async def read(member: Neighbour, _: str) -> str:
+            return (await member.ask("read the configuration", "GET", "api/v2/status", _Running)).config.original
+
+        return await self._any("config", read)
 
     async def silences(self) -> list[Silence]:
         """The silences that are in force or will be."""
@@ -189,6 +197,14 @@ _Time = Annotated[datetime, Meta(tz=True)]
 
 class _Status(msgspec.Struct):
     uptime: _Time
+
+
+class _Original(msgspec.Struct):
+    original: str
+
+
+class _Running(msgspec.Struct):
+    config: _Original
 
 
 class _Receiver(msgspec.Struct):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from real.prometheus import RealAlertmanager, free_port, in_thread, until
@@ -55,6 +56,17 @@ async def test_what_fires_is_read_silenced_or_not_and_only_that(tmp_path: Path) 
         assert down.labels == HOSTILE
         assert down.firing
         assert 0 <= time.time() - snapshot.up_since < 60
+
+
+async def test_the_configuration_is_read_as_it_runs(tmp_path: Path) -> None:
+    options = {"http_config": {"basic_auth": {"username": "ada", "password": "s3cret"}}}
+    async with RealAlertmanager(tmp_path, webhook_options=options) as server, client(server.url) as alertmanagers:
+        told = yaml.safe_load(await alertmanagers.config())
+        assert told["receivers"][0]["name"] == "remediator"
+        assert "s3cret" not in str(told)
+    async with client(f"http://127.0.0.1:{free_port()}") as alertmanagers:
+        with pytest.raises(NeighbourError, match="cannot read the configuration at http://"):
+            await alertmanagers.config()
 
 
 async def test_an_alert_is_the_same_by_webhook_and_by_the_api(tmp_path: Path) -> None:
