@@ -15,6 +15,7 @@ from remediator import __version__
 from remediator.errors import RemediatorError
 
 _COMMANDS = (
+    "init",
     "serve",
     "check",
     "test",

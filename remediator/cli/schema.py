@@ -21,6 +21,12 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
+    print(schema_text(args.file), end="")
+    return 0
+
+
+def schema_text(file: str) -> str:
+    """The schema of a kind of file (rules, tests or config) as JSON text."""
     from remediator.config import Config
     from remediator.rehearsal.testdoc import RuleTestsDoc
     from remediator.ruledoc import RuleFileDoc
@@ -31,6 +37,5 @@ def run(args: argparse.Namespace) -> int:
         "tests": (RuleTestsDoc, "remediator test file"),
         "config": (Config, "remediator config"),
     }
-    cls, title = documents[args.file]
-    print(json.dumps(json_schema(cls, title), indent=2, ensure_ascii=False))
-    return 0
+    cls, title = documents[file]
+    return json.dumps(json_schema(cls, title), indent=2, ensure_ascii=False) + "\n"

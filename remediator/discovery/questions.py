@@ -1,0 +1,95 @@
+"""From the metrics that are there to what is asked: the service label, and one expression for each threshold. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from remediator.discovery.conventions import (
+    CONVENTIONS,
+    SERVICE_LABELS,
+    STATUS_LABELS,
+    Convention,
+    Kind,
+    expression,
+)
+
+_MOST = 0.9
+"""The share of the series that has to carry a label for it to name services."""
+
+
+@dataclass
+class Metric:
+    """A metric that is there: how many series it has, and how many of them carry each label."""
+
+    name: str
+    series: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def count(self, labels: Mapping[str, str], series: int) -> None:
+        """Count series that have these labels, among others."""
+        self.series += series
+        for label, value in labels.items():
+            if value:
+                self.labels[label] += series
+
+
+@dataclass(frozen=True)
+class Question:
+    """A threshold to be: a convention for one metric. `name` is unique among them."""
+
+    name: str
+    convention: Convention
+    metric: str
+    expr: str
+
+
+def choose_label(metrics: Mapping[str, Metric]) -> tuple[str, str]:
+    """The label that names services, and why: the likeliest one that nearly all series of HTTP servers carry, or of
+    `up` where there are none."""
+    telling = [
+        metric for metric in metrics.values() if any(_fits(one, metric.name) for one in CONVENTIONS if _of_http(one))
+    ]
+    told = "HTTP servers"
+    if not telling:
+        telling, told = [metric for metric in metrics.values() if metric.name == "up"], "up"
+    total = sum(metric.series for metric in telling)
+    for label in SERVICE_LABELS:
+        carry = sum(metric.labels[label] for metric in telling)
+        if total and carry >= _MOST * total:
+            many = f"all {total}" if carry == total else f"{carry} of {total}"
+            return label, f"{many} series of {told} carry it"
+    return "job", "no other label is common"
+
+
+def questions(metrics: Mapping[str, Metric], label: str) -> list[Question]:
+    """What to ask, in the order of the conventions."""
+    asked: dict[str, Question] = {}
+    for convention in CONVENTIONS:
+        if not all(any(re.fullmatch(pattern, name) for name in metrics) for pattern in convention.metrics):
+            continue
+        for metric, prefix, statuses in _askable(convention, metrics):
+            name = f"{prefix}{convention.name}"
+            if name in asked:
+                name = f"{metric}_{convention.name}"
+            asked[name] = Question(name, convention, metric, expression(convention, metric, label, statuses))
+    return list(asked.values())
+
+
+def _askable(convention: Convention, metrics: Mapping[str, Metric]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """The metrics that the convention's expression can be about, each with its prefix and its status labels."""
+    for name in sorted(metrics):
+        found = re.fullmatch(convention.metrics[0], name)
+        statuses = tuple(label for label in STATUS_LABELS if metrics[name].labels[label])
+        if found is not None and (statuses or "<errors>" not in convention.expr):
+            yield name, (found.lastindex and found[1]) or "", statuses
+
+
+def _fits(convention: Convention, name: str) -> bool:
+    return re.fullmatch(convention.metrics[0], name) is not None
+
+
+def _of_http(convention: Convention) -> bool:
+    return convention.kind is Kind.SERVICE and convention.question != "up"
