@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from remediator.discovery.inventory import Inventory
-    from remediator.discovery.survey import Neighbourhood, Survey
+    from remediator.discovery.sightings import Neighbourhood, Survey
     from remediator.httpclient import HttpClient
 
 _ALERTMANAGER = "http://localhost:9093"
@@ -170,6 +170,9 @@ def _tell(survey: Survey, inventory: Inventory, missing: str | None) -> None:
         name = sighting.question.name
         count = sum(name in service.judged.values() for service in inventory.services)
         print(f"  {name}: {count} of {_many(inventory.services)}, from {sighting.question.metric}")
+    kept = {sighting.question.name for sighting in inventory.sightings}
+    for name in (sighting.question.name for sighting in survey.sightings if sighting.question.name not in kept):
+        print(f"  left out: {name}: what it sees has no label {survey.label}, or is judged already")
     for sentence in survey.blind:
         print(f"  left out: {sentence}")
     if missing:

@@ -1,9 +1,9 @@
 """Discovery: a first config and rule file from what a running Prometheus and Alertmanager already know.
 
-One direction: `conventions` are a table of what widely used metrics mean; `survey` asks Prometheus and Alertmanager for
-them; `inventory` makes services of the series that were seen; `draft` writes that down as YAML with comments that say
-where each thing came from. Only `survey` talks to anybody, and nothing here writes a file. The rules observe: a person
-reads them before anything is run.
+One direction: `conventions` are a table of what widely used metrics mean; `questions` makes expressions of it for the
+metrics that are there; `survey` asks Prometheus and Alertmanager, and comes back with `sightings`; `inventory` makes
+services of what was seen; `draft` writes them down as YAML, with comments that say where each thing came from. Only
+`survey` talks to anybody, and nothing here writes a file. The rules observe: a person reads them before anything is run.
 """
 
 from __future__ import annotations

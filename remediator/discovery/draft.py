@@ -13,7 +13,7 @@ import msgspec
 from remediator.discovery.conventions import Kind
 from remediator.discovery.inventory import TO_BE_WRITTEN, Found, Inventory
 from remediator.discovery.receiver import EXCERPT, find_receiver
-from remediator.discovery.survey import Neighbourhood, Sighting, Survey
+from remediator.discovery.sightings import Neighbourhood, Sighting, Survey
 from remediator.durations import format_duration
 from remediator.httpclient import HttpClient
 from remediator.matcher import Matcher

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from remediator.discovery.conventions import IDENTITY, Kind
-from remediator.discovery.survey import Sighting, Survey
+from remediator.discovery.sightings import Sighting, Survey
 
 TO_BE_WRITTEN = "to_be_written"
 """The target of services that nothing tells how to reach."""

@@ -16,8 +16,7 @@ from remediator.discovery.conventions import (
     expression,
 )
 
-_MOST = 0.9
-"""The share of the series that has to carry a label for it to name services."""
+_HTTP = tuple(one for one in CONVENTIONS if one.kind is Kind.SERVICE and one.question != "up")
 
 
 @dataclass
@@ -47,21 +46,21 @@ class Question:
 
 
 def choose_label(metrics: Mapping[str, Metric]) -> tuple[str, str]:
-    """The label that names services, and why: the likeliest one that nearly all series of HTTP servers carry, or of
-    `up` where there are none."""
-    telling = [
-        metric for metric in metrics.values() if any(_fits(one, metric.name) for one in CONVENTIONS if _of_http(one))
-    ]
-    told = "HTTP servers"
-    if not telling:
-        telling, told = [metric for metric in metrics.values() if metric.name == "up"], "up"
-    total = sum(metric.series for metric in telling)
-    for label in SERVICE_LABELS:
-        carry = sum(metric.labels[label] for metric in telling)
-        if total and carry >= _MOST * total:
-            many = f"all {total}" if carry == total else f"{carry} of {total}"
-            return label, f"{many} series of {told} carry it"
-    return "job", "no other label is common"
+    """The label that names services, and why: the likeliest one that most series of a metric of HTTP servers carry, or
+    else of `up`. By the metric, since what Prometheus and its like say of themselves has no label but `job`."""
+    telling = [metric for metric in metrics.values() if any(_fits(one, metric.name) for one in _HTTP)]
+    for candidates in (telling, [metric for metric in metrics.values() if metric.name == "up"]):
+        for label in SERVICE_LABELS:
+            carriers = [metric for metric in candidates if 2 * metric.labels[label] > metric.series]
+            if carriers and label != "job":
+                clearest = max(carriers, key=lambda metric: metric.labels[label])
+                return label, f"{_share(clearest, label)} series of {clearest.name} carry it"
+    return "job", "Prometheus gives it to all that it scrapes, and most series have no other that names a service"
+
+
+def _share(metric: Metric, label: str) -> str:
+    carry = metric.labels[label]
+    return f"all {carry}" if carry == metric.series else f"{carry} of {metric.series}"
 
 
 def questions(metrics: Mapping[str, Metric], label: str) -> list[Question]:
@@ -89,7 +88,3 @@ def _askable(convention: Convention, metrics: Mapping[str, Metric]) -> Iterator[
 
 def _fits(convention: Convention, name: str) -> bool:
     return re.fullmatch(convention.metrics[0], name) is not None
-
-
-def _of_http(convention: Convention) -> bool:
-    return convention.kind is Kind.SERVICE and convention.question != "up"

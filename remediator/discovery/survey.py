@@ -6,8 +6,7 @@ Everything is asked by instant queries, so that only what has data now is found.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import chain
 
 from remediator.alertmanager import Alertmanagers
@@ -17,39 +16,14 @@ from remediator.discovery.conventions import (
     SERVICE_LABELS,
     STATUS_LABELS,
 )
-from remediator.discovery.questions import Metric, Question, choose_label, questions
+from remediator.discovery.questions import Metric, choose_label, questions
+from remediator.discovery.sightings import Neighbourhood, Sighting, Survey
 from remediator.errors import NeighbourError
 from remediator.health import Sight
 from remediator.prometheus import Answer
 
 Ask = Callable[[str], Answer]
 """An instant query."""
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """Whom a question's expression sees now: the labels of its series, those without a number left out."""
-
-    question: Question
-    series: tuple[Mapping[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What Prometheus knows. `reason` is why `label` is the service label, `blind` why questions were passed over."""
-
-    label: str
-    reason: str
-    sightings: tuple[Sighting, ...]
-    blind: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Neighbourhood:
-    """What Alertmanager knows: its configuration as it runs, and the labels of the alerts that fire."""
-
-    config: str
-    alerts: tuple[Mapping[str, str], ...] = ()
 
 
 def survey_prometheus(ask: Ask, label: str = "") -> Survey:

@@ -125,7 +125,8 @@ async def test_a_shop_is_drafted_checked_and_served(
     urls = ["--prometheus", shop.prometheus.url, "--alertmanager", shop.alertmanager.url]
     assert await remediator("init", *urls) == 0
     told = capsys.readouterr().out
-    assert "service label service: all 12 series of HTTP servers carry it" in told
+    assert "service label service: all 6 series of http_requests_total carry it" in told
+    assert "  left out: response_error_ratio: what it sees has no label service, or is judged already\n" in told
     assert "  error_ratio: 4 of 10 services, from http_requests_total\n" in told
 
     rulebook = drafted()
@@ -191,7 +192,7 @@ async def test_a_prometheus_that_knows_only_itself(
         await scraped(prometheus, "prometheus")
         assert await remediator("init", "--prometheus", prometheus.url, "--directory", "new/folder") == 0
         told = capsys.readouterr().out
-        assert "service label job: all " in told
+        assert "service label job: Prometheus gives it to all that it scrapes" in told
         assert "no Alertmanager answers at http://127.0.0.1:" in told
         monkeypatch.chdir("new/folder")
         rulebook = drafted()

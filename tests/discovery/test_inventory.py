@@ -20,11 +20,13 @@ from remediator.discovery.draft import draft_config, draft_rules
 from remediator.discovery.inventory import Inventory, take_inventory
 from remediator.discovery.questions import Metric, Question, choose_label, questions
 from remediator.discovery.receiver import EXCERPT, Receiver, find_receiver
-from remediator.discovery.survey import Neighbourhood, Sighting, Survey
+from remediator.discovery.sightings import Neighbourhood, Sighting, Survey
 from remediator.httpclient import BasicAuth, HttpClient, TlsConfig
 from remediator.rulebook import Rulebook
 from remediator.rulefile import make_rulebook, read_rules
 from remediator.yamldoc import Document
+
+NO_OTHER = "Prometheus gives it to all that it scrapes, and most series have no other that names a service"
 
 
 def metric(name: str, series: int, **labels: int) -> Metric:
@@ -80,17 +82,33 @@ def test_the_conventions_are_sound() -> None:
 @pytest.mark.parametrize(
     ("known", "label", "reason"),
     [
-        ((metric("http_requests_total", 10, job=10, app=10),), "app", "all 10 series of HTTP servers carry it"),
-        ((metric("http_requests_total", 10, job=10, app=9),), "app", "9 of 10 series of HTTP servers carry it"),
-        ((metric("http_requests_total", 10, job=10, app=8),), "job", "all 10 series of HTTP servers carry it"),
-        # What serves HTTP counts, not what is scraped.
+        ((metric("http_requests_total", 10, job=10, app=10),), "app", "all 10 series of http_requests_total carry it"),
+        ((metric("http_requests_total", 10, job=10, app=6),), "app", "6 of 10 series of http_requests_total carry it"),
+        ((metric("http_requests_total", 10, job=10, app=5),), "job", NO_OTHER),
+        # The likeliest of several.
+        (
+            (metric("http_requests_total", 10, app=10, service=6),),
+            "service",
+            "6 of 10 series of http_requests_total carry it",
+        ),
+        # What Prometheus says of itself does not outvote the services, however many series it has.
+        (
+            (metric("prometheus_http_requests_total", 99, job=99), metric("http_requests_total", 1, app=1)),
+            "app",
+            "all 1 series of http_requests_total carry it",
+        ),
+        # What serves HTTP is asked before what is scraped.
         (
             (metric("http_requests_total", 1, app=1, job=1), metric("up", 99, service=99, job=99)),
             "app",
-            "all 1 series of HTTP servers carry it",
+            "all 1 series of http_requests_total carry it",
         ),
-        ((metric("up", 5, job=5), metric("probe_success", 9, service=9)), "job", "all 5 series of up carry it"),
-        ((metric("probe_success", 9),), "job", "no other label is common"),
+        (
+            (metric("prometheus_http_requests_total", 9, job=9), metric("up", 6, app=5, job=6)),
+            "app",
+            "5 of 6 series of up carry it",
+        ),
+        ((metric("up", 5, job=5), metric("probe_success", 9, service=9)), "job", NO_OTHER),
     ],
 )
 def test_the_label_is_what_http_servers_carry(known: tuple[Metric, ...], label: str, reason: str) -> None:
