@@ -69,13 +69,13 @@ _ERROR_RATIO = """\
   sum by (<service>) (<errors>)
   or 0 * sum by (<service>) (rate(<metric>[5m]))
 )
-/ clamp_min(sum by (<service>) (rate(<metric>[5m])), 0.01)
+/ clamp_min(sum by (<service>) (rate(<metric>[5m])), 0.1)
 """
 _LATENCY = """\
 histogram_quantile(0.95, sum by (<service>, le) (rate(<metric>[5m]))) >= 0
 or 0 * sum by (<service>) (rate(<metric>{le="+Inf"}[5m]))
 """
-_ERRORS_SAY = "responses with a status of 5xx, of all; fewer than one request in 100 s hardly count"
+_ERRORS_SAY = "responses with a status of 5xx, of all; with less than a request in 10 s, errors count less"
 _POD = "([a-z0-9.-]+)-[a-z0-9]{6,10}-[a-z0-9]{5}"
 """The name of a deployment's pod: the deployment's, a hash of its template, five letters."""
 _DISKLESS = "tmpfs|ramfs|overlay|squashfs|iso9660|erofs"
