@@ -142,22 +142,33 @@ def _services(survey: Survey, inventory: Inventory) -> Iterator[str]:
             yield "\n" if kind else ""
             kind = service.kind
             yield f"  # {_HEADINGS[kind].format(label=survey.label, reason=survey.reason)}\n"
-        yield _service(service)
+        yield _service(service, survey.label)
     for name in inventory.unusable:
         yield f"  # Left out, as no rule file can have its name: {name!r:.100}\n"
 
 
-def _service(service: Found) -> str:
-    reached = {"reached_by": service.target} if service.target else {}
+def _service(service: Found, label: str) -> str:
+    labels = {
+        **service.labels,
+        **({"reached_by": service.target} if service.target else {}),
+        **{_judge(question): threshold for question, threshold in service.judged.items()},
+    }
+    # That one always holds the service's name.
+    labels.pop(label, None)
     lines = [f"  - name: {_quoted(service.name)}"]
     if service.match:
         matchers = (_quoted(str(Matcher(name, "=", value))) for name, value in service.match.items())
         lines.append(f"    match: [{', '.join(matchers)}]")
-    lines.append(f"    labels: {_mapping({**service.labels, **reached, **service.judged})}")
+    lines.append(f"    labels: {_mapping(labels)}")
     if service.target:
         target = f"{{{service.target}: {_mapping(service.params)}}}" if service.params else service.target
         lines.append(f"    target: {target}" + (f"   # {service.why}" if service.why else ""))
     return "\n".join(lines) + "\n"
+
+
+def _judge(question: str) -> str:
+    """The label that names the threshold by which a service's question is answered."""
+    return f"{question}_by"
 
 
 def _strangers(label: str, neighbourhood: Neighbourhood | None) -> Iterator[str]:
@@ -177,7 +188,7 @@ def _threshold(sighting: Sighting, inventory: Inventory) -> str:
     lines = [
         indent(fill(f"{convention.source}: {convention.says}. It sees {many}.", 112), "  # "),
         f"  - name: {question.name}",
-        f"    match: [{_quoted(str(Matcher(convention.question, '=', question.name)))}]",
+        f"    match: [{_quoted(str(Matcher(_judge(convention.question), '=', question.name)))}]",
         "    expr: |",
         indent(question.expr, " " * 6).rstrip(),
         *([f"    degraded: {_quoted(str(convention.degraded))}"] if convention.degraded else []),

@@ -173,7 +173,7 @@ async def test_a_shop_is_drafted_checked_and_served(
         assert (Path(name).parent / schema[1]).exists()
 
     assert await remediator("check", "--prometheus", shop.prometheus.url) == 0
-    assert capsys.readouterr().out == "SUCCESS: 10 services, 12 thresholds, 2 runbooks, 1 target\n"
+    assert capsys.readouterr().out.endswith("SUCCESS: 10 services, 12 thresholds, 2 runbooks, 1 target\n")
 
     daemon = RealRemediator(folder.parent / "daemon", prometheus=shop.prometheus.url, rules="")
     daemon.config_file = folder / "remediator.yml"
@@ -202,7 +202,7 @@ async def test_a_prometheus_that_knows_only_itself(
         assert names == ["instances_up", "prometheus_error_ratio", "prometheus_latency_p95"]
         assert load_config(Path("remediator.yml")).alertmanagers == ()
         assert await remediator("check", "--prometheus", prometheus.url) == 0
-        assert "warning" not in capsys.readouterr().out
+        assert capsys.readouterr().out.endswith("SUCCESS: 1 service, 3 thresholds, 1 runbook, 1 target\n")
 
 
 async def test_an_alertmanager_that_does_not_know_remediator(

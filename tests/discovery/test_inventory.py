@@ -199,6 +199,14 @@ def test_a_deployment_of_several_namespaces_is_nobodys_but_its_own() -> None:
     assert owner.name == "b/web"
 
 
+def test_the_service_label_may_be_that_of_deployments() -> None:
+    seen = {"namespace": "a", "deployment": "web"}
+    found = inventory(sighting("replicas_unavailable", seen, label="deployment"), label="deployment")
+    owner = rulebook_of(found, "deployment").service_for(seen)
+    assert owner is not None
+    assert (owner.name, owner.labels["deployment"]) == ("a/web", "a/web")
+
+
 def test_a_probe_is_of_its_service_but_not_of_the_job_of_its_exporter() -> None:
     seen = {"instance": "http://shop", "service": "web", "job": "blackbox"}
     for label, names in (("service", ["web"]), ("job", ["http://shop", "blackbox"])):
