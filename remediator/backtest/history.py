@@ -137,7 +137,8 @@ class History:
             middle = start + steps // 2 * self.step
             return joined(self._ask(expr, start, middle), self._ask(expr, middle + self.step, end))
         if answer.sight is not Sight.SEEN:
-            remedy = "; what was answered so far is kept, run it again to go on" if self.asked > 1 else ""
+            later = answer.sight in (Sight.UNREACHABLE, Sight.TIMEOUT)
+            remedy = "; what was answered so far is kept: run it again to go on" if later else ""
             raise NeighbourError(f"cannot replay {_shown(expr)}: {answer.error}{remedy}", retry=True)
         return recorded(answer.lines, start, self.step, steps + 1)
 

@@ -131,6 +131,8 @@ class _Replay:
         self._started = False
         self._healths: dict[str, list[tuple[float, Health]]] = {}
         self._owners: dict[tuple[str, ...], str] = {}
+        self._coming: set[str] = set()
+        """The services of the alerts that come next: a look at the same time is what they are held against."""
         self._read_up_to = 0
         self._reads: set[asyncio.Task[None]] = set()
         self._healthy: dict[tuple[str, tuple[str, ...]], float] = {}
@@ -150,6 +152,7 @@ class _Replay:
 
     async def _send_alerts(self, alerts: RecordedAlerts, start: int, end: int) -> None:
         for at, turns in alerts.turns(start, end):
+            self._coming = {self._owner(turn.labels) for turn in turns}
             await asyncio.sleep(at - self._loop.time())
             await self._loop.rest()
             await self._process.intake(alerts.sent(at, turns))
@@ -197,7 +200,7 @@ class _Replay:
 
     def _concern(self) -> set[str]:
         docket = self._process.docket
-        return {*docket.open, *docket.firing}
+        return {*docket.open, *docket.firing, *self._coming}
 
     def _seen(self, names: Collection[str]) -> None:
         now, process = self._loop.time(), self._process

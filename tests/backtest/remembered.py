@@ -1,0 +1,64 @@
+"""A Prometheus that remembers what a test says, for replays: series by expression, as functions of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from remediator.backtest.history import ALERTS, History
+from remediator.health import Sight
+from remediator.prometheus import Answer, Line, Range, Series
+
+DAY = 86_400
+START = 1_700_006_400
+"""2023-11-15 00:00:00 UTC."""
+
+Value = Callable[[int], float | None]
+
+
+class Remembered:
+    """What `History` asks of Prometheus. Times are seconds since START."""
+
+    def __init__(self) -> None:
+        self.series: dict[str, list[tuple[dict[str, str], Value]]] = {}
+        self.asked: list[str] = []
+
+    def has(self, expr: str, value: Value, **labels: str) -> None:
+        """A series of an expression."""
+        self.series.setdefault(expr, []).append((labels, value))
+
+    def fired(self, since: int, until: int, **labels: str) -> None:
+        """An alert that fired then."""
+        self.has(
+            ALERTS,
+            lambda at: 1.0 if since <= at < until else None,
+            __name__="ALERTS",
+            alertstate="firing",
+            **labels,
+        )
+
+    def query_blocking(self, expr: str) -> Answer:
+        """Only whether it is a scalar is asked for."""
+        return Answer(START, Sight.SEEN, [Series({}, 1.0)], kind="scalar" if expr.startswith("scalar") else "vector")
+
+    def query_range_blocking(self, expr: str, start: int, end: int, step: int) -> Range:
+        self.asked.append(expr)
+        lines = []
+        for labels, value in self.series.get(expr, []):
+            points = [(float(at), value(at - START)) for at in range(start, end + 1, step)]
+            given = [(at, number) for at, number in points if number is not None]
+            if given:
+                lines.append(Line(labels, given))
+        return Range(Sight.SEEN, lines)
+
+    def history(self, folder: Path, seconds: int = DAY, *, step: int = 15, stretch: int = 4 * 3600) -> History:
+        """What it remembers of so many seconds."""
+        return History(self, "http://remembered", folder, START, START + seconds, step, stretch)  # type: ignore[arg-type]
+
+
+def troubled(*episodes: tuple[int, int], good: float = 0.01, bad: float = 0.3) -> Value:
+    """A value that is bad from some times to others."""
+    return lambda at: bad if any(since <= at < until for since, until in episodes) else good
+
+
+Labels = Mapping[str, str]

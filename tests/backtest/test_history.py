@@ -1,0 +1,136 @@
+"""What Prometheus remembers, asked of a real one: in stretches, in halves when that is too much, and only once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from backtest.remembered import START, Remembered
+from real.prometheus import RealPrometheus
+
+from remediator.backtest.history import History, open_folder, stretch_for
+from remediator.backtest.recording import value_at
+from remediator.errors import NeighbourError, RemediatorError
+from remediator.httpclient import HttpClient
+from remediator.metrics import Metrics
+from remediator.prometheus import Prometheus
+
+NOON = int(time.time()) // 86_400 * 86_400 - 43_200
+HOURS = 6
+
+
+def open_metrics() -> str:
+    """Two services over six hours, a point each 15 s; the second is missing in the middle."""
+    lines = ["# TYPE load gauge"]
+    for index in range(HOURS * 240):
+        lines.append(f'load{{service="a"}} {index} {NOON + 15 * index}')
+    for index in range(HOURS * 240):
+        if not 300 <= index < 600:
+            lines.append(f'load{{service="b"}} {-index} {NOON + 15 * index}')
+    return "\n".join([*lines, "# EOF", ""])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPrometheus]:
+    folder = tmp_path_factory.mktemp("prometheus")
+    with RealPrometheus(folder, history=open_metrics(), flags=["--query.max-samples=1000"]) as running:
+        yield running
+
+
+@pytest.fixture
+def prometheus(server: RealPrometheus) -> Iterator[Prometheus]:
+    client = Prometheus(HttpClient(server.url), query_timeout=10, metrics=Metrics())
+    yield client
+    client._connect.close()
+
+
+def history(prometheus: Prometheus, url: str, folder: Path, *, stretch: int = 3 * 3600) -> History:
+    return History(prometheus, url, folder, NOON, NOON + HOURS * 3600 - 60, 15, stretch)
+
+
+def test_every_point_is_there_though_no_answer_has_them_all(
+    prometheus: Prometheus, server: RealPrometheus, tmp_path: Path
+) -> None:
+    asked = history(prometheus, server.url, tmp_path)
+    told: list[int] = []
+    asked.gather(["load"], lambda: told.append(1))
+    assert len(told) == len(asked.stretches()) == 2
+    # Three hours of two series are 1,442 points, which the server only answers in parts.
+    assert asked.asked > 2
+    for start, end in asked.stretches():
+        recording = asked.recording("load", start, end)
+        assert recording.count == (end - start) // 15 + 1
+        series = {one.labels["service"]: one.runs for one in recording.series}
+        for index in range(recording.count):
+            at = (start - NOON) // 15 + index
+            assert value_at(series["a"], index) == at
+            # A series that is not scraped any more is seen for five minutes more.
+            if not 300 <= at < 600:
+                assert value_at(series["b"], index) == -at
+            elif at >= 321:
+                assert value_at(series["b"], index) is None
+
+
+def test_nothing_is_asked_twice(prometheus: Prometheus, server: RealPrometheus, tmp_path: Path) -> None:
+    history(prometheus, server.url, tmp_path).gather(["load"], lambda: None)
+    again = history(prometheus, server.url, tmp_path)
+    again.gather(["load"], lambda: None)
+    assert again.asked == 0
+    other = history(prometheus, "http://another.example", tmp_path)
+    other.gather(["load"], lambda: None)
+    assert other.asked > 0
+
+
+def test_a_damaged_file_is_asked_for_again(prometheus: Prometheus, server: RealPrometheus, tmp_path: Path) -> None:
+    asked = history(prometheus, server.url, tmp_path)
+    asked.gather(["load"], lambda: None)
+    whole = [asked.recording("load", *stretch) for stretch in asked.stretches()]
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    assert [str(asked.recording("load", *stretch)) for stretch in asked.stretches()] == [str(one) for one in whole]
+
+
+def test_a_stretch_is_as_long_as_the_server_can_answer(prometheus: Prometheus) -> None:
+    many = 'load{service="a"} * on () group_left (le) histogram_buckets'
+    assert stretch_for(prometheus, ["load"], [NOON + 3600], 15) == 86_400
+    assert stretch_for(prometheus, ["load"], [NOON + 3600], 1) == 10_800
+    assert stretch_for(prometheus, [many], [NOON + 3600], 7) == 43_200 // 7 * 7
+    assert stretch_for(prometheus, ["1 + 1"], [NOON + 3600], 15) == 86_400
+
+
+def test_what_prometheus_refuses_is_said(prometheus: Prometheus, server: RealPrometheus, tmp_path: Path) -> None:
+    with pytest.raises(NeighbourError, match=r"cannot replay sum by \(load: Prometheus says bad_data"):
+        history(prometheus, server.url, tmp_path).gather(["sum by (load"], lambda: None)
+
+
+def test_what_is_young_is_asked_for_again(tmp_path: Path) -> None:
+    now = int(time.time()) // 15 * 15
+    remembered = Remembered()
+    remembered.has("load", lambda at: 1.0, service="a")
+    first = History(remembered, "http://remembered", tmp_path, now - 3600, now, 15, 1800)  # type: ignore[arg-type]
+    first.gather(["load"], lambda: None)
+    old = len([end for _, end in first.stretches() if end <= now - 600])
+    first.close()
+    assert len(list(tmp_path.iterdir())) == old
+    again = History(remembered, "http://remembered", tmp_path, now - 3600, now, 15, 1800)  # type: ignore[arg-type]
+    again.gather(["load"], lambda: None)
+    assert again.asked == len(again.stretches()) - old
+
+
+def test_stretches_lie_on_a_grid(tmp_path: Path) -> None:
+    remembered = Remembered()
+    early, late = remembered.history(tmp_path, 86_400), remembered.history(tmp_path, 90_000)
+    assert early.stretches()[0] == (START, START + 4 * 3600)
+    assert set(early.stretches()) <= set(late.stretches())
+    ends = [end for _, end in late.stretches()]
+    assert [start for start, _ in late.stretches()[1:]] == ends[:-1]
+    assert ends[-1] == START + 90_000
+
+
+def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(RemediatorError, match="cannot use the folder"):
+        open_folder(file / "below")
