@@ -83,7 +83,7 @@ def unknown_param(rules: RuleSet) -> Iterator[Problem]:
         ref = service.item.target
         if ref is None or ref.name not in targets or ref.name in unread:
             continue
-        known = targets[ref.name].params
+        known = targets[ref.name].defaults
         for name in ref.params:
             if name not in known:
                 place = service.at("target", ref.name, name, key=True)

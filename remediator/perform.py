@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import re
-import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -24,7 +24,8 @@ DIAGNOSE_TIMEOUT = 30.0
 Context = Mapping[str, object]
 Query = Callable[[str], Awaitable[Answer]]
 
-_SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--")
+_CONNECT = 10
+_SSH = ("ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT}", "--")
 _SSH_HOST = re.compile(r"(?:ssh://)?(?:[\w.+][\w.+-]*@)?[\w.:\[][\w.:%\]-]*", re.ASCII)
 
 _FACTS = {
@@ -74,14 +75,20 @@ async def diagnose(plan: Plan, context: Context, run: Run) -> tuple[Result, str]
 
 
 def step_timeout(plan: Plan, step: Step) -> float:
-    """Seconds within which a step is certainly over: its own timeout, the reading of a count, and TERM to KILL."""
+    """Seconds within which a step is certainly over: its own timeout, the reading of a count, and TERM to KILL.
+
+    What runs over ssh begins, and so ends, up to the time to connect later there than here.
+    """
     spec = step.spec or plan.spec(step.action)
+    given = plan.service.target.params if plan.service.target else {}
+    ssh = given.get("ssh", plan.target.ssh if plan.target else "")
+    end = GRACE + MARGIN + (_CONNECT if ssh else 0)
     longest = step.timeout or (spec.timeout if spec else None) or TIMEOUT
     if step.spec is None and step.action == "scale":
         count = plan.spec("replicas")
         longest += (count.timeout if count else None) or COUNT_TIMEOUT
-        longest += GRACE + MARGIN
-    return longest + GRACE + MARGIN
+        longest += end
+    return longest + end
 
 
 # Templates to calls.
@@ -118,7 +125,7 @@ def _params(plan: Plan, context: Context) -> dict[str, str]:
     reference = plan.service.target
     if reference is None:
         return {}
-    defaults = plan.target.params if plan.target else {}
+    defaults = plan.target.defaults if plan.target else {}
     missing = [name for name, default in defaults.items() if default is None and name not in reference.params]
     if missing:
         raise RefusedError(f"cannot reach {plan.service.name}: its target {reference.name} needs {', '.join(missing)}")
@@ -141,20 +148,29 @@ def _call(plan: Plan, spec: ActionSpec, step: str, facts: Context, context: Cont
     else:
         raise RefusedError(f"cannot {step} {plan.service.name}: the action has nothing to run")
     env = {name: _text(text, context) for name, text in spec.env.items()}
-    host = _text(plan.target.ssh, context) if plan.target else ""
+    host = str(context.get("ssh", ""))
     if host:
-        argv, env = _over_ssh(host, argv, env), {}
+        argv, env = _over_ssh(host, argv, env, limit), {}
     told = {name: _text(text, facts) for name, text in _FACTS.items()}
     told |= {"REMEDIATOR_SERVICE": plan.service.name, "REMEDIATOR_RUNBOOK": plan.runbook.name, "REMEDIATOR_STEP": step}
     return Call(argv, timeout=limit, env={**told, **env})
 
 
-def _over_ssh(host: str, argv: tuple[str, ...], env: dict[str, str]) -> tuple[str, ...]:
+def _over_ssh(host: str, argv: tuple[str, ...], env: dict[str, str], limit: float) -> tuple[str, ...]:
+    """The command as ssh runs it on another machine, within the same limit there: sshd ends nothing when ssh is gone."""
     if _SSH_HOST.fullmatch(host) is None:
         raise RefusedError(f"cannot reach {host!r} by ssh: that is no host")
-    # sshd hands one text to the login shell there.
     assignments = ("env", *(f"{name}={value}" for name, value in env.items())) if env else ()
-    return (*_SSH, host, shlex.join((*assignments, *argv)))
+    command = ("timeout", "-k", f"{math.ceil(GRACE)}", f"{math.ceil(limit)}", *assignments, *argv)
+    # sshd hands one text to the login shell there.
+    return (*_SSH, host, " ".join(map(_shell_word, command)))
+
+
+def _shell_word(text: str) -> str:
+    """One word for the shells people log in by. Backslashes stand outside of the quotes too: fish reads them inside."""
+    if re.fullmatch(r"[\w@+:,./-][\w@+:,./=-]*", text, re.ASCII):
+        return text
+    return "'" + re.sub(r"['\\]", lambda found: f"'\\{found[0]}'", text) + "'"
 
 
 def _http(spec: HttpSpec, context: Context) -> HttpSpec:

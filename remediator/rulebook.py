@@ -56,7 +56,8 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `params` gives each parameter's default as a template; None means the service has to give it. The actions `scale`,
     `replicas` (prints the present count) and `diagnose` (prints evidence) have a meaning; all others are just run.
-    `ssh` is a template of a host: when it renders to something, every argv is run there through ssh.
+    Every target has the parameter `ssh` as well, whose default is the template of the same name: when it renders to a
+    host, every argv is run there through ssh.
     """
 
     name: str
@@ -64,6 +65,11 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     actions: dict[str, ActionSpec] = {}
     ssh: str = ""
     open: bool = False
+
+    @property
+    def defaults(self) -> dict[str, str | None]:
+        """Every parameter with its default; those that come later may rest on those before."""
+        return {**self.params, "ssh": self.ssh}
 
 
 class Service(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -247,7 +247,12 @@ class TargetDoc(msgspec.Struct, frozen=True):
         dict[Name, TextTemplate | None],
         Meta(description="Parameters with their defaults; nothing means that the service has to give it."),
     ] = {}
-    ssh: Annotated[TextTemplate, Meta(description="A host: when it renders to one, commands run there by ssh.")] = ""
+    ssh: Annotated[
+        TextTemplate,
+        Meta(
+            description="The default of the parameter ssh, a host: when it renders to one, commands run there by ssh."
+        ),
+    ] = ""
     open: Annotated[bool, Meta(description="true: services may bring actions of their own.")] = False
 
 

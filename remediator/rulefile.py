@@ -221,7 +221,7 @@ def _target_ref(
     actions: dict[str, ActionSpec] = {}
     for key, value in (given or {}).items():
         place = (*path, name, key)
-        if target is not None and target.open and key not in target.params:
+        if target is not None and target.open and key not in target.defaults:
             if not isinstance(value, str) or _compiles(document, value, Kind.SHELL, place):
                 spec = _spec(document, value, place)
                 if spec is not None:
@@ -341,6 +341,9 @@ def _step_action(document: Document, doc: StepDoc, path: Path_) -> tuple[str, di
 
 def _target(document: Document, doc: TargetDoc, path: Path_) -> Target:
     actions = {name: _spec(document, action, (*path, "actions", name)) for name, action in doc.actions.items()}
+    if "ssh" in doc.params:
+        message = "every target has the parameter ssh already: the host that commands run on"
+        document.report((*path, "params", "ssh"), "equal-names", message, "write its default as ssh: beside params")
     return Target(
         name=doc.name,
         params=doc.params,

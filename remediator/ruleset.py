@@ -183,7 +183,7 @@ def templates_of(rules: RuleSet) -> Iterator[Used]:
     for service in rules.services:
         yield from _of_service(rules, service)
     for target in rules.targets:
-        names = _CONTEXT | target.item.params.keys()
+        names = _CONTEXT | target.item.defaults.keys()
         defaults = [(("params", name), text or "", Kind.TEXT) for name, text in target.item.params.items()]
         texts: list[_Text] = [*defaults, (("ssh",), target.item.ssh, Kind.TEXT)]
         for name, spec in target.item.actions.items():
@@ -196,7 +196,7 @@ def templates_of(rules: RuleSet) -> Iterator[Used]:
 def templates_of_steps(rules: RuleSet, runbook: Written[Runbook]) -> Iterator[Used]:
     """Every template of a runbook's steps."""
     # What a step runs may use its target's parameters, and which target that is, is known only when it runs.
-    names = _CONTEXT.union(*(target.params for target in rules.all_targets.values()))
+    names = _CONTEXT.union(*(target.defaults for target in rules.all_targets.values()))
     for index, step in enumerate(runbook.item.steps):
         path = ("steps", index)
         texts: list[_Text] = [((*path, "if"), step.if_, Kind.PROMQL), ((*path, "unless"), step.unless, Kind.PROMQL)]
@@ -217,7 +217,7 @@ def templates_of_target(rules: RuleSet, service: Written[Service]) -> Iterator[U
     for param, text in ref.params.items():
         yield Used(service.at, ("target", ref.name, param), text, Kind.TEXT, _CONTEXT)
     target = rules.all_targets.get(ref.name)
-    names = _CONTEXT.union(target.params if target else ())
+    names = _CONTEXT.union(target.defaults if target else ())
     for name, spec in ref.actions.items():
         yield from (Used(service.at, *used, names) for used in _of_spec(spec, ("target", ref.name, name)))
 

@@ -179,13 +179,19 @@ async def test_parameters_given_come_before_defaults_that_rest_on_them() -> None
     assert result == Result(Outcome.REFUSED, "cannot reach web: its target box needs name")
 
 
+async def test_over_ssh_goes_what_the_step_says_itself_too() -> None:
+    run = Recorder()
+    await perform(plan(Target("box"), ssh="web1"), step(ActionSpec(run=("x",), timeout=1.5)), context(), run, no_query)
+    assert run.calls[0].argv[-2:] == ("web1", "timeout -k 5 2 x")
+
+
 async def test_over_ssh_the_environment_goes_along() -> None:
     target = Target(
         "box", {"host": "web1"}, {"x": ActionSpec(run=("x", "a b"), env={"A": "{{ labels.pod }}"})}, "{{ host }}"
     )
     run = Recorder()
     await perform(plan(target), Step("x", "x"), context(pod="it's"), run, no_query)
-    assert run.calls[0].argv[-2:] == ("web1", "env 'A=it'\"'\"'s' x 'a b'")
+    assert run.calls[0].argv[-2:] == ("web1", r"timeout -k 5 60 env 'A=it'\''s' x 'a b'")
     assert "A" not in run.calls[0].env
 
 
@@ -203,7 +209,16 @@ async def test_a_host_is_taken(host: str) -> None:
     target = Target("box", {}, {"x": ActionSpec(run=("x",))}, host)
     run = Recorder()
     await perform(plan(target), Step("x", "x"), context(), run, no_query)
-    assert run.calls[0].argv == ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--", host, "x")
+    assert run.calls[0].argv == (
+        "ssh",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ConnectTimeout=10",
+        "--",
+        host,
+        "timeout -k 5 60 x",
+    )
 
 
 async def test_without_a_target_there_is_no_action() -> None:
@@ -354,3 +369,7 @@ def test_how_long_a_step_can_take() -> None:
     assert step_timeout(plan(), step(ActionSpec(run=("x",), timeout=5.0))) == 5 + end
     assert step_timeout(plan(), step(ActionSpec(run=("x",), timeout=5.0), timeout=9.0)) == 9 + end
     assert step_timeout(plan(COUNTED), Step("scale", "scale", timeout=9.0)) == 9 + end + 15 + end
+    over_ssh = end + 10
+    assert step_timeout(plan(COUNTED, ssh="web1"), Step("scale", "scale", timeout=9.0)) == 9 + over_ssh + 15 + over_ssh
+    assert step_timeout(plan(Target("box", ssh="web1")), step(ActionSpec(run=("x",)))) == TIMEOUT + over_ssh
+    assert step_timeout(plan(Target("box", ssh="web1"), ssh=""), step(ActionSpec(run=("x",)))) == TIMEOUT + end

@@ -169,6 +169,19 @@ def test_targets(library: Rulebook) -> None:
     assert set(shipped_targets()) < set(library.targets)
 
 
+def test_every_target_takes_a_host_to_reach_by_ssh(tmp_path: Path) -> None:
+    rulebook, problems = load(
+        tmp_path,
+        "services:\n"
+        "  - {name: a, target: {command: {ssh: root@web1, restart: /srv/restart}}}\n"
+        "  - {name: b, target: {docker: {ssh: 'root@{{ labels.instance }}'}}}\n",
+    )
+    assert problems == []
+    own = {"restart": ActionSpec(shell="/srv/restart")}
+    assert rulebook.named["a"].target == TargetRef("command", {"ssh": "root@web1"}, own)
+    assert rulebook.named["b"].target == TargetRef("docker", {"ssh": "root@{{ labels.instance }}"})
+
+
 def test_a_rule_files_target_takes_the_place_of_a_shipped_one(tmp_path: Path) -> None:
     rulebook, problems = load(tmp_path, "targets: [{name: docker, actions: {restart: [podman, restart, x]}}]")
     assert problems == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -15,10 +16,11 @@ from real.docker import IMAGE, RealDocker
 from real.haproxy import RealHaproxy
 from real.processes import alive
 from real.prometheus import free_port, in_thread, part, until
+from real.sshd import RealSshd
 from real.supervisor import RealSupervisor
 from real.systemd import RealSystemd
 
-from remediator.actions import Call, Outcome, Result
+from remediator.actions import ActionSpec, Call, Outcome, Result
 from remediator.actions.runner import Runner
 from remediator.health import Sight
 from remediator.perform import diagnose, perform
@@ -36,11 +38,16 @@ async def no_query(expr: str) -> Answer:
 
 @pytest.fixture
 async def do() -> AsyncIterator[Do]:
-    """Does one action of a target for the service `web`; `enter` goes in front of its commands."""
+    """Does one action of a target for the service `web`; `enter` goes in front of its commands, `actions` are the service's own."""
     runner = Runner()
 
     async def act(
-        target: str, action: str, args: dict[str, Any] | None = None, enter: tuple[str, ...] = (), **params: str
+        target: str,
+        action: str,
+        args: dict[str, Any] | None = None,
+        enter: tuple[str, ...] = (),
+        actions: dict[str, ActionSpec] | None = None,
+        **params: str,
     ) -> Result:
         async def run(call: Call) -> Result:
             return await runner(msgspec.structs.replace(call, argv=(*enter, *call.argv)))
@@ -48,7 +55,7 @@ async def do() -> AsyncIterator[Do]:
         labels = {"service": "web"}
         step = Step(action, action, args=args or {})
         plan = Plan(
-            Service("web", labels, target=TargetRef(target, params)),
+            Service("web", labels, target=TargetRef(target, params, actions or {})),
             Runbook("test", (step,)),
             shipped_targets()[target],
         )
@@ -159,66 +166,64 @@ async def test_supervisor(do: Do, supervisor: RealSupervisor) -> None:
 
 
 @pytest.fixture
-def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A real ssh server on loopback; its address. `ssh` on the PATH knows its keys."""
-    server, client = part("sshd", "openssh-server"), part("ssh", "openssh-client")
-    if os.geteuid() != 0:
-        pytest.skip("sshd needs root to let root in")
-    folder, port = tmp_path / "ssh", free_port()
-    (folder / "bin").mkdir(parents=True, mode=0o700)
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    shutil.copy(folder / "user.pub", folder / "authorized")
-    (folder / "config").write_text(
-        f"IdentityFile {folder}/user\nIdentitiesOnly yes\nUserKnownHostsFile {folder}/known\nStrictHostKeyChecking accept-new\n"
-    )
-    wrapper = folder / "bin" / "ssh"
-    wrapper.write_text(f'#!/bin/sh\nexec {client} -F {folder}/config "$@"\n')
-    wrapper.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}/bin{os.pathsep}{os.environ['PATH']}")
-    Path("/run/sshd").mkdir(exist_ok=True)
-    settings = {
-        "ListenAddress": "127.0.0.1",
-        "HostKey": f"{folder}/host",
-        "AuthorizedKeysFile": f"{folder}/authorized",
-        "PidFile": "none",
-        "StrictModes": "no",
-        "UsePAM": "no",
-        "SetEnv": f"PATH={os.environ['PATH']}",
-    }
-    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-    process = subprocess.Popen(
-        [server, "-D", "-e", "-f", "/dev/null", "-p", str(port), *options],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield f"ssh://root@127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealSshd]:
+    """A real ssh server on loopback; `ssh` on the PATH knows its keys."""
+    with RealSshd(tmp_path / "ssh") as running:
+        monkeypatch.setenv("PATH", f"{running.bin}{os.pathsep}{os.environ['PATH']}")
+        yield running
 
 
-async def test_a_target_over_ssh(do: Do, supervisor: RealSupervisor, sshd: str, tmp_path: Path) -> None:
+async def test_a_target_over_ssh(do: Do, supervisor: RealSupervisor, sshd: RealSshd, tmp_path: Path) -> None:
     config = str(supervisor.config)
     before = supervisor.pid("web")
-
-    async def reached() -> bool:
-        return (await do("supervisor", "diagnose", config=config, host=sshd)).outcome is Outcome.SUCCEEDED
-
-    await until(reached)
-    result = await do("supervisor", "restart", config=config, host=sshd)
+    result = await do("supervisor", "restart", config=config, host=sshd.address)
     assert result.outcome is Outcome.SUCCEEDED, result
     assert not alive(before)
     assert alive(supervisor.pid("web"))
 
     witness = tmp_path / "witness"
-    evil = f"$(touch {witness})'; touch {witness}; '"
-    failed = await do("supervisor", "restart", config=config, host=sshd, program=evil)
+    evil = f"$(touch {witness})'; touch {witness}; '\\'; touch {witness}; '"
+    failed = await do("supervisor", "restart", config=config, host=sshd.address, program=evil)
     assert failed.outcome is Outcome.FAILED
     assert "no such process" in failed.output
     assert not witness.exists()
+
+
+async def test_any_target_over_ssh(do: Do, docker: RealDocker, sshd: RealSshd) -> None:
+    docker.run("run", "-d", "--network=none", "--name=far", IMAGE)
+    before = docker.run("inspect", "--format={{ .State.StartedAt }}", "far")
+    result = await do("docker", "restart", container="far", host=docker.host, ssh=sshd.address)
+    assert result == Result(Outcome.SUCCEEDED, "exited with 0", 0, "far\n")
+    assert docker.run("inspect", "--format={{ .State.StartedAt }}", "far") != before
+    evidence = await do("docker", "diagnose", container="far", host=docker.host, ssh=sshd.address)
+    assert "serving" in evidence.output
+
+    nobody = await do("docker", "restart", ssh=f"ssh://nobody@127.0.0.1:{sshd.port}")
+    assert (nobody.outcome, nobody.exit_code) == (Outcome.FAILED, 255)
+    assert "Permission denied" in nobody.output
+
+
+async def test_what_takes_too_long_over_ssh_is_ended_there_too(do: Do, sshd: RealSshd, tmp_path: Path) -> None:
+    hanging = ActionSpec(shell=f"sleep infinity & echo $! > {tmp_path}/pid; wait", timeout=4.0)
+    result = await do("command", "hang", actions={"hang": hanging}, ssh=sshd.address)
+    assert result.outcome is Outcome.TIMED_OUT
+    left = int((tmp_path / "pid").read_text())
+    await until(lambda: not alive(left))
+
+
+async def test_what_a_command_over_ssh_leaves_running_is_left_alone(do: Do, sshd: RealSshd, tmp_path: Path) -> None:
+    starting = ActionSpec(shell=f"sleep infinity >/dev/null 2>&1 & echo $! > {tmp_path}/pid", timeout=30.0)
+    result = await do("command", "start", actions={"start": starting}, ssh=sshd.address)
+    assert result.outcome is Outcome.SUCCEEDED
+    left = int((tmp_path / "pid").read_text())
+    assert alive(left)
+    os.kill(left, signal.SIGKILL)
+
+
+async def test_facts_go_along_where_ssh_is_told_to_send_them(do: Do, sshd: RealSshd) -> None:
+    told = ActionSpec(shell='echo "heal $REMEDIATOR_SERVICE"')
+    result = await do("command", "tell", actions={"tell": told}, ssh=sshd.address)
+    assert result.output == "heal web\n"
 
 
 # docker and compose: with a private daemon.
