@@ -16,6 +16,7 @@ from real.docker import IMAGE, RealDocker
 from real.haproxy import RealHaproxy
 from real.processes import alive
 from real.prometheus import free_port, in_thread, part, until
+from real.runit import RealRunit
 from real.sshd import RealSshd
 from real.supervisor import RealSupervisor
 from real.systemd import RealSystemd
@@ -121,6 +122,40 @@ async def test_systemd_restarts_a_unit_that_crashed_too_often(do: Do, systemd: R
     result = await do("systemd", "restart", enter=systemd.enter, unit="crashing.service")
     assert result.outcome is Outcome.SUCCEEDED, result
     assert systemd.inside("systemctl", "is-active", "crashing.service") == "active"
+
+
+# runit: without being the first process.
+
+
+async def test_runit(do: Do, tmp_path: Path) -> None:
+    with RealRunit(tmp_path / "service", {"web": "exec sleep infinity"}) as runit:
+        folder = str(runit.folder)
+        before = runit.pid("web")
+        assert alive(before)
+        result = await do("runit", "restart", dir=folder)
+        assert result.outcome is Outcome.SUCCEEDED, result
+        assert result.output.startswith("ok: run: ")
+        # sv counts in whole seconds: to it, what began in this very one has been restarted already.
+        await until(lambda: not alive(before))
+        await until(lambda: alive(runit.pid("web")))
+
+        evidence = await do("runit", "diagnose", dir=folder)
+        assert evidence.outcome is Outcome.SUCCEEDED
+        assert evidence.output.startswith("run: ")
+        assert (await do("runit", "stop", dir=folder)).outcome is Outcome.SUCCEEDED
+        assert runit.pid("web") == 0
+        assert (await do("runit", "restart", dir=folder)).outcome is Outcome.SUCCEEDED
+        assert alive(runit.pid("web"))
+        assert (await do("runit", "stop", dir=folder)).outcome is Outcome.SUCCEEDED
+        assert (await do("runit", "start", dir=folder)).outcome is Outcome.SUCCEEDED
+        assert alive(runit.pid("web"))
+
+        missing = await do("runit", "restart", dir=folder, name="no-such")
+        assert missing.outcome is Outcome.FAILED
+        assert "no-such" in missing.output
+        outside = await do("runit", "restart", dir=folder, name="../service/web")
+        assert outside.outcome is Outcome.FAILED
+        assert outside.output == "this is no name of a service: ../service/web\n"
 
 
 # supervisor: here, and over a real ssh.
@@ -421,3 +456,43 @@ async def test_swarm(do: Do, swarm: RealDocker) -> None:
     missing = await do("swarm", "restart", host=swarm.host, service="no-such")
     assert missing.outcome is Outcome.FAILED
     assert "no-such not found" in missing.output
+
+
+# ansible: a playbook that writes down on this machine what it was told.
+
+PLAYBOOK = """
+- hosts: all
+  connection: local
+  gather_facts: false
+  vars: {ansible_python_interpreter: /usr/bin/python3}
+  tasks:
+    - ansible.builtin.copy:
+        dest: "%s/told-{{ inventory_hostname }}"
+        content: "{{ remediator_action }} {{ remediator_service }}"
+    - ansible.builtin.fail: {msg: no rollback today}
+      when: remediator_action == 'rollback'
+"""
+
+
+async def test_ansible(do: Do, tmp_path: Path) -> None:
+    part("ansible-playbook", "ansible-core")
+    playbook, inventory = tmp_path / "heal.yml", tmp_path / "hosts"
+    playbook.write_text(PLAYBOOK % tmp_path)
+    inventory.write_text("web1\nweb2\n")
+    given = {"playbook": str(playbook), "inventory": str(inventory)}
+
+    evil = """it's $(touch x) {"y": } """
+    result = await do("ansible", "restart", **given, limit="web2", service=evil)
+    assert result.outcome is Outcome.SUCCEEDED, result
+    assert (tmp_path / "told-web2").read_text() == f"restart {evil}"
+    assert not (tmp_path / "told-web1").exists()
+
+    for template in ("{{ lookup('pipe', 'touch x') }}", "{% if x %}", "{# x #}"):
+        result = await do("ansible", "restart", **given, service=f"{{% raw %}}{template}{{% endraw %}}")
+        assert result.outcome is Outcome.FAILED
+        assert result.output == f"Ansible would take this for a template: {template}\n"
+
+    result = await do("ansible", "rollback", **given)
+    assert result.outcome is Outcome.FAILED
+    assert "no rollback today" in result.output
+    assert (tmp_path / "told-web1").read_text() == "rollback web"
