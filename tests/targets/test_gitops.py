@@ -1,63 +1,233 @@
-"""A rollback that GitOps would undo is refused with that reason, in a real shell with programs that only tell what they got."""
+"""A rollback that GitOps would undo is refused with that reason, in a real shell.
+
+Once by a real kubectl, where there is one, from a stand-in for the API of a cluster; once, everywhere, by a kubectl that
+says what the real one is shown to say.
+"""
 
 from __future__ import annotations
 
-import subprocess
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from doubles.cluster import Cluster
 
-from remediator.perform import describe
+from remediator.actions import Call, Outcome, Result
+from remediator.actions.runner import Runner
+from remediator.health import Sight
+from remediator.perform import perform
+from remediator.prometheus import Answer
 from remediator.rulebook import Plan, Runbook, Service, Step, TargetRef
 from remediator.rulefile import shipped_targets
 from remediator.template import LabelView
 
-KUBECTL = """#!/bin/sh
-case " $* " in
-  *" get "*) printf '%s' "{managed}"; exit {code} ;;
-esac
-echo "kubectl $*"
-"""
+ROLLED_BACK = {
+    "kubernetes": "kubectl --context= --namespace=shop rollout undo deployment/web\n",
+    "helm": "helm rollback web --kube-context= --namespace=shop --wait --timeout=4m\n",
+}
+HELM_LABEL = {"app.kubernetes.io/instance": "web"}
+TRACKED = {"annotations": {"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:shop/web"}}
+KUSTOMIZED = {
+    "labels": {"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}
+}
+RELEASED = {"labels": {"helm.toolkit.fluxcd.io/name": "web", "helm.toolkit.fluxcd.io/namespace": "shop"}}
 
 
-def rolled_back(folder: Path, target: str, *, managed: str = "", code: int = 0, **params: str) -> tuple[int, str]:
-    """The exit code and the output of a rollback in a cluster whose workload is kept as `managed` says."""
-    for name, text in (
-        ("kubectl", KUBECTL.format(managed=managed, code=code)),
-        ("helm", '#!/bin/sh\necho "helm $*"\n'),
-    ):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
+def thing(kind: str, name: str, namespace: str, spec: Any = None, **metadata: Any) -> dict[str, Any]:
+    return {"kind": kind, "metadata": {"name": name, "namespace": namespace, **metadata}, "spec": spec or {}}
+
+
+def application(name: str = "shop", namespace: str = "argocd", **policy: Any) -> dict[str, Any]:
+    return thing("Application", name, namespace, {"syncPolicy": policy})
+
+
+async def no_query(expr: str) -> Answer:
+    return Answer(0.0, Sight.UNREACHABLE, error="there is no Prometheus")
+
+
+@pytest.fixture
+async def run() -> AsyncIterator[Callable[[Call], Any]]:
+    runner = Runner()
+    yield runner
+    await runner.close()
+
+
+@pytest.fixture
+def bin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where programs are looked for first; helm only tells its arguments."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "helm").write_text('#!/bin/sh\necho "helm $*"\n')
+    (folder / "helm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+def kubectl(bin: Path, text: str) -> None:
+    """Put a kubectl there that does as the text says when it shall get something, and otherwise tells its arguments."""
+    (bin / "kubectl").write_text(f'#!/bin/sh\ncase " $* " in *" get "*) {text} ;; esac\necho "kubectl $*"\n')
+    (bin / "kubectl").chmod(0o755)
+
+
+async def rolled_back(run: Callable[[Call], Any], target: str, **params: str) -> Result:
     step = Step("rollback", "rollback")
     service = Service("web", {"service": "web"}, target=TargetRef(target, {"namespace": "shop", **params}))
     plan = Plan(service, Runbook("test", (step,)), shipped_targets()[target])
     context = {"labels": LabelView({}), "service": {"name": "web", "labels": LabelView({})}}
-    script = describe(plan, step, context)
-    assert script.startswith("sh -c ")
-    env = {"PATH": f"{folder}:/usr/bin:/bin"}
-    done = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, timeout=10, check=False)
-    return done.returncode, done.stdout + done.stderr
+    result, _ = await perform(plan, step, context, run, no_query)
+    return result
 
 
-UNDONE = {
-    "kubernetes": "kubectl --context= --namespace=shop rollout undo deployment/web\n",
-    "helm": "helm rollback web --kube-context= --namespace=shop --wait --timeout=4m\n",
+# By a real kubectl.
+
+CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
+    "nobody keeps it": ({}, [], ""),
+    "Argo CD syncs it by annotation": (
+        TRACKED,
+        [application(automated={"selfHeal": True})],
+        'would undo a rollback (applications.argoproj.io shop, automated={"selfHeal":true})',
+    ),
+    "Argo CD syncs it, without more": (
+        TRACKED,
+        [application(automated={})],
+        "would undo a rollback (applications.argoproj.io shop, automated={})",
+    ),
+    "Argo CD syncs it by hand": (TRACKED, [application()], ""),
+    "Argo CD's automation is off": (TRACKED, [application(automated={"enabled": False, "selfHeal": True})], ""),
+    "one of two applications of the name syncs it": (
+        TRACKED,
+        [application(), application(namespace="other", automated={})],
+        "would undo a rollback (applications.argoproj.io shop, ",
+    ),
+    "Argo CD keeps it from another cluster": (
+        TRACKED,
+        [],
+        "would undo a rollback (applications.argoproj.io shop, not in this cluster)",
+    ),
+    "an application of any namespace": (
+        {"annotations": {"argocd.argoproj.io/tracking-id": "team_shop:apps/Deployment:shop/web"}},
+        [application(namespace="team")],
+        "",
+    ),
+    "Argo CD's own label": (
+        {"labels": {"argocd.argoproj.io/instance": "shop"}},
+        [application(automated={"prune": True})],
+        "would undo a rollback (applications.argoproj.io shop, ",
+    ),
+    "Argo CD's usual label, which others use too": (
+        {"labels": HELM_LABEL},
+        [application("web", automated={"selfHeal": True})],
+        'may undo a rollback (applications.argoproj.io web, automated={"selfHeal":true})',
+    ),
+    "the usual label of an application by hand": ({"labels": HELM_LABEL}, [application("web")], ""),
+    "the usual label of nobody": ({"labels": HELM_LABEL}, [application(automated={})], ""),
+    "a Kustomization": (
+        KUSTOMIZED,
+        [thing("Kustomization", "apps", "flux-system")],
+        "would undo a rollback (kustomizations.kustomize.toolkit.fluxcd.io apps, suspend=)",
+    ),
+    "a suspended Kustomization": (KUSTOMIZED, [thing("Kustomization", "apps", "flux-system", {"suspend": True})], ""),
+    "a Kustomization that is no more suspended": (
+        KUSTOMIZED,
+        [thing("Kustomization", "apps", "flux-system", {"suspend": False})],
+        "would undo a rollback (kustomizations.kustomize.toolkit.fluxcd.io apps, suspend=false)",
+    ),
+    "a Kustomization elsewhere": (
+        KUSTOMIZED,
+        [thing("Kustomization", "apps", "other", {"suspend": True})],
+        "would undo a rollback (kustomizations.kustomize.toolkit.fluxcd.io apps, Error from server (NotFound): ",
+    ),
+    "a HelmRelease": (
+        RELEASED,
+        [thing("HelmRelease", "web", "shop")],
+        "would undo a rollback (helmreleases.helm.toolkit.fluxcd.io web, suspend=)",
+    ),
+    "a suspended HelmRelease": (RELEASED, [thing("HelmRelease", "web", "shop", {"suspend": True})], ""),
+    "a suspended HelmRelease of a synced application": (
+        {**RELEASED, **TRACKED},
+        [thing("HelmRelease", "web", "shop", {"suspend": True}), application(automated={})],
+        "would undo a rollback (applications.argoproj.io shop, ",
+    ),
 }
 
 
-@pytest.mark.parametrize("target", UNDONE)
-def test_what_nobody_keeps_is_rolled_back(tmp_path: Path, target: str) -> None:
-    assert rolled_back(tmp_path, target) == (0, UNDONE[target])
+async def asked_of(cluster: Cluster, run: Callable[[Call], Any], bin: Path, target: str) -> Result:
+    """A rollback by the real kubectl, which finds this cluster; it tells what it would do instead of doing it."""
+    real = shutil.which("kubectl")
+    if real is None:
+        pytest.skip("kubectl is not installed: apt-get install kubernetes-client")
+    kubectl(bin, f'exec {real} "$@"')
+    with cluster:
+        cluster.write_config(bin)
+
+        async def at_home(call: Call) -> Result:
+            return await run(msgspec.structs.replace(call, env={**call.env, "HOME": str(bin)}))
+
+        return await rolled_back(at_home, target)
 
 
-@pytest.mark.parametrize("target", UNDONE)
-def test_what_gitops_keeps_is_refused(tmp_path: Path, target: str) -> None:
-    code, said = rolled_back(tmp_path, target, managed="argocd/shop:apps/Deployment")
-    assert code == 1
-    assert said == ("GitOps would undo a rollback (argocd/shop:apps/Deployment): revert the change in its repository\n")
-    assert rolled_back(tmp_path, target, managed="argocd/shop", gitops="ignore") == (0, UNDONE[target])
+@pytest.mark.parametrize("target", ROLLED_BACK)
+@pytest.mark.parametrize("case", CASES)
+async def test_gitops_as_a_real_kubectl_sees_it(run: Callable[[Call], Any], bin: Path, target: str, case: str) -> None:
+    metadata, others, refused = CASES[case]
+    # A chart's workloads carry the label; to Argo CD it means nothing as long as there is no application of the name.
+    labels = {**(HELM_LABEL if target == "helm" else {}), **metadata.get("labels", {})}
+    web = thing("Deployment", "web", "shop", **{**metadata, "labels": labels})
+    result = await asked_of(Cluster([web, *others]), run, bin, target)
+    if refused:
+        assert result.outcome is Outcome.FAILED
+        assert result.output.startswith(f"GitOps {refused}")
+        assert result.output.endswith("): revert the change in its repository\n")
+    else:
+        assert result == Result(Outcome.SUCCEEDED, "exited with 0", 0, ROLLED_BACK[target])
 
 
-@pytest.mark.parametrize("target", UNDONE)
-def test_what_cannot_be_looked_at_is_not_rolled_back(tmp_path: Path, target: str) -> None:
-    assert rolled_back(tmp_path, target, code=3) == (3, "")
+async def test_without_argo_cd_its_usual_label_means_nothing(run: Callable[[Call], Any], bin: Path) -> None:
+    web = thing("Deployment", "web", "shop", labels=HELM_LABEL)
+    cluster = Cluster([web], kinds=["deployments", "statefulsets", "daemonsets"])
+    assert (await asked_of(cluster, run, bin, "helm")).outcome is Outcome.SUCCEEDED
+
+
+async def test_what_nobody_may_look_at_is_not_rolled_back(run: Callable[[Call], Any], bin: Path) -> None:
+    web = thing("Deployment", "web", "shop", labels=HELM_LABEL)
+    result = await asked_of(Cluster([web], forbidden=["applications"]), run, bin, "helm")
+    assert result.outcome is Outcome.FAILED
+    assert "GitOps may undo a rollback (applications.argoproj.io web, Error from server (Forbidden): " in result.output
+
+
+# By a kubectl that says what the real one does.
+
+
+@pytest.mark.parametrize("target", ROLLED_BACK)
+@pytest.mark.parametrize(
+    ("kept", "said", "refused"),
+    [
+        ("", "exit 1", False),
+        ("would applications.argoproj.io shop:apps/Deployment:shop/web", "echo 'automated={}'", True),
+        ("would applications.argoproj.io team_shop:apps/Deployment:shop/web", "echo automated=", False),
+        ("would applications.argoproj.io shop:apps/Deployment:shop/web", "true", True),
+        ("may applications.argoproj.io shop", "true", False),
+        ("may applications.argoproj.io shop", "echo 'error: the server does not have it'; exit 1", True),
+        ("would kustomizations.kustomize.toolkit.fluxcd.io apps flux", "echo suspend=", True),
+        ("would kustomizations.kustomize.toolkit.fluxcd.io apps flux", "echo suspend=true", False),
+    ],
+)
+async def test_gitops(run: Callable[[Call], Any], bin: Path, target: str, kept: str, said: str, refused: bool) -> None:
+    kubectl(bin, f'case "$*" in *"items[*]"*would*) echo "{kept}" ;; *) {said} ;; esac; exit')
+    result = await rolled_back(run, target)
+    if refused:
+        assert result.outcome is Outcome.FAILED
+        assert result.output.startswith(f"GitOps {kept.split()[0]} undo a rollback ({kept.split()[1]} ")
+    else:
+        assert result == Result(Outcome.SUCCEEDED, "exited with 0", 0, ROLLED_BACK[target])
+    assert (await rolled_back(run, target, gitops="ignore")).output == ROLLED_BACK[target]
+
+
+@pytest.mark.parametrize("target", ROLLED_BACK)
+async def test_what_cannot_be_looked_at_is_not_rolled_back(run: Callable[[Call], Any], bin: Path, target: str) -> None:
+    kubectl(bin, "exit 3")
+    assert await rolled_back(run, target) == Result(Outcome.FAILED, "exited with 3", 3, "")
