@@ -26,6 +26,8 @@ Query = Callable[[str], Awaitable[Answer]]
 
 _CONNECT = 10
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT}", "--")
+_NO_CSH = 'test -z "$shell" || exec false\n'
+"""To csh a newline ends a quote, and what follows is another command; $shell is its own variable."""
 _SSH_HOST = re.compile(r"(?:ssh://)?(?:[\w.+][\w.+-]*@)?[\w.:\[][\w.:%\]-]*", re.ASCII)
 
 _FACTS = {
@@ -163,7 +165,8 @@ def _over_ssh(host: str, argv: tuple[str, ...], env: dict[str, str], limit: floa
     assignments = ("env", *(f"{name}={value}" for name, value in env.items())) if env else ()
     command = ("timeout", "-k", f"{math.ceil(GRACE)}", f"{math.ceil(limit)}", *assignments, *argv)
     # sshd hands one text to the login shell there.
-    return (*_SSH, host, " ".join(map(_shell_word, command)))
+    text = " ".join(map(_shell_word, command))
+    return (*_SSH, host, _NO_CSH + text if "\n" in text else text)
 
 
 def _shell_word(text: str) -> str:

@@ -185,6 +185,13 @@ async def test_over_ssh_goes_what_the_step_says_itself_too() -> None:
     assert run.calls[0].argv[-2:] == ("web1", "timeout -k 5 2 x")
 
 
+async def test_a_newline_over_ssh_is_not_for_csh() -> None:
+    run = Recorder()
+    target = Target("box", {}, {"x": ActionSpec(run=("x", "{{ labels.pod }}"))}, "web1")
+    await perform(plan(target), Step("x", "x"), context(pod="a\ntouch x"), run, no_query)
+    assert run.calls[0].argv[-1] == """test -z "$shell" || exec false\ntimeout -k 5 60 x 'a\ntouch x'"""
+
+
 async def test_over_ssh_the_environment_goes_along() -> None:
     target = Target(
         "box", {"host": "web1"}, {"x": ActionSpec(run=("x", "a b"), env={"A": "{{ labels.pod }}"})}, "{{ host }}"
