@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from doubles.cluster import Cluster
 
-from remediator.actions import Call, Outcome, Result
-from remediator.actions.runner import Runner
-from remediator.health import Sight
-from remediator.perform import perform
-from remediator.prometheus import Answer
-from remediator.rulebook import Plan, Runbook, Service, Step, TargetRef
-from remediator.rulefile import shipped_targets
-from remediator.template import LabelView
+from remediator.actions import Outcome, Result
+
+Do = Callable[..., Awaitable[Result]]
 
 ROLLED_BACK = {
     "kubernetes": "kubectl --context= --namespace=shop rollout undo deployment/web\n",
@@ -45,17 +39,6 @@ def application(name: str = "shop", namespace: str = "argocd", **policy: Any) ->
     return thing("Application", name, namespace, {"syncPolicy": policy})
 
 
-async def no_query(expr: str) -> Answer:
-    return Answer(0.0, Sight.UNREACHABLE, error="there is no Prometheus")
-
-
-@pytest.fixture
-async def run() -> AsyncIterator[Callable[[Call], Any]]:
-    runner = Runner()
-    yield runner
-    await runner.close()
-
-
 @pytest.fixture
 def bin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where programs are looked for first; helm only tells its arguments."""
@@ -71,15 +54,6 @@ def kubectl(bin: Path, text: str) -> None:
     """Put a kubectl there that does as the text says when it shall get something, and otherwise tells its arguments."""
     (bin / "kubectl").write_text(f'#!/bin/sh\ncase " $* " in *" get "*) {text} ;; esac\necho "kubectl $*"\n')
     (bin / "kubectl").chmod(0o755)
-
-
-async def rolled_back(run: Callable[[Call], Any], target: str, **params: str) -> Result:
-    step = Step("rollback", "rollback")
-    service = Service("web", {"service": "web"}, target=TargetRef(target, {"namespace": "shop", **params}))
-    plan = Plan(service, Runbook("test", (step,)), shipped_targets()[target])
-    context = {"labels": LabelView({}), "service": {"name": "web", "labels": LabelView({})}}
-    result, _ = await perform(plan, step, context, run, no_query)
-    return result
 
 
 # By a real kubectl.
@@ -155,29 +129,33 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
 }
 
 
-async def asked_of(cluster: Cluster, run: Callable[[Call], Any], bin: Path, target: str) -> Result:
-    """A rollback by the real kubectl, which finds this cluster; it tells what it would do instead of doing it."""
+@pytest.fixture
+def real_kubectl(bin: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Cluster], Cluster]:
+    """Makes a cluster the one that the real kubectl finds; it tells what it would do there instead of doing it."""
     real = shutil.which("kubectl")
     if real is None:
         pytest.skip("kubectl is not installed: apt-get install kubernetes-client")
     kubectl(bin, f'exec {real} "$@"')
-    with cluster:
+    monkeypatch.setenv("HOME", str(bin))
+
+    def point(cluster: Cluster) -> Cluster:
         cluster.write_config(bin)
+        return cluster
 
-        async def at_home(call: Call) -> Result:
-            return await run(msgspec.structs.replace(call, env={**call.env, "HOME": str(bin)}))
-
-        return await rolled_back(at_home, target)
+    return point
 
 
 @pytest.mark.parametrize("target", ROLLED_BACK)
 @pytest.mark.parametrize("case", CASES)
-async def test_gitops_as_a_real_kubectl_sees_it(run: Callable[[Call], Any], bin: Path, target: str, case: str) -> None:
+async def test_gitops_as_a_real_kubectl_sees_it(
+    do: Do, real_kubectl: Callable[[Cluster], Cluster], target: str, case: str
+) -> None:
     metadata, others, refused = CASES[case]
     # A chart's workloads carry the label; to Argo CD it means nothing as long as there is no application of the name.
     labels = {**(HELM_LABEL if target == "helm" else {}), **metadata.get("labels", {})}
     web = thing("Deployment", "web", "shop", **{**metadata, "labels": labels})
-    result = await asked_of(Cluster([web, *others]), run, bin, target)
+    with real_kubectl(Cluster([web, *others])):
+        result = await do(target, "rollback", namespace="shop")
     if refused:
         assert result.outcome is Outcome.FAILED
         assert result.output.startswith(f"GitOps {refused}")
@@ -186,15 +164,18 @@ async def test_gitops_as_a_real_kubectl_sees_it(run: Callable[[Call], Any], bin:
         assert result == Result(Outcome.SUCCEEDED, "exited with 0", 0, ROLLED_BACK[target])
 
 
-async def test_without_argo_cd_its_usual_label_means_nothing(run: Callable[[Call], Any], bin: Path) -> None:
+async def test_without_argo_cd_its_usual_label_means_nothing(
+    do: Do, real_kubectl: Callable[[Cluster], Cluster]
+) -> None:
     web = thing("Deployment", "web", "shop", labels=HELM_LABEL)
-    cluster = Cluster([web], kinds=["deployments", "statefulsets", "daemonsets"])
-    assert (await asked_of(cluster, run, bin, "helm")).outcome is Outcome.SUCCEEDED
+    with real_kubectl(Cluster([web], kinds=["deployments", "statefulsets", "daemonsets"])):
+        assert (await do("helm", "rollback", namespace="shop")).outcome is Outcome.SUCCEEDED
 
 
-async def test_what_nobody_may_look_at_is_not_rolled_back(run: Callable[[Call], Any], bin: Path) -> None:
+async def test_what_nobody_may_look_at_is_not_rolled_back(do: Do, real_kubectl: Callable[[Cluster], Cluster]) -> None:
     web = thing("Deployment", "web", "shop", labels=HELM_LABEL)
-    result = await asked_of(Cluster([web], forbidden=["applications"]), run, bin, "helm")
+    with real_kubectl(Cluster([web], forbidden=["applications"])):
+        result = await do("helm", "rollback", namespace="shop")
     assert result.outcome is Outcome.FAILED
     assert "GitOps may undo a rollback (applications.argoproj.io web, Error from server (Forbidden): " in result.output
 
@@ -216,18 +197,18 @@ async def test_what_nobody_may_look_at_is_not_rolled_back(run: Callable[[Call], 
         ("would kustomizations.kustomize.toolkit.fluxcd.io apps flux", "echo suspend=true", False),
     ],
 )
-async def test_gitops(run: Callable[[Call], Any], bin: Path, target: str, kept: str, said: str, refused: bool) -> None:
+async def test_gitops(do: Do, bin: Path, target: str, kept: str, said: str, refused: bool) -> None:
     kubectl(bin, f'case "$*" in *"items[*]"*would*) echo "{kept}" ;; *) {said} ;; esac; exit')
-    result = await rolled_back(run, target)
+    result = await do(target, "rollback", namespace="shop")
     if refused:
         assert result.outcome is Outcome.FAILED
         assert result.output.startswith(f"GitOps {kept.split()[0]} undo a rollback ({kept.split()[1]} ")
     else:
         assert result == Result(Outcome.SUCCEEDED, "exited with 0", 0, ROLLED_BACK[target])
-    assert (await rolled_back(run, target, gitops="ignore")).output == ROLLED_BACK[target]
+    assert (await do(target, "rollback", namespace="shop", gitops="ignore")).output == ROLLED_BACK[target]
 
 
 @pytest.mark.parametrize("target", ROLLED_BACK)
-async def test_what_cannot_be_looked_at_is_not_rolled_back(run: Callable[[Call], Any], bin: Path, target: str) -> None:
+async def test_what_cannot_be_looked_at_is_not_rolled_back(do: Do, bin: Path, target: str) -> None:
     kubectl(bin, "exit 3")
-    assert await rolled_back(run, target) == Result(Outcome.FAILED, "exited with 3", 3, "")
+    assert await do(target, "rollback", namespace="shop") == Result(Outcome.FAILED, "exited with 3", 3, "")

@@ -1,73 +1,25 @@
-"""Every shipped target against the real thing: what it heals is really healed, and what it says is so."""
+"""Targets against the real thing: what is healed is really healed, and what is said is so."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
-from real.docker import IMAGE, RealDocker
 from real.haproxy import RealHaproxy
 from real.processes import alive
-from real.prometheus import free_port, in_thread, part, until
+from real.prometheus import in_thread, part, until
 from real.runit import RealRunit
 from real.sshd import RealSshd
 from real.supervisor import RealSupervisor
 from real.systemd import RealSystemd
 
-from remediator.actions import ActionSpec, Call, Outcome, Result
-from remediator.actions.runner import Runner
-from remediator.health import Sight
-from remediator.perform import diagnose, perform
-from remediator.prometheus import Answer
-from remediator.rulebook import Plan, Runbook, Service, Step, TargetRef
-from remediator.rulefile import shipped_targets
-from remediator.template import LabelView
+from remediator.actions import ActionSpec, Outcome, Result
 
 Do = Callable[..., Awaitable[Result]]
-
-
-async def no_query(expr: str) -> Answer:
-    return Answer(0.0, Sight.UNREACHABLE, error="there is no Prometheus")
-
-
-@pytest.fixture
-async def do() -> AsyncIterator[Do]:
-    """Does one action of a target for the service `web`; `enter` goes in front of its commands, `actions` are the service's own."""
-    runner = Runner()
-
-    async def act(
-        target: str,
-        action: str,
-        args: dict[str, Any] | None = None,
-        enter: tuple[str, ...] = (),
-        actions: dict[str, ActionSpec] | None = None,
-        **params: str,
-    ) -> Result:
-        async def run(call: Call) -> Result:
-            return await runner(msgspec.structs.replace(call, argv=(*enter, *call.argv)))
-
-        labels = {"service": "web"}
-        step = Step(action, action, args=args or {})
-        plan = Plan(
-            Service("web", labels, target=TargetRef(target, params, actions or {})),
-            Runbook("test", (step,)),
-            shipped_targets()[target],
-        )
-        context = {"labels": LabelView(labels), "service": {"name": "web", "labels": LabelView(labels)}}
-        result, _ = await (
-            diagnose(plan, context, run) if action == "diagnose" else perform(plan, step, context, run, no_query)
-        )
-        return result
-
-    yield act
-    await runner.close()
 
 
 # systemd: in a container whose first process it is.
@@ -158,7 +110,7 @@ async def test_runit(do: Do, tmp_path: Path) -> None:
         assert outside.output == "this is no name of a service: ../service/web\n"
 
 
-# supervisor: here, and over a real ssh.
+# supervisor: here, and over ssh.
 
 
 @pytest.fixture
@@ -200,14 +152,6 @@ async def test_supervisor(do: Do, supervisor: RealSupervisor) -> None:
     assert "no such process" in missing.output
 
 
-@pytest.fixture
-def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealSshd]:
-    """A real ssh server on loopback; `ssh` on the PATH knows its keys."""
-    with RealSshd(tmp_path / "ssh") as running:
-        monkeypatch.setenv("PATH", f"{running.bin}{os.pathsep}{os.environ['PATH']}")
-        yield running
-
-
 async def test_a_target_over_ssh(do: Do, supervisor: RealSupervisor, sshd: RealSshd, tmp_path: Path) -> None:
     config = str(supervisor.config)
     before = supervisor.pid("web")
@@ -224,18 +168,7 @@ async def test_a_target_over_ssh(do: Do, supervisor: RealSupervisor, sshd: RealS
     assert not witness.exists()
 
 
-async def test_any_target_over_ssh(do: Do, docker: RealDocker, sshd: RealSshd) -> None:
-    docker.run("run", "-d", "--network=none", "--name=far", IMAGE)
-    before = docker.run("inspect", "--format={{ .State.StartedAt }}", "far")
-    result = await do("docker", "restart", container="far", host=docker.host, ssh=sshd.address)
-    assert result == Result(Outcome.SUCCEEDED, "exited with 0", 0, "far\n")
-    assert docker.run("inspect", "--format={{ .State.StartedAt }}", "far") != before
-    evidence = await do("docker", "diagnose", container="far", host=docker.host, ssh=sshd.address)
-    assert "serving" in evidence.output
-
-    nobody = await do("docker", "restart", ssh=f"ssh://nobody@127.0.0.1:{sshd.port}")
-    assert (nobody.outcome, nobody.exit_code) == (Outcome.FAILED, 255)
-    assert "Permission denied" in nobody.output
+# ssh itself.
 
 
 async def test_what_takes_too_long_over_ssh_is_ended_there_too(do: Do, sshd: RealSshd, tmp_path: Path) -> None:
@@ -261,139 +194,6 @@ async def test_facts_go_along_where_ssh_is_told_to_send_them(do: Do, sshd: RealS
     assert result.output == "heal web\n"
 
 
-# docker and compose: with a private daemon.
-
-
-@pytest.fixture(scope="module")
-def docker() -> Iterator[RealDocker]:
-    with RealDocker() as running:
-        yield running
-
-
-async def test_docker(do: Do, docker: RealDocker) -> None:
-    def state(what: str) -> str:
-        return docker.run("inspect", "--format", f"{{{{ .State.{what} }}}}", "web")
-
-    docker.run("run", "-d", "--network=none", "--name=web", IMAGE)
-    before = state("StartedAt")
-    result = await do("docker", "restart", host=docker.host)
-    assert result == Result(Outcome.SUCCEEDED, "exited with 0", 0, "web\n")
-    assert state("StartedAt") != before
-    assert (await do("docker", "stop", host=docker.host)).outcome is Outcome.SUCCEEDED
-    assert state("Status") == "exited"
-    assert (await do("docker", "start", host=docker.host)).outcome is Outcome.SUCCEEDED
-    assert state("Status") == "running"
-
-    evidence = await do("docker", "diagnose", host=docker.host)
-    assert evidence.outcome is Outcome.SUCCEEDED
-    assert '"Status":"running"' in evidence.output
-    assert "serving" in evidence.output
-
-    missing = await do("docker", "restart", host=docker.host, container="no-such")
-    assert missing.outcome is Outcome.FAILED
-    assert "No such container: no-such" in missing.output
-
-
-def compose_command(docker: RealDocker) -> str:
-    """`docker compose` where the plugin is, otherwise the older program."""
-    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-    if plugin.returncode == 0:
-        return "docker compose"
-    part("docker-compose", "docker-compose")
-    return "docker-compose"
-
-
-async def test_compose(do: Do, docker: RealDocker, tmp_path: Path) -> None:
-    file = tmp_path / "compose.yml"
-    file.write_text(
-        f"version: '2.4'\nservices:\n  web: {{image: '{IMAGE}', network_mode: none}}\n"
-        f"  other: {{image: '{IMAGE}', network_mode: none}}\n"
-    )
-    params = {"file": str(file), "project": "shop", "host": docker.host, "command": compose_command(docker)}
-
-    def containers(service: str = "web") -> set[str]:
-        labels = ("com.docker.compose.project=shop", f"com.docker.compose.service={service}")
-        return set(docker.run("ps", "-q", *(f"--filter=label={label}" for label in labels)).split())
-
-    assert (await do("compose", "up", **params)).outcome is Outcome.SUCCEEDED
-    [first] = containers()
-    started = docker.run("inspect", "--format", "{{ .State.StartedAt }}", first)
-    result = await do("compose", "restart", **params)
-    assert result.outcome is Outcome.SUCCEEDED, result
-    assert docker.run("inspect", "--format", "{{ .State.StartedAt }}", first) != started
-
-    result = await do("compose", "scale", {"by": 2, "max": 3}, **params)
-    assert result.outcome is Outcome.SUCCEEDED, result
-    assert result.text == "scale from 1 to 3: exited with 0"
-    assert len(containers()) == 3
-    assert first in containers()
-    assert await do("compose", "scale", {"by": 1, "max": 3}, **params) == Result(Outcome.SKIPPED, "already at max 3")
-    assert (await do("compose", "scale", {"to": 1}, **params)).text == "scale from 3 to 1: exited with 0"
-    await until(in_thread(lambda: len(containers()) == 1))
-    assert containers("other") == set()
-
-    evidence = await do("compose", "diagnose", **params)
-    assert evidence.outcome is Outcome.SUCCEEDED
-    assert "serving" in evidence.output
-
-    assert (await do("compose", "stop", **params)).outcome is Outcome.SUCCEEDED
-    assert containers() == set()
-    missing = await do("compose", "scale", {"by": 1}, **params, service="no-such")
-    assert missing.outcome is Outcome.FAILED
-    assert missing.text.startswith("cannot scale web: the command for the present count exited with")
-
-
-# kubernetes: where there is a cluster. kubectl itself is real everywhere.
-
-
-def needs_kubectl() -> None:
-    """The one part that may be missing in CI too."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed: apt-get install kubernetes-client")
-
-
-async def test_kubernetes(do: Do) -> None:
-    needs_kubectl()
-    if subprocess.run(["kubectl", "--request-timeout=3s", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("there is no Kubernetes cluster")
-    params = {"namespace": "remediator-test", "deployment": "web"}
-
-    def kubectl(*words: str) -> str:
-        command = ["kubectl", "--namespace=remediator-test", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    kubectl("create", "namespace", "remediator-test")
-    try:
-        kubectl("create", "deployment", "web", "--image=registry.k8s.io/pause:3.9")
-        assert (await do("kubernetes", "restart", **params)).outcome is Outcome.SUCCEEDED
-        assert (
-            await do("kubernetes", "scale", {"by": 1, "max": 2}, **params)
-        ).text == "scale from 1 to 2: exited with 0"
-        assert kubectl("get", "deployment/web", "--output=jsonpath={.spec.replicas}") == "2"
-        assert (await do("kubernetes", "scale", {"by": 1, "max": 2}, **params)).text == "already at max 2"
-        assert (await do("kubernetes", "rollback", **params)).outcome is Outcome.SUCCEEDED
-        assert "web" in (await do("kubernetes", "diagnose", **params)).output
-    finally:
-        kubectl("delete", "namespace", "remediator-test", "--wait=false")
-
-
-async def test_kubectl_understands_the_commands(do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a cluster kubectl gets as far as looking for one: it takes the commands, empty options included."""
-    needs_kubectl()
-    (tmp_path / ".kube").mkdir()
-    (tmp_path / ".kube" / "config").write_text(
-        "{apiVersion: v1, kind: Config, current-context: here, contexts: [{name: here, context: {cluster: none}}],"
-        " clusters: [{name: none, cluster: {server: 'http://127.0.0.1:1'}}]}"
-    )
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for action, args in (("restart", {}), ("rollback", {}), ("scale", {"to": 2}), ("diagnose", {})):
-        result = await do("kubernetes", action, args, deployment="web")
-        assert result.outcome is Outcome.FAILED
-        assert "The connection to the server 127.0.0.1:1 was refused" in result.output
-        named = await do("kubernetes", action, args, context="no-such", deployment="web")
-        assert "no-such" in named.output
-
-
 # haproxy: a server in and out of rotation.
 
 
@@ -417,45 +217,6 @@ async def test_haproxy(do: Do, tmp_path: Path) -> None:
         assert hostile.output.startswith("this is no name of a backend or server: ")
         missing = await do("haproxy", "restore", **{**given, "socket": str(tmp_path / "none.sock")})
         assert missing.outcome is Outcome.FAILED
-
-
-@pytest.fixture
-def swarm(docker: RealDocker) -> Iterator[RealDocker]:
-    """The daemon as a swarm of one, with the service `web`."""
-    docker.run(
-        "swarm", "init", f"--listen-addr=127.0.0.1:{free_port()}", "--advertise-addr=127.0.0.1",
-        "--data-path-addr=127.0.0.1",
-    )  # fmt: skip
-    docker.run("service", "create", "--quiet", "--no-resolve-image", "--stop-grace-period=1s", "--name=web", IMAGE)
-    yield docker
-    docker.run("swarm", "leave", "--force")
-
-
-async def test_swarm(do: Do, swarm: RealDocker) -> None:
-    def tasks() -> set[str]:
-        return set(swarm.run("service", "ps", "--quiet", "--filter=desired-state=running", "web").split())
-
-    before = tasks()
-    assert len(before) == 1
-    result = await do("swarm", "restart", host=swarm.host)
-    assert result.outcome is Outcome.SUCCEEDED, result
-    assert len(tasks()) == 1
-    assert tasks().isdisjoint(before)
-
-    result = await do("swarm", "scale", {"by": 2, "max": 3}, host=swarm.host)
-    assert result.text == "scale from 1 to 3: exited with 0", result
-    assert len(tasks()) == 3
-    result = await do("swarm", "rollback", host=swarm.host)
-    assert result.outcome is Outcome.SUCCEEDED, result
-    assert len(tasks()) == 1
-
-    evidence = await do("swarm", "diagnose", host=swarm.host)
-    assert evidence.outcome is Outcome.SUCCEEDED, evidence
-    assert "Running" in evidence.output
-
-    missing = await do("swarm", "restart", host=swarm.host, service="no-such")
-    assert missing.outcome is Outcome.FAILED
-    assert "no-such not found" in missing.output
 
 
 # ansible: a playbook that writes down on this machine what it was told.
