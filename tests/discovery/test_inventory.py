@@ -210,8 +210,8 @@ def test_the_service_label_may_be_that_of_deployments() -> None:
 def test_a_probe_is_of_its_service_but_not_of_the_job_of_its_exporter() -> None:
     seen = {"instance": "http://shop", "service": "web", "job": "blackbox"}
     for label, names in (("service", ["web"]), ("job", ["http://shop", "blackbox"])):
-        up = sighting("instances_up", {"service": "web"} if label == "service" else {"job": "blackbox"})
-        found = inventory(up, sighting("probe_success", seen), label=label)
+        up = sighting("instances_up", {"service": "web"} if label == "service" else {"job": "blackbox"}, label=label)
+        found = inventory(up, sighting("probe_success", seen, label=label), label=label)
         assert [service.name for service in found.services] == names
         owner = rulebook_of(found, label).service_for(seen)
         assert owner is not None
