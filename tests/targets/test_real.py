@@ -91,16 +91,19 @@ async def test_runit(do: Do, tmp_path: Path) -> None:
         await until(lambda: not alive(before))
         await until(lambda: alive(runit.pid("web")))
 
-        evidence = await do("runit", "diagnose", dir=folder)
-        assert evidence.outcome is Outcome.SUCCEEDED
-        assert evidence.output.startswith("run: ")
+        async def runs() -> bool:
+            evidence = await do("runit", "diagnose", dir=folder)
+            assert evidence.outcome is Outcome.SUCCEEDED
+            return evidence.output.startswith("run: ")
+
+        await until(runs)
         assert (await do("runit", "stop", dir=folder)).outcome is Outcome.SUCCEEDED
         assert runit.pid("web") == 0
         assert (await do("runit", "restart", dir=folder)).outcome is Outcome.SUCCEEDED
-        assert alive(runit.pid("web"))
+        await until(lambda: alive(runit.pid("web")))
         assert (await do("runit", "stop", dir=folder)).outcome is Outcome.SUCCEEDED
         assert (await do("runit", "start", dir=folder)).outcome is Outcome.SUCCEEDED
-        assert alive(runit.pid("web"))
+        await until(lambda: alive(runit.pid("web")))
 
         missing = await do("runit", "restart", dir=folder, name="no-such")
         assert missing.outcome is Outcome.FAILED

@@ -1,0 +1,219 @@
+"""`remediator backtest` on a real Prometheus that has hours of history, as its user calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+from real.prometheus import RealPrometheus, free_port
+from web.test_browser import CHROMIUM, FLAGS
+
+from remediator.cli import main
+
+END = int(time.time()) // 3600 * 3600 - 3600
+HOURS = 8
+START = END - HOURS * 3600
+HOSTILE = "<script>document.title='owned'</script>"
+
+RULES = """
+services:
+  - {name: checkout, target: {command: {restart: [ctl, restart, checkout], rollback: [ctl, rollback, checkout]}}}
+  - {name: search, target: {command: {restart: [ctl, restart, search], rollback: [ctl, rollback, search]}}}
+  - {name: "<script>document.title='owned'</script>", target: {command: {restart: ['true'], rollback: ['true']}}}
+thresholds:
+  - name: error_ratio
+    expr: |
+      sum by (service) (rate(http_errors_total[1m])) / sum by (service) (rate(http_requests_total[1m]))
+    degraded: '>= 0.05'
+    failed: '> 0.10'
+    for: 30s
+    unit: ratio
+runbooks:
+  - name: web
+    mode: approve
+    steps: [restart, {rollback: , unless: 'busy{service="{{ service.name }}"} == 1'}]
+    verify: {healthy_for: 30s, within: 2m}
+"""
+
+
+def open_metrics() -> str:
+    """Requests of two services, of which one fails for half an hour; a metric for the guard; an alert of search."""
+    series: dict[str, list[str]] = {"http_errors_total": [], "http_requests_total": [], "busy": [], "ALERTS": []}
+    for service in ("checkout", "search", HOSTILE):
+        errors = 0
+        for index, at in enumerate(range(START, END, 15)):
+            failing = service == "checkout" and 7200 <= index * 15 < 9000
+            errors += 30 if failing else 0
+            series["http_errors_total"].append(f'http_errors_total{{service="{service}"}} {errors} {at}')
+            series["http_requests_total"].append(f'http_requests_total{{service="{service}"}} {index * 100} {at}')
+    for at in range(START, END, 15):
+        series["busy"].append(f'busy{{service="checkout"}} {int(at - START < 7800)} {at}')
+        if 20_000 <= at - START <= 20_600:
+            labels = 'alertname="SearchDown",alertstate="firing",service="search",severity="critical"'
+            series["ALERTS"].append(f"ALERTS{{{labels}}} 1 {at}")
+    kinds = {"http_errors_total": "counter", "http_requests_total": "counter"}
+    lines = []
+    for name, samples in series.items():
+        lines += [f"# TYPE {name.removesuffix('_total')} {kinds.get(name, 'gauge')}", *samples]
+    return "\n".join([*lines, "# EOF", ""])
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPrometheus]:
+    with RealPrometheus(tmp_path_factory.mktemp("prometheus"), history=open_metrics()) as server:
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "rules.yml").write_text(RULES)
+    (tmp_path / "patient.yml").write_text(RULES.replace("    for: 30s", "    for: 1h"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def backtest(prometheus: RealPrometheus, *words: str) -> int:
+    span = ["--from", str(START), "--to", str(END)]
+    return main(["backtest", "--prometheus", prometheus.url, "--rules", "rules.yml", *span, *words])
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_would_have_been_run(prometheus: RealPrometheus, capsys: pytest.CaptureFixture[str]) -> None:
+    assert backtest(prometheus) == 0
+    told = capsys.readouterr().out
+    assert "(8h, every 15s), 3 services" in told
+    assert "Played as if their mode were auto: web." in told
+    assert "recorded  everything goes on as it was recorded" in told
+    assert re.search(r"^checkout +3\dm[\ds]* +\d+ / 1 ", told, re.MULTILINE)
+    incident = re.search(r"^\S+ \S+ +checkout +web +(.*?) {2,}(is failed.*?) {2,}(\w+)", told, re.MULTILINE)
+    assert incident is not None
+    assert incident[1] == "restart (ctl restart checkout); rollback (ctl rollback checkout)"
+    assert incident[2].startswith("is failed: error_ratio ")
+    # The alert is of a service whose threshold says that it is well.
+    assert re.search(r"^search +0 / 0 +0 / 0 +0.0 / 0.0 +not_corroborated$", told, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("folder")
+def test_for_programs_and_without_asking_again(prometheus: RealPrometheus, capsys: pytest.CaptureFixture[str]) -> None:
+    assert backtest(prometheus, "--output", "json", "--against", "patient.yml") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["from"], report["to"], report["step"]) == (START, END, 15)
+    recorded, cured = report["readings"]["recorded"], report["readings"]["cured"]
+    assert cured["actions"] == {"restart": 1}
+    assert recorded["actions"]["rollback"] >= 1
+    (checkout,) = [service for service in recorded["services"] if service["name"] == "checkout"]
+    first = checkout["incidents"][0]
+    assert first["since"] == pytest.approx(START + 7200 + 45, abs=30)
+    # The guard was true until then.
+    assert first["commands"][1]["at"] == pytest.approx(START + 7800, abs=30)
+    assert {held["gate"] for held in checkout["held"]} >= {"guard"}
+    assert [difference["service"] for difference in cured["differences"]] == ["checkout"]
+    assert (cured["differences"][0]["before"], cured["differences"][0]["after"]) == (0, 1)
+    # What was answered is kept: a Prometheus that is gone is missed only for how many series there are.
+    files = set((Path("cache") / "remediator" / "backtest").iterdir())
+    assert backtest(prometheus, "--output", "json", "--against", "patient.yml") == 0
+    assert json.loads(capsys.readouterr().out) == report
+    assert set((Path("cache") / "remediator" / "backtest").iterdir()) == files
+
+
+@pytest.mark.usefixtures("folder")
+def test_modes_and_alerts_as_asked(prometheus: RealPrometheus, capsys: pytest.CaptureFixture[str]) -> None:
+    assert backtest(prometheus, "--as-written", "--reading", "cured", "--output", "json") == 0
+    cured = json.loads(capsys.readouterr().out)["readings"]["cured"]
+    assert (cured["commands"], cured["incidents"]) == (0, 1)
+    assert "approval" in cured["held_seconds"]
+    assert backtest(prometheus, "--no-alerts", "--reading", "cured", "--output", "json") == 0
+    without = json.loads(capsys.readouterr().out)["readings"]["cured"]
+    assert "not_corroborated" not in without["held_seconds"]
+    assert backtest(prometheus, "--alerts", 'severity="page"', "--reading", "cured", "--output", "json") == 0
+    assert json.loads(capsys.readouterr().out)["readings"]["cured"] == without
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--from", "1h", "--to", "2h"], "cannot backtest: --from is not before --to"),
+        (["--alerts", "severity"], "cannot read --alerts: "),
+        (["--rules", "nowhere.yml"], "nowhere.yml"),
+        (["--html", "no/such/folder/page.html"], "cannot write no/such/folder/page.html: No such file or directory"),
+        (["--cache", "rules.yml"], "cannot use the folder rules.yml"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_what_cannot_be_done_is_said(
+    prometheus: RealPrometheus, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert backtest(prometheus, *words) == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["yesterday", "7", "2026-13-01"])
+@pytest.mark.usefixtures("folder")
+def test_a_time_that_is_none(capsys: pytest.CaptureFixture[str], given: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["backtest", "--from", given])
+    assert ended.value.code == 2
+    assert f"{given!r} is neither a duration such as 7d nor a time such as 2026-01-31" in capsys.readouterr().err
+
+
+def test_a_prometheus_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert main(["backtest", "--prometheus", url, "--rules", "rules.yml"]) == 2
+    assert f"cannot reach Prometheus at {url}" in capsys.readouterr().err
+
+
+def test_the_config_says_where_and_which(
+    prometheus: RealPrometheus, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "remediator.yml").write_text(f"prometheus: {{url: '{prometheus.url}'}}\nrule_files: [rules.yml]\n")
+    assert main(["backtest", "--from", str(START), "--to", str(END), "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["readings"]["cured"]["commands"] == 1
+    (folder / "remediator.yml").write_text(f"prometheus: {{url: '{prometheus.url}'}}\n")
+    assert main(["backtest"]) == 2
+    assert "cannot backtest: there are no rule files" in capsys.readouterr().err
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Page]:
+    async with async_playwright() as playwright:
+        path = CHROMIUM if Path(CHROMIUM).exists() else None
+        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        opened = await browser.new_page(viewport={"width": 1000, "height": 900})
+        asked: list[str] = []
+        opened.on("request", lambda request: asked.append(request.url))
+        yield opened
+        assert [url for url in asked if not url.startswith("file:")] == []
+        await browser.close()
+
+
+async def test_the_page_needs_nothing_and_shows_either_reading(
+    prometheus: RealPrometheus, folder: Path, page: Page
+) -> None:
+    words = ("--html", "page.html", "--against", "patient.yml")
+    assert await asyncio.to_thread(backtest, prometheus, *words) == 0
+    await page.goto((folder / "page.html").as_uri())
+    recorded, cured = page.locator(".reading-recorded"), page.locator(".reading-cured")
+    await expect(recorded).to_be_visible()
+    await expect(cured).not_to_be_visible()
+    lane = recorded.locator(".lane", has_text="checkout").first
+    assert await lane.locator("i.failed").count() >= 1
+    commands = lane.locator("b")
+    assert await commands.count() >= 2
+    assert "ctl restart checkout" in (await commands.first.get_attribute("title") or "")
+    # The trouble began a quarter into the eight hours.
+    style = await lane.locator("i.failed").first.get_attribute("style") or ""
+    assert float(re.findall(r"left: ([\d.]+)%", style)[0]) == pytest.approx(25, abs=0.5)
+    await page.get_by_label("cured").check()
+    await expect(cured).to_be_visible()
+    await expect(recorded).not_to_be_visible()
+    assert await cured.locator(".lane", has_text="checkout").first.locator("b").count() == 1
+    await expect(cured.get_by_text("0 → 1")).to_be_visible()
+    await expect(cured.get_by_text(HOSTILE)).to_be_visible()
+    assert (await page.title()).startswith("Backtest")
