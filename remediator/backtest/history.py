@@ -113,6 +113,11 @@ class History:
         if len(found.series) == 1 and not found.series[0].labels:
             answer = self._prometheus.query_blocking(expr)
             found = msgspec.structs.replace(found, scalar=answer.kind == "scalar")
+        self.keep(expr, start, end, found)
+        return found
+
+    def keep(self, expr: str, start: int, end: int, found: Recording) -> None:
+        """Keep what an expression answered over a stretch. RemediatorError when it cannot be written."""
         path = self._path(expr, start, end)
         try:
             with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
@@ -122,7 +127,6 @@ class History:
             raise RemediatorError(f"cannot keep what Prometheus answered in {self._folder}: {error}") from None
         if end > self._began - FRESH:
             self._fresh.add(path)
-        return found
 
     def _ask(self, expr: str, start: int, end: int) -> Recording:
         """Ask for a stretch, in halves when it is more than Prometheus can answer at once."""
