@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from remediator.rehearsal.testdoc import Act, ActDoc, AlertDoc, CommandDoc, Expe
 from remediator.rehearsal.testfile import RuleTests, Series, asked
 from remediator.rehearsal.texts import fits, one_line, typed
 from remediator.rehearsal.world import World
+from remediator.rulebook import Service
 from remediator.template import Kind, LabelView, compile_template
 
 _STORY = 12
@@ -82,9 +83,14 @@ class _Script:
         interval = promql.interval or self._test.interval or doc.interval
         said = {values.expr or values.threshold for values in self._test.values}
         exprs = {t.expr.strip() for t in self._tests.rulebook.thresholds if not said & {t.name, t.expr}}
-        exprs |= {query for guard in self._guards() if guard not in said for query in self._queries(guard)}
         try:
             answers = evaluate(sorted(exprs), series, interval, step, self.lasts)
+            services = self._services(dict(labels) for answer in answers.values() for labels in answer)
+            guards = {
+                q for guard in self._guards() if guard not in said for q in self._queries(guard, services)
+            } - exprs
+            if guards:
+                answers |= evaluate(sorted(guards), series, interval, step, self.lasts)
         except NeighbourError as error:
             place = self._tests.at("tests", self._index, "promql", key=True)
             raise NeighbourError(f"{place}: {error}", retry=False) from None
@@ -129,9 +135,27 @@ class _Script:
         for step in steps:
             yield from (text.strip() for text in (step.if_, step.unless, str(step.args.get("replicas", ""))) if text)
 
-    def _queries(self, guard: str) -> Iterator[str]:
+    def _services(self, answered: Iterable[Mapping[str, str]]) -> list[Service]:
+        """The services of the test: those of a plain name, and what the series of answers and its alerts make of the
+        templated ones."""
+        rulebook = self._tests.rulebook
+        found = dict(rulebook.named)
+        fired = (
+            {"alertname": alert.alertname, **self._tests.labels(alert.service, alert.labels)}
+            for alert in self._test.alerts
+        )
+        for labels in (*answered, *fired):
+            try:
+                service = rulebook.service_for(labels)
+            except RefusedError:
+                continue
+            if service is not None:
+                found.setdefault(service.name, service)
+        return list(found.values())
+
+    def _queries(self, guard: str, services: Iterable[Service]) -> Iterator[str]:
         """What a guard asks Prometheus for each service, as far as that rests on the service alone."""
-        for service in self._tests.rulebook.named.values():
+        for service in services:
             labels = LabelView(service.labels)
             context = {"labels": labels, "service": {"name": service.name, "labels": labels}}
             try:

@@ -490,6 +490,33 @@ def test_guards_are_evaluated_by_promtool(folder: Path, capsys: pytest.CaptureFi
 
 
 @needs_promtool
+def test_guards_of_services_that_series_and_alerts_name_are_evaluated_by_promtool(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = "{{ labels.namespace }}/{{ labels.app }}"
+    rules = RULES.replace("name: checkout", f"name: '{named}'\n    match: ['app!=\"\"']", 1)
+    rules = rules.replace("labels: {namespace: shop, deployment: checkout}", "labels: {deployment: '{{ labels.app }}'}")
+    rules = rules.replace("expr: error_ratio,", "expr: error_ratio, match: ['app!=\"mail\"'],")
+    (folder / "rules.yml").write_text(rules.replace("guard(recent_deploy)", 'busy{app="{{ labels.app }}"} > 0'))
+    text = """
+  - name: guarded
+    promql:
+      series:
+        - {series: 'error_ratio{namespace="shop", app="web"}', values: '0.2x20'}
+        - {series: 'error_ratio{namespace="shop", app="search"}', values: '0.2x20'}
+        - {series: 'busy{app="web"}', values: '1x20'}
+        - {series: 'busy{app="mail"}', values: '1x20'}
+    alerts: [{alertname: MailDown, labels: {namespace: shop, app: mail, severity: critical}}]
+    expect:
+      - {at: 10s, service: shop/web, held: guard, ran: ['ctl restart *']}
+      - {at: 10s, service: shop/search, held: none, decision: 'verifies restart*'}
+      - {at: 10s, service: shop/mail, held: guard}
+"""
+    code, said = play(folder, text, capsys)
+    assert code == 0, said
+
+
+@needs_promtool
 def test_what_promtool_answers() -> None:
     series = [('e{service="a \\"b\\"", code="500"}', "0+1x4 stale"), ("e", "_ 5 Inf")]
     answers = evaluate(["e", "rate(e[1m])\n  > 0", "vector(1)"], series, 60.0, 30.0, 300.0)
