@@ -1,4 +1,8 @@
-"""The ready rule files: checked without a warning, and their tests are as they say."""
+"""The ready rule files: checked without a warning, their tests are as they say, and they go together.
+
+The labels of alerts are those that kube-prometheus, its Helm chart, the mixins of node exporter and Kubernetes, and
+samber/awesome-prometheus-alerts give them.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,112 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from remediator.cli import main
+from remediator.health import Health
+from remediator.rulebook import Mode, Rulebook, merged_labels
+from remediator.rulefile import load_rules
 
 LIBRARY = Path(__file__).parents[2] / "rules"
 FILES = sorted(LIBRARY.glob("*.yml"))
+
+# What scraping adds, where an alert's expression keeps it.
+KSM = {
+    "container": "kube-state-metrics",
+    "endpoint": "http",
+    "instance": "10.42.0.7:8080",
+    "job": "kube-state-metrics",
+    "namespace": "monitoring",
+    "pod": "kps-kube-state-metrics-5d4f7c9b8d-x2x4z",
+    "service": "kps-kube-state-metrics",
+    "prometheus": "monitoring/kps-prometheus",
+}
+NODE = {"job": "node", "instance": "web1:9100"}
+NODE_IN_KUBERNETES = {
+    "container": "kube-rbac-proxy",
+    "endpoint": "https",
+    "instance": "worker-1",
+    "job": "node-exporter",
+    "namespace": "monitoring",
+    "pod": "node-exporter-x2x4z",
+    "service": "node-exporter",
+}
+ROOT_DISK = {"device": "/dev/sda1", "fstype": "ext4", "mountpoint": "/"}
+POD = {"namespace": "shop", "pod": "web-5d4f7c9b8d-x2x4z", "container": "app"}
+PROBE = {"job": "blackbox", "instance": "https://shop.example/health"}
+CADVISOR = {"job": "cadvisor", "instance": "web1:8080", "id": "/docker/1", "name": "shop", "image": "shop:1"}
+HPA = {"namespace": "shop", "horizontalpodautoscaler": "web"}
+
+Row = tuple[str, dict[str, str], str, str]
+
+# An alert by its name and labels; the file whose it is, with the service; the runbook that is for it when that has failed.
+ALERTS: list[Row] = [
+    ("KubePodCrashLooping", KSM | POD | {"reason": "CrashLoopBackOff"}, "kubernetes: shop/web", "kubernetes-bad-version"),
+    ("KubePodNotReady", {"namespace": "shop", "pod": POD["pod"]}, "kubernetes: shop/web", "kubernetes-unavailable"),
+    ("KubePodNotReady", {"namespace": "shop", "pod": "db-0"}, "kubernetes: shop/statefulset/db", "kubernetes-statefulset"),
+    ("KubeContainerWaiting", KSM | POD, "kubernetes: shop/web", "kubernetes-unavailable"),
+    ("KubeDeploymentReplicasMismatch", KSM | {"namespace": "shop", "deployment": "web"}, "kubernetes: shop/web", "kubernetes-unavailable"),
+    ("KubeDeploymentRolloutStuck", KSM | {"namespace": "shop", "deployment": "web"}, "kubernetes: shop/web", "kubernetes-bad-version"),
+    ("KubeStatefulSetReplicasMismatch", KSM | {"namespace": "shop", "statefulset": "db"}, "kubernetes: shop/statefulset/db", "kubernetes-statefulset"),
+    ("KubeDaemonSetRolloutStuck", KSM | {"namespace": "ops", "daemonset": "agent"}, "kubernetes: ops/daemonset/agent", "kubernetes-daemonset"),
+    ("KubeHpaMaxedOut", KSM | HPA, "kubernetes: shop/autoscaler/web", "kubernetes-autoscaler"),
+    ("KubernetesHpaScaleCapability", KSM | HPA, "kubernetes: shop/autoscaler/web", "kubernetes-autoscaler"),
+    ("KubernetesPodCrashLooping", KSM | POD, "kubernetes: shop/web", "kubernetes-bad-version"),
+    ("KubernetesPodNotHealthy", {"namespace": "shop", "pod": POD["pod"]}, "kubernetes: shop/web", "kubernetes-unavailable"),
+    ("KubernetesContainerOomKiller", KSM | POD, "kubernetes: shop/web", "kubernetes-bad-version"),
+    ("KubernetesDeploymentReplicasMismatch", KSM | {"namespace": "shop", "deployment": "web"}, "kubernetes: shop/web", "kubernetes-unavailable"),
+    ("KubernetesStatefulsetDown", KSM | {"namespace": "shop", "statefulset": "db"}, "kubernetes: shop/statefulset/db", "kubernetes-statefulset"),
+    ("KubeJobFailed", KSM | {"namespace": "shop", "job_name": "nightly-29391234", "condition": "true"}, "cron: cron job shop/nightly", "cronjob-rerun"),
+    ("KubernetesJobFailed", {"namespace": "shop", "job_name": "nightly-29391234"}, "cron: cron job shop/nightly", "cronjob-rerun"),
+    ("KubernetesCronjobTooLong", KSM | {"namespace": "shop", "cronjob": "nightly"}, "cron: cron job shop/nightly", "cronjob-rerun"),
+    ("KubeNodePressure", KSM | {"node": "node1", "condition": "DiskPressure"}, "nodes: node node1", "node-cordon"),
+    ("KubernetesDiskPressure", KSM | {"node": "node1", "condition": "DiskPressure"}, "nodes: node node1", "node-cordon"),
+    ("KubernetesMemoryPressure", KSM | {"node": "node1", "condition": "MemoryPressure"}, "nodes: node node1", "node-cordon"),
+    ("NodeFilesystemAlmostOutOfSpace", NODE | ROOT_DISK, "nodes: disk / of web1:9100", "disk-cleanup"),
+    ("NodeFilesystemAlmostOutOfSpace", NODE_IN_KUBERNETES | ROOT_DISK, "nodes: disk / of worker-1", "disk-cleanup"),
+    ("NodeFilesystemSpaceFillingUp", NODE | ROOT_DISK, "nodes: disk / of web1:9100", "disk-cleanup"),
+    ("HostOutOfDiskSpace", NODE | ROOT_DISK, "nodes: disk / of web1:9100", "disk-cleanup"),
+    ("NodeMemoryHighUtilization", NODE, "nodes: memory of web1:9100", "memory-restart"),
+    ("NodeMemoryHighUtilization", NODE_IN_KUBERNETES, "nodes: memory of worker-1", "memory-restart"),
+    ("HostOutOfMemory", NODE, "nodes: memory of web1:9100", "memory-restart"),
+    ("NodeSystemdServiceFailed", NODE | {"name": "nginx.service", "state": "failed", "type": "notify"}, "systemd: nginx.service on web1:9100", "systemd-unit"),
+    ("NodeSystemdServiceCrashlooping", NODE | {"name": "nginx.service"}, "systemd: nginx.service on web1:9100", "systemd-unit"),
+    ("HostSystemdServiceCrashed", NODE | {"name": "nginx.service", "state": "failed", "type": "simple"}, "systemd: nginx.service on web1:9100", "systemd-unit"),
+    ("NodeSystemdServiceFailed", NODE | {"name": "backup.service", "state": "failed", "type": "oneshot"}, "cron: job backup.service on web1:9100", "job-rerun"),
+    ("HostSystemdServiceCrashed", NODE | {"name": "backup.service", "state": "failed", "type": "oneshot"}, "cron: job backup.service on web1:9100", "job-rerun"),
+    ("ContainerKilled", CADVISOR, "containers: container shop on web1:8080", "container-killed"),
+    ("ContainerHighMemoryUsage", {"instance": "web1:8080", "name": "shop"}, "containers: container shop on web1:8080", "container-memory"),
+    ("RedisDown", {"job": "redis", "instance": "cache1:9121"}, "databases: redis on cache1:9121", "cache-down"),
+    ("MemcachedDown", {"job": "memcached", "instance": "cache1:9150"}, "databases: memcached on cache1:9150", "cache-down"),
+    ("PostgresqlDown", {"job": "postgres-exporter", "instance": "db1:9187"}, "databases: postgresql on db1:9187", "database-down"),
+    ("MysqlDown", {"job": "mysqld", "instance": "db1:9104"}, "databases: mysql on db1:9104", "database-down"),
+    ("MongodbDown", {"job": "mongodb", "instance": "db1:9216"}, "databases: mongodb on db1:9216", "database-down"),
+    ("RedisOutOfConfiguredMaxmemory", {"job": "redis", "instance": "cache1:9121"}, "databases: redis on cache1:9121", ""),
+    ("PostgresqlTooManyConnections", {"job": "postgres", "instance": "db1:9187"}, "databases: postgresql on db1:9187", ""),
+    ("RabbitmqTooManyMessagesInQueue", {"queue": "mails"}, "queues: queue mails", "queue-backlog"),
+    ("RabbitmqTooManyReadyMessages", {"queue": "mails"}, "queues: queue mails", "queue-backlog"),
+    ("RabbitmqNoQueueConsumer", {"job": "rabbitmq", "instance": "mq1:15692", "vhost": "/", "queue": "mails"}, "queues: queue mails", "queue-without-consumers"),
+    ("KafkaConsumersGroup", {"consumergroup": "orders"}, "queues: consumer group orders", "queue-backlog"),
+    ("KafkaConsumerLag", {"consumergroup": "orders"}, "queues: consumer group orders", "queue-backlog"),
+    ("BlackboxProbeFailed", PROBE, "blackbox: https://shop.example/health", "blackbox-address"),
+    ("BlackboxProbeHttpFailure", PROBE, "blackbox: https://shop.example/health", "blackbox-address"),
+    ("BlackboxSslCertificateWillExpireSoon", PROBE, "certificates: certificate of https://shop.example/health", "certificate-renew"),
+    ("BlackboxSslCertificateWillExpireVerySoon", PROBE, "certificates: certificate of https://shop.example/health", "certificate-renew"),
+    ("BlackboxSslCertificateExpired", PROBE, "certificates: certificate of https://shop.example/health", "certificate-renew"),
+    ("CertManagerCertExpirySoon", {"namespace": "cert-manager", "exported_namespace": "shop", "name": "tls"}, "certificates: certificate shop/tls", "managed-certificate-renew"),
+    ("CertManagerCertNotReady", {"namespace": "cert-manager", "exported_namespace": "shop", "name": "tls", "condition": "True"}, "certificates: certificate shop/tls", "managed-certificate-renew"),
+    ("TargetDown", {"job": "shop", "tier": "web", "service": "checkout", "instance": "web1:8000"}, "web: checkout on web1:8000", "web-instance"),
+    # Nobody's: of what could be healed here, these name nothing.
+    ("Watchdog", {"prometheus": "monitoring/kps-prometheus", "severity": "none"}, "", ""),
+    ("KubeJobFailed", KSM | {"namespace": "shop", "job_name": "migrate"}, "", ""),
+    ("KubePodCrashLooping", KSM | {"namespace": "ops", "pod": "agent-x2x4z"}, "", ""),
+    ("NodeClockSkewDetected", NODE_IN_KUBERNETES, "", ""),
+    ("KubeletPlegDurationHigh", {"node": "node1", "instance": "10.0.0.4:10250", "quantile": "0.99"}, "", ""),
+    ("RabbitmqNodeDown", {}, "", ""),
+    ("ContainerAbsent", {}, "", ""),
+    ("BlackboxConfigurationReloadFailure", {"job": "blackbox", "instance": "blackbox-exporter:9115"}, "", ""),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -18,10 +123,71 @@ def test_a_ready_rule_file_is_checked_tested_and_asks_first(file: Path, capsys: 
     assert main(["check", str(file)]) == 0
     assert "warning" not in capsys.readouterr().out
     assert main(["test", str(LIBRARY / "tests" / file.name)]) == 0, capsys.readouterr().out
-    text = file.read_text()
-    assert text.count("mode: approve") == len(re.findall(r"^  - name: .*\n(?:    .*\n)*    steps:", text, re.MULTILINE))
-    assert "When not to use it:" in text
+    assert {runbook.mode for runbook in rulebook(file).runbooks} == {Mode.APPROVE}
+    assert "\n# When not to use it:" in file.read_text()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_runbook_is_seen_to_run_and_to_be_held(file: Path) -> None:
+    """Not what is in the tests, which the tests themselves show, but that something is."""
+    tests = yaml.safe_load((LIBRARY / "tests" / file.name).read_text())["tests"]
+    expected = [expect for test in tests for expect in test["expect"]]
+    assert any(expect.get("ran") for expect in expected)
+    assert any(expect.get("held") == "approval" for expect in expected)
+    assert any(expect.get("ran") == [] for expect in expected)
+    assert any("promql" in test for test in tests)
+
+
+def test_all_of_them_load_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *map(str, FILES)]) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_what_one_does_alone_it_does_beside_the_others(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (LIBRARY / "tests" / file.name).read_text()
+    assert text.count(f"[../{file.name}]") == 1
+    together = tmp_path / "together.yml"
+    together.write_text(text.replace(f"[../{file.name}]", f"['{LIBRARY}/*.yml']"))
+    assert main(["test", str(together)]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "labels", "owner", "runbook"), ALERTS, ids=[row[0] for row in ALERTS])
+def test_a_well_known_alert_finds_its_service_and_runbook(
+    name: str, labels: dict[str, str], owner: str, runbook: str
+) -> None:
+    """With all files loaded, and with the one alone; no other file takes it for its own, so their order is no matter."""
+    labels = {"severity": "warning", **labels, "alertname": name}
+    claims = {file.stem: found for file in FILES if (found := found_by(rulebook(file), labels))}
+    stem, _, service = owner.partition(": ")
+    assert claims == ({stem: (service, runbook)} if owner else {})
+    assert found_by(rulebook(*FILES), labels) == ((service, runbook) if owner else None)
+
+
+def test_every_alert_that_a_file_names_is_tried() -> None:
+    tried = {(owner.partition(":")[0], name) for name, _, owner, _ in ALERTS}
+    for file in FILES:
+        head = " ".join(line.lstrip("# ") for line in file.read_text().partition("\nservices:")[0].splitlines())
+        said = head.partition("For ")[2].partition(" Needs ")[0]
+        named = {(file.stem, name) for name in re.findall(r"\b(?:[A-Z][a-z0-9]+){2,}\b", said)}
+        assert named <= tried
+        assert named or file.stem == "web"
 
 
 def test_the_guide_names_every_file() -> None:
     assert re.findall(r"^\| \[(\S+)\]", (LIBRARY / "README.md").read_text(), re.MULTILINE) == [f.name for f in FILES]
+
+
+def rulebook(*files: Path) -> Rulebook:
+    return load_rules(files, service_label="service")[0]
+
+
+def found_by(rules: Rulebook, labels: dict[str, str]) -> tuple[str, str] | None:
+    """The service that owns an alert, and its runbook when it has failed."""
+    service = rules.service_for(labels)
+    if service is None:
+        return None
+    runbooks = rules.runbooks_for(merged_labels(service, labels))
+    return service.name, next((runbook.name for runbook in runbooks if Health.FAILED in runbook.when), "")
