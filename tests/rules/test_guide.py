@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from real.prometheus import part
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "rules/README.md"
@@ -21,7 +22,7 @@ ASK_A_NEIGHBOUR = {"backtest", "serve", "why", "incidents", "approve", "pause"}
 """Commands that want a Prometheus or a running remediator, which there is none of here."""
 
 
-class Part(NamedTuple):
+class Block(NamedTuple):
     """A fenced block: the file of a name, or, without one, commands, a line each."""
 
     line: int
@@ -29,29 +30,30 @@ class Part(NamedTuple):
     text: str
 
 
-def parts() -> Iterator[Part]:
+def blocks() -> Iterator[Block]:
     text = GUIDE.read_text()
     for found in re.finditer(r"^(?:<!-- file: (\S+) -->\n)?```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         file, kind, inside = found.groups(default="")
         line = text.count("\n", 0, found.start()) + 1
         assert (kind, bool(file)) in {("yaml", True), ("sh", False)}, f"the block at line {line} is not tried"
-        yield Part(line, file, inside)
+        yield Block(line, file, inside)
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, int, int, str]]:
     """Each command with the exit code that the guide gives, the one it had, and what it said."""
+    part("promtool", "prometheus")
     folder = tmp_path_factory.mktemp("guide")
     (folder / "remediator").symlink_to(ROOT)  # the clone
     shell = f'remediator() {{ {shlex.quote(sys.executable)} -m remediator "$@"; }}\n'
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
     done = []
-    for part in parts():
-        if part.file:
-            (folder / part.file).parent.mkdir(exist_ok=True, parents=True)
-            (folder / part.file).write_text(part.text)
+    for block in blocks():
+        if block.file:
+            (folder / block.file).parent.mkdir(exist_ok=True, parents=True)
+            (folder / block.file).write_text(block.text)
             continue
-        for line in part.text.splitlines():
+        for line in block.text.splitlines():
             command, _, remark = line.partition("    # exits with ")
             if command.split()[:1] == ["remediator"] and command.split()[1] in ASK_A_NEIGHBOUR:
                 continue
@@ -85,7 +87,7 @@ def test_the_mode_is_what_the_last_tests_miss(told: list[tuple[str, int, int, st
 
 def test_each_version_of_a_file_is_another() -> None:
     """A reader who is shown a file again is shown what has changed."""
-    texts = [part.text for part in parts() if part.file]
+    texts = [block.text for block in blocks() if block.file]
     assert len(set(texts)) == len(texts)
     for text in texts:
         yaml.safe_load(text)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from real.prometheus import part
 
 from remediator.cli import main
 from remediator.health import Health
@@ -120,6 +121,7 @@ ALERTS: list[Row] = [
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_ready_rule_file_is_checked_tested_and_asks_first(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part("promtool", "prometheus")
     assert main(["check", str(file)]) == 0
     assert "warning" not in capsys.readouterr().out
     assert main(["test", str(LIBRARY / "tests" / file.name)]) == 0, capsys.readouterr().out
@@ -147,6 +149,7 @@ def test_all_of_them_load_together(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_one_does_alone_it_does_beside_the_others(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    part("promtool", "prometheus")
     text = (LIBRARY / "tests" / file.name).read_text()
     assert text.count(f"[../{file.name}]") == 1
     together = tmp_path / "together.yml"
