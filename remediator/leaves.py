@@ -70,6 +70,12 @@ def _name(text: str) -> str:
     return text
 
 
+def _expression(text: str) -> str:
+    if not text.strip():
+        raise ValueError("there is no expression")
+    return text
+
+
 def _integer(text: str) -> int:
     if re.fullmatch(r"[-+]?(0|[1-9][0-9]{0,17})", text, re.ASCII) is None:
         raise ValueError(f"{text!r} is not a whole number")
@@ -165,6 +171,9 @@ OF_TYPE: dict[type, Leaf] = {
 }
 
 Name = Annotated[str, NAME]
+Expression = Annotated[
+    str, Leaf("a PromQL expression", _expression, remedy="write PromQL whose series carry the labels of services")
+]
 Duration = Annotated[float, DURATION]
 PositiveDuration = Annotated[float, replace(DURATION, parse=_positive_duration, remedy="write a duration such as 30s")]
 PositiveInteger = Annotated[int, replace(INTEGER, parse=_positive_integer, schema={"type": "integer", "minimum": 1})]

@@ -15,6 +15,7 @@ from remediator.leaves import (
     ArgumentTemplate,
     BadHealth,
     Duration,
+    Expression,
     Name,
     NameTemplate,
     PositiveDuration,
@@ -115,7 +116,9 @@ class ThresholdDoc(msgspec.Struct, frozen=True):
         "warning": "write degraded:",
     }
     name: Annotated[Name, Meta(description="What to call the threshold.")]
-    expr: Annotated[str, Meta(description="PromQL. One query serves every service, so its series carry their labels.")]
+    expr: Annotated[
+        Expression, Meta(description="PromQL. One query serves every service, so its series carry their labels.")
+    ]
     match: Annotated[tuple[Matcher, ...], Meta(description="The services it judges, by their labels.")] = ()
     degraded: Annotated[Comparison | None, Meta(description="Which values are degraded, as '>= 0.05'.")] = None
     failed: Annotated[Comparison | None, Meta(description="Which values are failed, as '> 0.10'; judged first.")] = None

@@ -70,6 +70,7 @@ class Used(NamedTuple):
 _CONTEXT = frozenset(
     {"labels", "annotations", "service", "alert", "incident", "runbook", "health", "values", "args", "replicas"}
 )
+_IN_PAGES = _CONTEXT - {"args", "replicas"}
 
 
 def steps_of(rules: RuleSet) -> Iterator[tuple[Written[Runbook], int, Step]]:
@@ -191,6 +192,10 @@ def templates_of(rules: RuleSet) -> Iterator[Used]:
         yield from (Used(target.at, *text, names) for text in texts)
     for runbook in rules.runbooks:
         yield from templates_of_steps(rules, runbook)
+        added = {"labels": runbook.item.escalate.labels, "annotations": runbook.item.escalate.annotations}
+        for key, texts_of in added.items():
+            for name, text in texts_of.items():
+                yield Used(runbook.at, ("escalate", key, name), text, Kind.TEXT, _IN_PAGES)
 
 
 def templates_of_steps(rules: RuleSet, runbook: Written[Runbook]) -> Iterator[Used]:
