@@ -190,10 +190,14 @@ def restored(world: World, alerts: Iterable[Alert], now: float) -> tuple[World, 
     thresholds = {threshold.name: threshold for threshold in rulebook.thresholds}
     tracks: dict[str, dict[str, Track]] = {}
     ended = []
-    for alert in alerts:
+    # Of several alerts of one breach the one that began last is it.
+    for alert in sorted(alerts, key=lambda alert: -alert.starts_at):
         threshold, name = thresholds.get(alert.name), alert.labels.get(rulebook.service_label, "")
         service = rulebook.named.get(name)
         if threshold is None or (service is not None and threshold not in rulebook.thresholds_for(service)):
+            ended.append(msgspec.structs.replace(alert, ends_at=now))
+            continue
+        if name in tracks.get(threshold.name, {}):
             ended.append(msgspec.structs.replace(alert, ends_at=now))
             continue
         level = Level(None, alert.starts_at, alert.starts_at)

@@ -99,13 +99,13 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finish what was accepted and let go of the database."""
 
-    # Alerts. Any replica accepts them; the engine settles them.
+    # Alerts. Any replica accepts them, but for those of thresholds, which are the leader's; the engine settles them.
 
     async def put_alerts(self, alerts: Sequence[Alert], now: float) -> Accepted:
         """Commit alerts by (fingerprint, starts_at). A firing one that is stored as firing is repeated; one stored as
         resolved fires again and is new; a resolved one stored as firing, or never seen, is resolved, and the latter is
-        settled with that. Of Alertmanager's alerts of one fingerprint only the one that began last can fire: the others
-        are resolved with it, and not counted."""
+        settled with that. Of Alertmanager's alerts of one fingerprint, and of those of thresholds, only the one that
+        began last can fire: the others are resolved with it, and not counted."""
         ...
 
     async def alerts_since(self, seq: int, limit: int = 10_000) -> list[StoredAlert]:

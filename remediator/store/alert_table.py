@@ -74,6 +74,7 @@ _SETTLE_MANY = """
 _FEW = 8
 """Up to so many alerts are settled one by one, which is quicker for them."""
 
+_ONE_FIRES = (Source.ALERTMANAGER, Source.THRESHOLD)
 _UNTOLD = (Disposition.OPENED, Disposition.JOINED, Disposition.RESOLVED)
 """What the journal does not tell of an alert by itself: its incident does, or there is nothing to tell."""
 
@@ -138,21 +139,21 @@ def _write(db: Database, alerts: Sequence[tuple[str, Alert, float]]) -> list[tup
 
 
 def _begun_anew(db: Database, begun: Sequence[tuple[str, Alert, float]]) -> list[tuple[str, Alert, float]]:
-    """The alerts of Alertmanager's that are over because they have begun anew: of the same labels only one can fire. When
-    one ends and begins again between two notifications, Alertmanager tells of the new one and never of the end."""
-    of_fingerprint: dict[str, dict[str, tuple[str, Alert, float]]] = {}
+    """The alerts of Alertmanager's, or of thresholds, that are over because they have begun anew: of the same labels only
+    one can fire. When one ends and begins again between two notifications, Alertmanager tells of the new one and never of
+    the end; and a leader that died may have told of a breach which the next one sees begin later."""
+    alike: dict[tuple[Source, str], dict[str, tuple[str, Alert, float]]] = {}
     for key, alert, now in begun:
-        if alert.source is Source.ALERTMANAGER:
-            of_fingerprint.setdefault(alert.fingerprint, {})[key] = (key, alert, now)
-    asked = [(_without_nul(fingerprint), key) for fingerprint, same in of_fingerprint.items() for key in same]
+        if alert.source in _ONE_FIRES:
+            alike.setdefault((alert.source, alert.fingerprint), {})[key] = (key, alert, now)
+    asked = [(_without_nul(fingerprint), key) for (_, fingerprint), same in alike.items() for key in same]
     for row in db.execute(_FIRING_OF, (many(asked),)) if asked else ():
         other = _decode_alert(row["alert"])
-        if other.source is Source.ALERTMANAGER and other.fingerprint in of_fingerprint:
-            same = of_fingerprint[other.fingerprint]
+        if same := alike.get((other.source, other.fingerprint)):
             _, _, now = next(iter(same.values()))
             same[_key(other.key)] = (_key(other.key), other, now)
     over = []
-    for same in of_fingerprint.values():
+    for same in alike.values():
         *earlier, (_, last, now) = sorted(same.values(), key=lambda one: one[1].starts_at)
         over += [(key, msgspec.structs.replace(alert, ends_at=last.starts_at), now) for key, alert, _ in earlier]
     return over

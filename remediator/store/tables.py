@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from remediator.actions import Result
-from remediator.alert import Alert
+from remediator.alert import Alert, Source
 from remediator.health import Health
 from remediator.incident import (
     Approval,
@@ -75,6 +75,10 @@ class TableStore:
     # Alerts.
 
     async def put_alerts(self, alerts: Sequence[Alert], now: float) -> Accepted:
+        if any(alert.source is Source.THRESHOLD for alert in alerts):
+            # A leader that was stopped and wakes up would tell of breaches that nobody watches any more.
+            (accepted,) = await self._lead(lambda db: alert_table.put_many(db, [(alerts, now)]), len(alerts))
+            return accepted
         return await self._writer.submit_many(alert_table.put_many, (alerts, now), len(alerts))
 
     async def alerts_since(self, seq: int, limit: int = 10_000) -> list[StoredAlert]:

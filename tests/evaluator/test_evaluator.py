@@ -5,6 +5,7 @@ import contextlib
 import math
 import threading
 
+import msgspec
 import pytest
 from virtual import VirtualClock
 
@@ -426,6 +427,19 @@ async def test_after_a_restart_a_breach_that_is_gone_ends_and_one_that_is_not_se
     watch.set(checkout=0.0)
     await watch.round()
     assert watch.told() == [("checkout", False, alert.starts_at, 1015.0)]
+
+
+async def test_after_a_restart_only_the_last_alert_of_a_breach_goes_on():
+    watch = Watch(service("checkout"), threshold())
+    [last] = await firing_before(watch)
+    earlier = [msgspec.structs.replace(last, starts_at=last.starts_at - ago) for ago in (50.0, 7.0)]
+    await watch.evaluator.restore([earlier[0], last, earlier[1]])
+    watch.set(checkout=0.2)
+    await watch.round()
+    assert watch.told() == [("checkout", False, alert.starts_at, 1000.0) for alert in reversed(earlier)]
+    watch.set(checkout=0.01)
+    await watch.round()
+    assert watch.told() == [("checkout", False, last.starts_at, 1010.0)]
 
 
 async def test_after_a_restart_alerts_whose_threshold_or_service_is_gone_end():

@@ -20,7 +20,6 @@ thresholds:
     failed: '> 1'
   - {name: second, expr: "sum(e{a=\"é \U0001F600\"}) >> 1", failed: '> 1'}
   - {name: third, expr: 'rate(x)', failed: '> 1'}
-  - {name: fourth, expr: '', failed: '> 1'}
   - {name: right, expr: 'sum by (service) (rate(x{code=~"5.."}[1m]))', failed: '> 1'}
 runbooks:
   - name: web
@@ -54,9 +53,8 @@ def test_each_expression_is_wrong_where_it_stands(capsys: pytest.CaptureFixture[
         "rules.yml:9:55: error: this is not PromQL: unexpected <op:>> [bad-promql]",
         'rules.yml:10:31: error: this is not PromQL: expected type range vector in call to function "rate", got instant'
         " vector [bad-promql]",
-        "rules.yml:11:26: error: field 'expr' must be set in rule [bad-promql]",
-        "rules.yml:17:87: error: this is not PromQL: unexpected <op:>> [bad-promql]",
-        "rules.yml:18:82: error: this is not PromQL: unclosed left parenthesis [bad-promql]",
+        "rules.yml:16:87: error: this is not PromQL: unexpected <op:>> [bad-promql]",
+        "rules.yml:17:82: error: this is not PromQL: unclosed left parenthesis [bad-promql]",
     ]
 
 

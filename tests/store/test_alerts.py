@@ -75,6 +75,19 @@ async def test_the_same_labels_at_another_start_are_another_alert(store: Store) 
     assert [one.alert.starts_at for one in stored] == starts[::-1]
 
 
+async def test_of_one_breach_only_the_alert_that_began_last_fires(store: Store) -> None:
+    breach = msgspec.structs.replace(make_alert(), source=Source.THRESHOLD)
+    last = msgspec.structs.replace(breach, starts_at=T0 + 9)
+    alertmanagers = make_alert(starts_at=T0 + 3)
+    await store.put_alerts([last], T0 + 9)
+    await store.put_alerts([alertmanagers], T0 + 9)
+    # One that began before comes late, from whoever led before.
+    assert await store.put_alerts([breach], T0 + 10) == Accepted(new=1)
+    assert [stored.alert for stored in await store.firing_alerts()] == [last, alertmanagers]
+    [_, _, late] = await store.alerts_with(breach.fingerprint)
+    assert (late.alert.starts_at, late.alert.ends_at) == (T0, T0 + 9)
+
+
 async def test_times_come_back_exactly(store: Store) -> None:
     random_times = random.Random(7)
     alerts = [make_alert(starts_at=random_times.uniform(0, 4e9), n=str(n)) for n in range(2000)]

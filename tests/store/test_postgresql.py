@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 from real.postgresql import RealPgbouncer, RealPostgresql
@@ -16,6 +17,7 @@ from store.conftest import cluster, database_of
 from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
 from store.old_versions import TABLES, VERSIONS, check_that_it_is_read_and_written, rows_of
 
+from remediator.alert import Source
 from remediator.errors import ConflictError, FencedError, StoreError
 from remediator.incident import Disposition
 from remediator.store import libpq, postgresql
@@ -245,6 +247,7 @@ async def test_who_does_not_lead_writes_only_what_anyone_may(store: SharedStore,
         lambda: store.move_cursor("grafana", 1),
         lambda: store.put_annotation("incident:1", 1, "grafana", 1),
         lambda: store.forget(T0),
+        lambda: store.put_alerts([msgspec.structs.replace(alert, source=Source.THRESHOLD)], T0),
     ):
         with pytest.raises(FencedError, match="cannot write to the database: the newer leads, not this process"):
             await write()
