@@ -49,7 +49,8 @@ def _label_name(text: str) -> str:
     return text
 
 
-def _http_url(text: str) -> str:
+def http_url(text: str) -> str:
+    """An address of HTTP without a slash at its end; ValueError with a sentence when it is none."""
     try:
         parts = urlsplit(text)
         # Reading the port raises when it is none.
@@ -91,7 +92,7 @@ _StorageUrl = Annotated[
 _LabelName = Annotated[
     str, Leaf("a label name", _label_name, remedy="write a name such as service: letters, digits and _")
 ]
-_Url = Annotated[str, Leaf("an address", _http_url, remedy="write http:// or https://, a host and a port")]
+_Url = Annotated[str, Leaf("an address", http_url, remedy="write http:// or https://, a host and a port")]
 
 
 class Global(msgspec.Struct, frozen=True):

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from remediator.discovery.inventory import Inventory
@@ -184,14 +183,15 @@ def _many(services: Sequence[object]) -> str:
 
 
 def _address(text: str) -> str:
+    from urllib.parse import urlsplit
+
+    from remediator.config import http_url
+
     try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        http_url(text)
     except ValueError:
-        good = False
-    if not good or any(char.isspace() for char in text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an address such as http://localhost:9090")
-    if "@" in parts.netloc:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address such as http://localhost:9090") from None
+    if "@" in urlsplit(text).netloc:
         raise argparse.ArgumentTypeError("credentials do not belong in an address: write them in --http.config.file")
     return text.rstrip("/")
 

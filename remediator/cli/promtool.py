@@ -5,17 +5,13 @@ promtool has no command that checks an expression alone: it is given a file of r
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from remediator.cli.expressions import Expression
 from remediator.errors import NeighbourError
 from remediator.problem import Problem, Severity
+from remediator.promtool import ask_promtool
 
 TIMEOUT = 60.0
 """Seconds that promtool may take."""
@@ -43,22 +39,8 @@ def _problem(expression: Expression, error: str) -> Problem:
 
 def _said(texts: Sequence[str]) -> str:
     """What promtool says to rules of these expressions, which it names `expression:` and their index."""
-    program = shutil.which("promtool")
-    if program is None:
-        raise NeighbourError("there is no promtool here: install the package prometheus, which has it", retry=False)
     rules = [{"record": f"expression:{index}", "expr": text} for index, text in enumerate(texts)]
-    with tempfile.TemporaryDirectory(prefix="remediator-") as folder:
-        file = Path(folder) / "rules.yml"
-        # JSON is YAML, but for its pairs of escapes.
-        file.write_text(json.dumps({"groups": [{"name": "rules", "rules": rules}]}, ensure_ascii=False))
-        try:
-            done = subprocess.run(
-                [program, "check", "rules", str(file)], capture_output=True, text=True, check=False, timeout=TIMEOUT
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise NeighbourError(f"cannot run promtool: {error}", retry=False) from None
-    said = done.stdout + done.stderr
-    if done.returncode and not _REFUSED.search(said):
-        reason = " ".join(said.replace("FAILED:", "").replace(str(file), "the rules").split())
-        raise NeighbourError(f"promtool says: {reason}", retry=False)
+    code, said = ask_promtool("check", {"groups": [{"name": "rules", "rules": rules}]}, TIMEOUT)
+    if code and not _REFUSED.search(said):
+        raise NeighbourError(f"promtool says: {' '.join(said.replace('FAILED:', '').split())}", retry=False)
     return said

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from remediator.durations import format_duration
 from remediator.errors import NeighbourError
+from remediator.promtool import ask_promtool
 from remediator.rehearsal.stage import Sample
 
 Labels = tuple[tuple[str, str], ...]
@@ -66,21 +63,11 @@ def evaluate(
 
 def _run(document: object) -> str:
     """What promtool says to a test file."""
-    program = shutil.which("promtool")
-    if program is None:
-        remedy = "install the package prometheus, which has it"
-        raise NeighbourError(f"cannot evaluate promql: there is no promtool here: {remedy}", retry=False)
-    with tempfile.TemporaryDirectory(prefix="remediator-") as folder:
-        file = Path(folder) / "test.yml"
-        file.write_text(json.dumps(document))  # JSON is YAML.
-        try:
-            done = subprocess.run(
-                [program, "test", "rules", str(file)], capture_output=True, text=True, check=False, timeout=TIMEOUT
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise NeighbourError(f"cannot evaluate promql: {error}", retry=False) from None
-    said = done.stdout + done.stderr
-    if done.returncode and not _ASKED.search(said):
+    try:
+        code, said = ask_promtool("test", document, TIMEOUT)
+    except NeighbourError as error:
+        raise NeighbourError(f"cannot evaluate promql: {error}", retry=False) from None
+    if code and not _ASKED.search(said):
         reason = " ".join(line.strip() for line in said.splitlines() if line.strip() and "Unit Testing" not in line)
         raise NeighbourError(
             f"cannot evaluate promql: promtool says {reason.replace('FAILED:', '').strip()}", retry=False

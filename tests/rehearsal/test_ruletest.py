@@ -464,6 +464,15 @@ def test_thresholds_are_evaluated_by_promtool(folder: Path, capsys: pytest.Captu
 
 
 @needs_promtool
+def test_promtool_is_told_of_labels_in_any_script(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = PROMQL.replace('path="a b"', 'path="ö \U0001f600"').replace(
+        "decision: '*errors 0.2 > 0.1*'", "verdict: open"
+    )
+    code, said = play(folder, text, capsys)
+    assert code == 0, said
+
+
+@needs_promtool
 def test_guards_are_evaluated_by_promtool(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deploying = """
         - {series: 'deploying{service="checkout"}', values: '1x70'}

@@ -1,0 +1,30 @@
+"""promtool, which comes with Prometheus and has its engine: it is given a file and says what it finds in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from remediator.errors import NeighbourError
+
+
+def ask_promtool(command: str, document: object, timeout: float) -> tuple[int, str]:
+    """The exit code of `promtool COMMAND rules` for this document, in `timeout` seconds, and what it printed; the file
+    that the document is in is called `the file` there. NeighbourError when there is no promtool, or it does not end."""
+    program = shutil.which("promtool")
+    if program is None:
+        raise NeighbourError("there is no promtool here: install the package prometheus, which has it", retry=False)
+    with tempfile.TemporaryDirectory(prefix="remediator-") as folder:
+        file = Path(folder) / "document.yml"
+        # JSON is YAML, but for its pairs of escapes.
+        file.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        try:
+            done = subprocess.run(
+                [program, command, "rules", str(file)], capture_output=True, text=True, check=False, timeout=timeout
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise NeighbourError(f"cannot run promtool: {error}", retry=False) from None
+    return done.returncode, (done.stdout + done.stderr).replace(str(file), "the file")
