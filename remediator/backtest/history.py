@@ -49,8 +49,8 @@ ALERTS = 'ALERTS{alertstate="firing"}'
 class History:
     """The answers over a time, `start` to `end`, every `step` seconds; all are seconds, and multiples of the step.
 
-    `folder` is where answers are kept; `url` tells one server's from another's. `told` is called after each stretch that
-    was asked for or found. Raises NeighbourError when Prometheus does not answer.
+    `folder` is where answers are kept; `url` tells one server's from another's. Raises NeighbourError when Prometheus does
+    not answer.
     """
 
     def __init__(
@@ -62,11 +62,14 @@ class History:
         self.stretch = stretch
         self.asked = 0
         """How many range queries were asked."""
+        self.warnings: dict[str, None] = {}
+        """What Prometheus warned of: a part of the data may be missing."""
         self._prometheus = prometheus
         self._url = url
         self._folder = folder
         self._began = time.time()
         self._fresh: set[Path] = set()
+        self._incomplete = 0
         self._read = lru_cache(256)(self._read_file)
 
     def stretches(self) -> list[tuple[int, int]]:
@@ -101,7 +104,7 @@ class History:
         return self._read(expr, start, min(start + self.stretch, self.end))
 
     def close(self) -> None:
-        """Delete what may have changed by the next time."""
+        """Delete what may have changed by the next time, or was not complete."""
         for path in self._fresh:
             path.unlink(missing_ok=True)
 
@@ -109,11 +112,14 @@ class History:
         return self.recording(expr, start, end)
 
     def _fetch(self, expr: str, start: int, end: int) -> Recording:
+        incomplete = self._incomplete
         found = self._ask(expr, start, end)
         if len(found.series) == 1 and not found.series[0].labels:
             answer = self._prometheus.query_blocking(expr)
             found = msgspec.structs.replace(found, scalar=answer.kind == "scalar")
         self.keep(expr, start, end, found)
+        if self._incomplete > incomplete:
+            self._fresh.add(self._path(expr, start, end))
         return found
 
     def keep(self, expr: str, start: int, end: int, found: Recording) -> None:
@@ -136,6 +142,8 @@ class History:
             if answer.sight is not Sight.UNREACHABLE:
                 break
             time.sleep(wait)
+        self.warnings.update(dict.fromkeys(answer.warnings))
+        self._incomplete += bool(answer.warnings)
         steps = (end - start) // self.step
         if answer.sight in _TOO_MUCH and steps > _LEAST:
             middle = start + steps // 2 * self.step

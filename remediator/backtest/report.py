@@ -25,11 +25,12 @@ CAVEATS = (
 
 class Report(msgspec.Struct, frozen=True):
     """`findings` are by reading; `against` those of the rules to compare with, if there are any. `earnest` names the
-    runbooks that were played as if their mode were `auto`."""
+    runbooks that were played as if their mode were `auto`; `warnings` are Prometheus'."""
 
     findings: dict[Reading, Findings]
     against: dict[Reading, Findings]
-    earnest: tuple[str, ...]
+    earnest: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def any(self) -> Findings:
@@ -40,8 +41,9 @@ class Report(msgspec.Struct, frozen=True):
     def caveats(self) -> list[str]:
         """What this backtest has to say of itself."""
         played = f"Played as if their mode were auto: {', '.join(self.earnest)}." if self.earnest else ""
+        warned = [f"Prometheus warned, so data may be missing: {warning}." for warning in self.warnings]
         notes = dict.fromkeys(note for found in self.findings.values() for note in found.notes)
-        return [*CAVEATS, *([played] if played else []), *(f"{note[0].upper()}{note[1:]}." for note in notes)]
+        return [*CAVEATS, *([played] if played else []), *warned, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
 
     def differences(self, reading: Reading) -> list[Difference]:
         """What is otherwise than by the rules it is compared with."""

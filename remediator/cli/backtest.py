@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
             if old is not None:
                 told = bar(f"replaying the others, {reading}", count)
                 against[reading] = _found(old, policy, history, reading, alerts, told)
-    report = Report(findings, against, earnest)
+    report = Report(findings, against, earnest, tuple(history.warnings))
     if args.html:
         _write_page(Path(args.html), report)
     if args.output == "json":

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from backtest.remembered import START, Remembered
 from real.prometheus import RealPrometheus
@@ -15,7 +16,7 @@ from remediator.backtest.recording import value_at
 from remediator.errors import NeighbourError, RemediatorError
 from remediator.httpclient import HttpClient
 from remediator.metrics import Metrics
-from remediator.prometheus import Prometheus
+from remediator.prometheus import Prometheus, Range
 
 NOON = int(time.time()) // 86_400 * 86_400 - 43_200
 HOURS = 6
@@ -117,6 +118,21 @@ def test_what_is_young_is_asked_for_again(tmp_path: Path) -> None:
     again = History(remembered, "http://remembered", tmp_path, now - 3600, now, 15, 1800)  # type: ignore[arg-type]
     again.gather(["load"], lambda: None)
     assert again.asked == len(again.stretches()) - old
+
+
+def test_what_was_not_complete_is_said_and_asked_for_again(tmp_path: Path) -> None:
+    class Partial(Remembered):
+        def query_range_blocking(self, expr: str, start: int, end: int, step: int) -> Range:
+            answer = super().query_range_blocking(expr, start, end, step)
+            return msgspec.structs.replace(answer, warnings=("a store is away",))
+
+    remembered = Partial()
+    remembered.has("load", lambda at: 1.0, service="a")
+    asked = remembered.history(tmp_path)
+    asked.gather(["load"], lambda: None)
+    assert list(asked.warnings) == ["a store is away"]
+    asked.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stretches_lie_on_a_grid(tmp_path: Path) -> None:
