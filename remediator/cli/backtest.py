@@ -179,7 +179,7 @@ def _history(
     start, end = (round(moment(now) // step) * step for moment in (args.start, args.end))
     end = min(end, round(now // step) * step)
     if end - start < step:
-        raise RemediatorError("cannot backtest: --from is not before --to, or lies in the future")
+        raise RemediatorError(f"cannot backtest: --from has to be a step ({step}s) or more before --to, and before now")
     folder = open_folder(args.cache or default_folder())
     prometheus = Prometheus(config.prometheus, query_timeout=120.0, metrics=Metrics())
     try:
