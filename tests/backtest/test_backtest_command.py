@@ -140,7 +140,10 @@ def test_modes_and_alerts_as_asked(prometheus: RealPrometheus, capsys: pytest.Ca
     ("words", "sentence"),
     [
         (["--from", "1h", "--to", "2h"], "cannot backtest: --from has to be a step (15s) or more before --to"),
-        (["--from", str(START), "--to", str(START + 10)], "cannot backtest: --from has to be a step (15s) or more before --to"),
+        (
+            ["--from", str(START), "--to", str(START + 10)],
+            "cannot backtest: --from has to be a step (15s) or more before --to",
+        ),
         (["--alerts", "severity"], "cannot read --alerts: "),
         (["--rules", "nowhere.yml"], "nowhere.yml"),
         (["--html", "no/such/folder/page.html"], "cannot write no/such/folder/page.html: No such file or directory"),
