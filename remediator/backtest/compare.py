@@ -38,12 +38,12 @@ def differences(before: Findings, after: Findings) -> list[Difference]:
 
 def _only(commands: tuple[Command, ...], others: tuple[Command, ...]) -> tuple[Command, ...]:
     """The commands that have no counterpart among the others, each of which can be that of one."""
-    times: dict[str, list[float]] = {}
+    times: dict[tuple[str, str], list[float]] = {}
     for other in others:
-        times.setdefault(other.action, []).append(other.at)
+        times.setdefault((other.action, other.call), []).append(other.at)
     alone = []
     for command in commands:
-        left = times.get(command.action, [])
+        left = times.get((command.action, command.call), [])
         place = bisect_left(left, command.at - SAME)
         if place < len(left) and left[place] <= command.at + SAME:
             del left[place]

@@ -54,23 +54,19 @@ class Trouble(msgspec.Struct, frozen=True):
 
 class ServiceFindings(msgspec.Struct, frozen=True):
     """One service. `healths` are the times at which its health by thresholds became another, and which; `bad` is for how
-    many seconds it was degraded or failed."""
+    many seconds it was degraded or failed, `longest` how long its longest trouble lasted."""
 
     name: str
     troubles: tuple[Trouble, ...]
     held: tuple[Held, ...]
     healths: tuple[tuple[float, Health], ...]
     bad: float
+    longest: float
 
     @property
     def commands(self) -> tuple[Command, ...]:
         """Everything that would have been run for it."""
         return tuple(command for trouble in self.troubles for command in trouble.commands)
-
-    @property
-    def longest(self) -> float:
-        """How long its longest incident lasted, in seconds."""
-        return max((trouble.until - trouble.since for trouble in self.troubles if trouble.until), default=0.0)
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -145,7 +141,8 @@ def findings(
             tuple(troubles.get(name, ())),
             tuple(held.get(name, ())),
             tuple(replayed.healths.get(name, ())),
-            _bad(replayed.healths.get(name, []), end),
+            sum(episodes := _episodes(replayed.healths.get(name, []), end)),
+            max([*episodes, *((one.until or end) - one.since for one in troubles.get(name, ()))], default=0.0),
         )
         for name in names
     )
@@ -188,9 +185,18 @@ def _until(entry: Entry, until: float, healths: dict[str, list[tuple[float, Heal
     return Held(entry.service, entry.data["gate"], entry.text, entry.at, min(until, next(well, until)))
 
 
-def _bad(healths: list[tuple[float, Health]], end: float) -> float:
+def _episodes(healths: list[tuple[float, Health]], end: float) -> list[float]:
+    """For how many seconds it was degraded or failed at a stretch, each time."""
+    lasted: list[float] = []
+    bad_before = False
     ends = [*(at for at, _ in healths[1:]), end]
-    return sum(until - at for (at, health), until in zip(healths, ends, strict=False) if health.bad)
+    for (at, health), until in zip(healths, ends, strict=False):
+        if health.bad and bad_before:
+            lasted[-1] += until - at
+        elif health.bad:
+            lasted.append(until - at)
+        bad_before = health.bad
+    return lasted
 
 
 def _notes(replayed: Replayed) -> Iterator[str]:

@@ -7,9 +7,11 @@ still change and is kept for this time only.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
+import re
 import sys
 import tempfile
 import time
@@ -27,7 +29,7 @@ from remediator.prometheus import Prometheus
 FRESH = 600.0
 """Seconds for which the newest values may still change: late samples, rules that are evaluated."""
 KEPT = 7 * 86400.0
-"""Seconds for which answers are kept that nobody asked for again."""
+"""Seconds for which answers are kept."""
 _GRID = (86400, 43200, 21600, 10800, 3600, 1800, 600, 120)
 """How long a stretch may be, in seconds."""
 _POINTS = 10_999
@@ -36,11 +38,16 @@ _AT_ONCE = 400_000
 """So many points in one answer are a fraction of what it may have in bytes."""
 _IN_MEMORY = 8_000_000
 """So many points of all expressions together are held in memory."""
+_CONDITIONS = 8
+"""How many recordings of conditions are held in memory."""
 _LEAST = 8
 """A stretch of so few steps is not cut any more."""
 _RETRIES = (1.0, 3.0)
 """Seconds to wait before asking a Prometheus again that could not be reached."""
 _TOO_MUCH = (Sight.TIMEOUT, Sight.EXECUTION, Sight.BAD_ANSWER)
+
+_SUFFIX = ".recording"
+_OURS = re.compile(r"([0-9a-f]{64}|part-\w+)\.recording")
 
 ALERTS = 'ALERTS{alertstate="firing"}'
 """The series in which Prometheus remembers which alerts fired."""
@@ -49,12 +56,12 @@ ALERTS = 'ALERTS{alertstate="firing"}'
 class History:
     """The answers over a time, `start` to `end`, every `step` seconds; all are seconds, and multiples of the step.
 
-    `folder` is where answers are kept; `url` tells one server's from another's. Raises NeighbourError when Prometheus does
+    `folder` is where answers are kept; `source` tells those of one server and user from another's. Raises NeighbourError when Prometheus does
     not answer.
     """
 
     def __init__(
-        self, prometheus: Prometheus, url: str, folder: Path, start: int, end: int, step: int, stretch: int
+        self, prometheus: Prometheus, source: str, folder: Path, start: int, end: int, step: int, stretch: int
     ) -> None:
         self.start = start
         self.end = end
@@ -65,12 +72,12 @@ class History:
         self.warnings: dict[str, None] = {}
         """What Prometheus warned of: a part of the data may be missing."""
         self._prometheus = prometheus
-        self._url = url
+        self._source = source
         self._folder = folder
         self._began = time.time()
         self._fresh: set[Path] = set()
         self._incomplete = 0
-        self._read = lru_cache(256)(self._read_file)
+        self._read = lru_cache(_CONDITIONS)(self._read_file)
 
     def stretches(self) -> list[tuple[int, int]]:
         """The stretches, from start to end; the last step of one is the first of the next."""
@@ -82,10 +89,7 @@ class History:
         """Have everything in the folder. `told` is called once per expression and stretch."""
         for stretch in self.stretches():
             for expr in exprs:
-                path = self._path(expr, *stretch)
-                if path.exists():
-                    path.touch()
-                else:
+                if not self._path(expr, *stretch).exists():
                     self._fetch(expr, *stretch)
                 told()
 
@@ -118,7 +122,8 @@ class History:
             answer = self._prometheus.query_blocking(expr)
             found = msgspec.structs.replace(found, scalar=answer.kind == "scalar")
         self.keep(expr, start, end, found)
-        if self._incomplete > incomplete:
+        # What is not there yet may be filled in, and what was not complete may be the next time.
+        if self._incomplete > incomplete or not found.series:
             self._fresh.add(self._path(expr, start, end))
         return found
 
@@ -126,7 +131,7 @@ class History:
         """Keep what an expression answered over a stretch. RemediatorError when it cannot be written."""
         path = self._path(expr, start, end)
         try:
-            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+            with tempfile.NamedTemporaryFile(dir=self._folder, prefix="part-", suffix=_SUFFIX, delete=False) as file:
                 file.write(encode(found))
             os.replace(file.name, path)
         except OSError as error:
@@ -156,17 +161,18 @@ class History:
 
     def _path(self, expr: str, start: int, end: int) -> Path:
         fresh = f"{self._began}" if end > self._began - FRESH else ""
-        parts = (self._url, expr.strip(), str(start), str(end), str(self.step), fresh, sys.byteorder)
-        return self._folder / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()}.recording"
+        parts = (self._source, expr.strip(), str(start), str(end), str(self.step), fresh, sys.byteorder)
+        return self._folder / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()}{_SUFFIX}"
 
 
 def open_folder(folder: Path) -> Path:
-    """The folder for answers, made if need be; those that nobody used for long are deleted. RemediatorError."""
+    """The folder for answers, made if need be; those that are old are deleted, and nothing else. RemediatorError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob("*"):
-            if time.time() - path.stat().st_mtime > KEPT:
-                path.unlink(missing_ok=True)
+        for path in folder.glob(f"*{_SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                if _OURS.fullmatch(path.name) and time.time() - path.stat().st_mtime > KEPT:
+                    path.unlink()
     except OSError as error:
         raise RemediatorError(f"cannot use the folder {folder} for what Prometheus answers: {error}") from None
     return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -89,5 +89,6 @@ def _ticks(found: Findings) -> Iterator[tuple[float, str]]:
         at += apart
 
 
-def _eventful(service: ServiceFindings) -> Any:
-    return service.troubles or service.held or service.bad
+def _eventful(service: ServiceFindings) -> bool:
+    unwell = any(health is not Health.HEALTHY for _, health in service.healths)
+    return bool(service.troubles or service.held or unwell)

@@ -53,16 +53,20 @@ class Playback:
                 yield start + turn * step, value_at(self._runs, turn)
 
     def cure(self, now: float, value: float) -> bool:
-        """Have this value until it is no longer bad in the recording; whether the recording ends before that."""
+        """Have this value until it is healthy in the recording; whether the recording ends before that."""
         step = self._recording.step_at(now)
         later = self._turns[bisect_left(self._turns, step) :]
-        until = next((turn for turn in (step, *later) if not self._bad(value_at(self._runs, turn))), math.inf)
+        until = next((turn for turn in (step, *later) if self._well(value_at(self._runs, turn))), math.inf)
         self._cured = (min(until, self._recording.count), value)
         return until >= self._recording.count
 
     def bad(self, now: float) -> bool:
         """Whether its value is."""
         return self._bad(self.at(now))
+
+    def _well(self, value: Sample) -> bool:
+        judged = (judge_value(threshold, value)[0] for threshold in self._thresholds) if value is not None else ()
+        return value is not None and all(health is Health.HEALTHY for health in judged)
 
     def _bad(self, value: Sample) -> bool:
         return value is not None and any(judge_value(threshold, value)[0].bad for threshold in self._thresholds)

@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +15,7 @@ from remediator.backtest.alerts import RecordedAlerts
 from remediator.backtest.history import History
 from remediator.backtest.looks import RecordedEvaluator
 from remediator.backtest.playback import Playback, RecordedStage, healthy_value
+from remediator.backtest.recording import Recorded, Recording
 from remediator.errors import RefusedError, TemplateError
 from remediator.health import Health
 from remediator.incident import DIAGNOSE, Entry, EntryKind, Incident
@@ -39,7 +41,7 @@ class Reading(StrEnum):
 
 class Replayed(msgspec.Struct, frozen=True):
     """What a replay left behind: incidents and the journal, oldest first; by service the times at which its health by
-    thresholds became another, and which; what conditions could not be answered, and whether counts were made up."""
+    thresholds became another, and which; what could not be seen, as sentences, and whether counts were made up."""
 
     incidents: list[Incident]
     entries: list[Entry]
@@ -89,6 +91,13 @@ async def _play(
         await replay.close()
 
 
+class _Owner(NamedTuple):
+    """Whose a series or alert is, and the thresholds that judge that."""
+
+    name: str
+    judging: tuple[Threshold, ...]
+
+
 class _Replay:
     """One replay under way."""
 
@@ -130,7 +139,9 @@ class _Replay:
         )
         self._started = False
         self._healths: dict[str, list[tuple[float, Health]]] = {}
-        self._owners: dict[tuple[str, ...], str] = {}
+        self._owners: dict[tuple[str, ...], _Owner | None] = {}
+        self._sees: dict[str, bool] = {}
+        """The thresholds that had series, and whether any was of a service that they judge."""
         self._coming: set[str] = set()
         """The services of the alerts that come next: a look at the same time is what they are held against."""
         self._read_up_to = 0
@@ -152,7 +163,7 @@ class _Replay:
 
     async def _send_alerts(self, alerts: RecordedAlerts, start: int, end: int) -> None:
         for at, turns in alerts.turns(start, end):
-            self._coming = {self._owner(turn.labels) for turn in turns}
+            self._coming = {self._owner_name(turn.labels) for turn in turns}
             await asyncio.sleep(at - self._loop.time())
             await self._loop.rest()
             await self._process.intake(alerts.sent(at, turns))
@@ -161,7 +172,13 @@ class _Replay:
         """What it left behind."""
         incidents = list(reversed(await self._store.incidents(limit=_ALL)))
         entries = await self._store.journal(limit=_ALL)
-        return Replayed(incidents, entries, self._healths, list(self._stage.unanswered), self._stage.counted)
+        blind = [
+            f"threshold {threshold.name} saw {'no series of a service that it judges' if seen is False else 'no series'}"
+            for threshold in self._rulebook.thresholds
+            if not (seen := self._sees.get(threshold.name))
+        ]
+        unanswered = [*self._stage.unanswered, *blind]
+        return Replayed(incidents, entries, self._healths, unanswered, self._stage.counted)
 
     async def close(self) -> None:
         """The end of it."""
@@ -174,10 +191,19 @@ class _Replay:
     def _load(self, start: int, end: int) -> None:
         for expr, thresholds in self._thresholds.items():
             recording = self._history.recording(expr, start, end)
-            playbacks = [Playback(one, recording, thresholds, self._owner(one.labels)) for one in recording.series]
+            playbacks = [self._playback(one, recording, thresholds) for one in recording.series]
             self._stage.load(expr, playbacks)
             if self._healthy:
                 self._go_on_cured(expr, playbacks, start)
+
+    def _playback(self, one: Recorded, recording: Recording, thresholds: list[Threshold]) -> Playback:
+        """A series as those thresholds see it that judge its service."""
+        owner = self._owner(one.labels)
+        judging = owner.judging if owner is not None else ()
+        seen = [threshold for threshold in thresholds if threshold in judging]
+        for threshold in thresholds:
+            self._sees[threshold.name] = self._sees.get(threshold.name, False) or threshold in judging
+        return Playback(one, recording, seen, owner.name if owner is not None else "")
 
     def _go_on_cured(self, expr: str, playbacks: Iterable[Playback], start: int) -> None:
         for playback in playbacks:
@@ -186,15 +212,20 @@ class _Replay:
             if value is not None and playback.cure(start, value):
                 self._healthy[key] = value
 
-    def _owner(self, labels: Mapping[str, str]) -> str:
+    def _owner(self, labels: Mapping[str, str]) -> _Owner | None:
         key = _key(labels)
         if key not in self._owners:
             try:
                 service = self._rulebook.service_for(labels)
             except (RefusedError, TemplateError):
                 service = None
-            self._owners[key] = service.name if service is not None else ""
+            judging = self._rulebook.thresholds_for(service) if service is not None else ()
+            self._owners[key] = _Owner(service.name, judging) if service is not None else None
         return self._owners[key]
+
+    def _owner_name(self, labels: Mapping[str, str]) -> str:
+        owner = self._owner(labels)
+        return owner.name if owner is not None else ""
 
     # What is seen, and what is done.
 
@@ -234,7 +265,7 @@ class _Replay:
             self._cure_series(name, threshold, now)
         self._stage.changed()
         if self._alerts is not None:
-            over = self._alerts.cure(lambda labels: self._owner(labels) == name, now)
+            over = self._alerts.cure(lambda labels: self._owner_name(labels) == name, now)
             await self._process.intake(over)
 
     def _cure_series(self, name: str, threshold: Threshold, now: float) -> None:

@@ -25,12 +25,14 @@ CAVEATS = (
 
 class Report(msgspec.Struct, frozen=True):
     """`findings` are by reading; `against` those of the rules to compare with, if there are any. `earnest` names the
-    runbooks that were played as if their mode were `auto`; `warnings` are Prometheus'."""
+    runbooks that were played as if their mode were `auto`; `warnings` are Prometheus',
+    `interval` is how often the daemon evaluates, in seconds."""
 
     findings: dict[Reading, Findings]
     against: dict[Reading, Findings]
     earnest: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    interval: float | None = None
 
     @property
     def any(self) -> Findings:
@@ -42,6 +44,10 @@ class Report(msgspec.Struct, frozen=True):
         """What this backtest has to say of itself."""
         played = f"Played as if their mode were auto: {', '.join(self.earnest)}." if self.earnest else ""
         warned = [f"Prometheus warned, so data may be missing: {warning}." for warning in self.warnings]
+        if self.interval not in (None, self.any.step):
+            warned.append(
+                f"Thresholds are evaluated every {self.any.step}s here, by the config every {self.interval:g}s."
+            )
         notes = dict.fromkeys(note for found in self.findings.values() for note in found.notes)
         return [*CAVEATS, *([played] if played else []), *warned, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
 

@@ -41,13 +41,14 @@ def add(commands: Any) -> None:
     parser.add_argument("--rules", nargs="+", metavar="FILE", help="rule files (default: those of the config)")
     parser.add_argument("--against", nargs="+", metavar="FILE", help="rule files to compare them with")
     parser.add_argument("--prometheus", metavar="URL", help="the Prometheus to ask (default: that of the config)")
-    parser.add_argument(
+    alerts = parser.add_mutually_exclusive_group()
+    alerts.add_argument(
         "--alerts",
         action="append",
         metavar="MATCHER",
         help="only alerts that fit came by the webhook, as in a route of Alertmanager; can be given again",
     )
-    parser.add_argument("--no-alerts", action="store_true", help="none did: judge by thresholds alone")
+    alerts.add_argument("--no-alerts", action="store_true", help="none did: judge by thresholds alone")
     parser.add_argument(
         "--reading",
         choices=("recorded", "cured", "both"),
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
             if old is not None:
                 told = bar(f"replaying the others, {reading}", count)
                 against[reading] = _found(old, policy, history, reading, alerts, told)
-    report = Report(findings, against, earnest, tuple(history.warnings))
+    report = Report(findings, against, earnest, tuple(history.warnings), config.global_.evaluation_interval)
     if args.html:
         _write_page(Path(args.html), report)
     if args.output == "json":
@@ -178,6 +179,8 @@ def _history(
     now = time.time()
     start, end = (round(moment(now) // step) * step for moment in (args.start, args.end))
     end = min(end, round(now // step) * step)
+    if start < 0:
+        raise RemediatorError("cannot backtest: --from lies before 1970")
     if end - start < step:
         raise RemediatorError(f"cannot backtest: --from has to be a step ({step}s) or more before --to, and before now")
     folder = open_folder(args.cache or default_folder())
@@ -186,7 +189,9 @@ def _history(
         exprs = _exprs(rule_sets, alerts)
         times = [end, (start + end) // 2 // step * step, start]
         stretch = stretch_for(prometheus, exprs, times, step)
-        history = History(prometheus, config.prometheus.url, folder, start, end, step, stretch)
+        # Others may be let see other series at the same address.
+        source = repr((config.prometheus.url, sorted(config.prometheus.all_headers().items())))
+        history = History(prometheus, source, folder, start, end, step, stretch)
         try:
             yield history
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,3 +151,24 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(RemediatorError, match="cannot use the folder"):
         open_folder(file / "below")
+
+
+def test_only_what_was_kept_here_is_deleted(tmp_path: Path) -> None:
+    old = time.time() - 8 * 86_400
+    theirs = ["notes.txt", ".hidden", "mine.recording", "rules.yml"]
+    for name in (*theirs, f"{'0' * 64}.recording", "part-x_1.recording"):
+        (tmp_path / name).write_text("")
+        os.utime(tmp_path / name, (old, old))
+    open_folder(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(theirs)
+
+
+def test_what_was_not_there_is_asked_for_again(tmp_path: Path) -> None:
+    remembered = Remembered()
+    first = remembered.history(tmp_path)
+    first.gather(["load"], lambda: None)
+    first.close()
+    remembered.has("load", lambda at: 1.0, service="a")
+    again = remembered.history(tmp_path)
+    again.gather(["load"], lambda: None)
+    assert len(again.recording("load", *again.stretches()[0]).series) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -272,3 +273,46 @@ def test_a_healthy_value_is_one(degraded: str | None, failed: str | None) -> Non
     }
     threshold = Threshold("x", "x", **comparisons)
     assert threshold.judge(healthy_value(threshold)) is Health.HEALTHY
+
+
+def test_a_cure_does_not_end_where_nothing_was_seen(tmp_path: Path) -> None:
+    remembered = Remembered()
+    bad = troubled((3600, 7200))
+
+    def value(at: int) -> float | None:
+        return math.nan if at == 4500 else None if 5000 <= at < 5400 else bad(at)
+
+    remembered.has("error_ratio", value, service="checkout")
+    assert [since for since, *_ in told(found(remembered, tmp_path, Reading.CURED))] == [3630]
+
+
+def test_only_thresholds_that_judge_a_service_end_its_trouble(tmp_path: Path) -> None:
+    stricter = "  - {name: strict, match: ['service=\"search\"'], expr: error_ratio, degraded: '> 0.001'}\nrunbooks:"
+    remembered = Remembered()
+    remembered.has("error_ratio", troubled((3600, 7200), (10_800, 14_000)), service="checkout")
+    outcome = found(remembered, tmp_path, Reading.CURED, rules(tmp_path, RULES.replace("runbooks:", stricter)))
+    assert [since for since, *_ in told(outcome)] == [3630, 10_830]
+
+
+def test_thresholds_that_see_nothing_are_named(tmp_path: Path) -> None:
+    remembered = Remembered()
+    remembered.has("error_ratio", troubled())
+    notes = found(remembered, tmp_path, Reading.RECORDED).notes
+    assert notes == (
+        "threshold error_ratio saw no series of a service that it judges",
+        "threshold latency saw no series",
+    )
+
+
+def test_another_command_is_a_difference(tmp_path: Path) -> None:
+    before = found(shop(), tmp_path, Reading.CURED)
+    text = RULES.replace("[ctl, restart, checkout]", "[ctl, reload, checkout]")
+    after = found(shop(), tmp_path, Reading.CURED, rules(tmp_path, text))
+    (difference,) = differences(before, after)
+    assert {command.call for command in difference.no_more} == {"ctl restart checkout"}
+    assert {command.call for command in difference.new} == {"ctl reload checkout"}
+
+
+def test_the_longest_trouble_is_not_cut_by_incidents(tmp_path: Path) -> None:
+    checkout = next(s for s in found(shop(), tmp_path, Reading.RECORDED).services if s.name == "checkout")
+    assert checkout.longest == pytest.approx(1800, abs=60)
