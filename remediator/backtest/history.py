@@ -194,7 +194,7 @@ def stretch_for(prometheus: Prometheus, exprs: Sequence[str], times: Sequence[in
 
 def _counts(prometheus: Prometheus, expr: str, times: Sequence[int], step: int) -> Iterator[float]:
     for at in times:
-        answer = prometheus.query_range_blocking(f"count({expr})", at, at, step)
+        answer = prometheus.query_range_blocking(f"count(\n{expr}\n)", at, at, step)
         if answer.sight is Sight.BAD_DATA:
             # A number without labels cannot be counted; what is no PromQL at all will be told of when it is asked.
             yield 1

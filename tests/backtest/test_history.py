@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from backtest.remembered import START, Remembered
 from real.prometheus import RealPrometheus
 
-from remediator.backtest.history import History, open_folder, stretch_for
+from remediator.backtest.history import History, _counts, open_folder, stretch_for
 from remediator.backtest.recording import value_at
 from remediator.errors import NeighbourError, RemediatorError
 from remediator.httpclient import HttpClient
@@ -100,6 +101,19 @@ def test_a_stretch_is_as_long_as_the_server_can_answer(prometheus: Prometheus) -
     assert stretch_for(prometheus, ["load"], [NOON + 3600], 1) == 10_800
     assert stretch_for(prometheus, [many], [NOON + 3600], 7) == 43_200 // 7 * 7
     assert stretch_for(prometheus, ["1 + 1"], [NOON + 3600], 15) == 86_400
+
+
+def test_a_comment_does_not_hide_how_many_series_there_are(prometheus: Prometheus) -> None:
+    some = 'load * 0 or label_replace(load, "n", "1", "", "")'
+    for expr in (some, f"{some} # the worst"):
+        assert list(_counts(prometheus, expr, [NOON + 3600], 15)) == [4]
+
+
+def test_infinite_is_a_value_and_a_label_alike(prometheus: Prometheus) -> None:
+    expr = 'label_replace(load{service="a"} / 0, "le", "+Inf", "", "")'
+    (line,) = prometheus.query_range_blocking(expr, NOON + 3600, NOON + 3630, 15).lines
+    assert line.labels["le"] == "+Inf"
+    assert [value for _, value in line.points] == [math.inf] * 3
 
 
 def test_what_prometheus_refuses_is_said(prometheus: Prometheus, server: RealPrometheus, tmp_path: Path) -> None:
