@@ -57,8 +57,8 @@ class RecordedAlerts:
 
     def cure(self, whose: Callable[[Mapping[str, str]], bool], now: float) -> list[Alert]:
         """Those that fire and have such labels, as over; they are until they had ended and begin anew."""
-        over = {print_: alert for print_, alert in self._firing.items() if whose(alert.labels)}
-        over = {print_: alert for print_, alert in over.items() if print_ not in self._cured}
+        firing = ((print_, alert) for print_, alert in self._firing.items() if print_ not in self._cured)
+        over = {print_: alert for print_, alert in firing if whose(alert.labels)}
         self._cured |= over.keys()
         return [msgspec.structs.replace(alert, ends_at=now) for alert in over.values()]
 

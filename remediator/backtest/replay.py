@@ -98,6 +98,9 @@ class _Owner(NamedTuple):
     judging: tuple[Threshold, ...]
 
 
+_NOBODY = _Owner("", ())
+
+
 class _Replay:
     """One replay under way."""
 
@@ -139,7 +142,7 @@ class _Replay:
         )
         self._started = False
         self._healths: dict[str, list[tuple[float, Health]]] = {}
-        self._owners: dict[tuple[str, ...], _Owner | None] = {}
+        self._owners: dict[tuple[str, ...], _Owner] = {}
         self._sees: dict[str, bool] = {}
         """The thresholds that had series, and whether any was of a service that they judge."""
         self._coming: set[str] = set()
@@ -163,7 +166,7 @@ class _Replay:
 
     async def _send_alerts(self, alerts: RecordedAlerts, start: int, end: int) -> None:
         for at, turns in alerts.turns(start, end):
-            self._coming = {self._owner_name(turn.labels) for turn in turns}
+            self._coming = {self._owner(turn.labels).name for turn in turns}
             await asyncio.sleep(at - self._loop.time())
             await self._loop.rest()
             await self._process.intake(alerts.sent(at, turns))
@@ -199,11 +202,9 @@ class _Replay:
     def _playback(self, one: Recorded, recording: Recording, thresholds: list[Threshold]) -> Playback:
         """A series as those thresholds see it that judge its service."""
         owner = self._owner(one.labels)
-        judging = owner.judging if owner is not None else ()
-        seen = [threshold for threshold in thresholds if threshold in judging]
         for threshold in thresholds:
-            self._sees[threshold.name] = self._sees.get(threshold.name, False) or threshold in judging
-        return Playback(one, recording, seen, owner.name if owner is not None else "")
+            self._sees[threshold.name] = self._sees.get(threshold.name, False) or threshold in owner.judging
+        return Playback(one, recording, [each for each in thresholds if each in owner.judging], owner.name)
 
     def _go_on_cured(self, expr: str, playbacks: Iterable[Playback], start: int) -> None:
         for playback in playbacks:
@@ -212,20 +213,15 @@ class _Replay:
             if value is not None and playback.cure(start, value):
                 self._healthy[key] = value
 
-    def _owner(self, labels: Mapping[str, str]) -> _Owner | None:
+    def _owner(self, labels: Mapping[str, str]) -> _Owner:
         key = _key(labels)
         if key not in self._owners:
             try:
                 service = self._rulebook.service_for(labels)
             except (RefusedError, TemplateError):
                 service = None
-            judging = self._rulebook.thresholds_for(service) if service is not None else ()
-            self._owners[key] = _Owner(service.name, judging) if service is not None else None
+            self._owners[key] = _Owner(service.name, self._rulebook.thresholds_for(service)) if service else _NOBODY
         return self._owners[key]
-
-    def _owner_name(self, labels: Mapping[str, str]) -> str:
-        owner = self._owner(labels)
-        return owner.name if owner is not None else ""
 
     # What is seen, and what is done.
 
@@ -265,7 +261,7 @@ class _Replay:
             self._cure_series(name, threshold, now)
         self._stage.changed()
         if self._alerts is not None:
-            over = self._alerts.cure(lambda labels: self._owner_name(labels) == name, now)
+            over = self._alerts.cure(lambda labels: self._owner(labels).name == name, now)
             await self._process.intake(over)
 
     def _cure_series(self, name: str, threshold: Threshold, now: float) -> None:
