@@ -92,9 +92,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     last_heal: StepRun | None = None
     """The last run by the same runbook for this service in an earlier incident."""
     spent_here: tuple[float, ...] = ()
-    """When the runs were started that count against the runbook's rates."""
+    """When the runs were started that count against the runbook's rates, as far back as these go."""
     spent_anywhere: tuple[float, ...] = ()
-    """When the runs were started that count against the rates of all runbooks together."""
+    """When the runs were started that count against the rates of all runbooks together, as far back as these go."""
     healing: int = 0
     """How many other services of the same runbook are being healed."""
     reach: int = 1

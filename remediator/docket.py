@@ -22,7 +22,7 @@ from remediator.incident import Closing, Hold, Incident, Pause, StepRun, StoredA
 from remediator.judge import Choice, Sighting, choose, covering, judge
 from remediator.ledger import Ledger
 from remediator.policy import Policy
-from remediator.rulebook import Mode, Rulebook, Runbook, Service, merged_labels
+from remediator.rulebook import Mode, Rate, Rulebook, Runbook, Service, merged_labels
 from remediator.silence import Silence
 from remediator.template import LabelView
 
@@ -256,7 +256,7 @@ class Docket:
             closings=self.closings.get(name, ()),
             dependencies=self._dependencies(service, now) if service.depends_on else (),
             guards=self.guards.get(name, {}),
-            spent_anywhere=(*self.ledger.starts, *self.fleet.reserved_starts()),
+            spent_anywhere=(*self.ledger.starts(_since(self.policy.rate, now)), *self.fleet.reserved_starts()),
         )
         if runbook is None:
             return case
@@ -267,7 +267,10 @@ class Docket:
         return msgspec.structs.replace(
             case,
             last_heal=self.ledger.last(name, runbook.name, incident.id if incident is not None else None),
-            spent_here=(*self.ledger.spent(runbook.name), *self.fleet.reserved_starts(runbook.name)),
+            spent_here=(
+                *self.ledger.spent(runbook.name, _since(runbook.limits.rate, now)),
+                *self.fleet.reserved_starts(runbook.name),
+            ),
             healing=healing,
             reach=reach,
             would=self._would(case, runbook),
@@ -392,6 +395,11 @@ class Docket:
         if name not in self.open and name not in self.firing:
             self._services.pop(name, None)
             self.decided.pop(name, None)
+
+
+def _since(rates: Iterable[Rate], now: float) -> float:
+    """Since when starts count against any of the rates."""
+    return now - max((rate.window for rate in rates), default=0.0)
 
 
 def closing_of(incident: Incident) -> Closing:

@@ -1,9 +1,10 @@
 """Benchmark of a backtest: 100 services under 5 thresholds over 30 days, a point each 15 seconds.
 
-    .venv/bin/python tests/bench/backtest.py [--days 30] [--services 100]
+    .venv/bin/python tests/bench/backtest.py [--days 30] [--services 100] [--always-bad 0]
 
 Prints what a replay by either reading takes beside the bare cost of reading the same recordings and looking at each of
-their values once, in the same run and on one core, and the memory of the process.
+their values once, in the same run and on one core, and the memory of the process. `--always-bad N` has N of the services
+be bad from start to end, which no heal changes as recorded.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def rules(folder: Path, services: int) -> Rulebook:
     return load_rules([folder / "rules.yml"], service_label="service")[0]
 
 
-def record(history: History, services: int) -> int:
+def record(history: History, services: int, always_bad: int) -> int:
     """Write recordings as `gather` does, in which every series is bad now and then; how many points they have."""
     dice, points = random.Random(1), 0
     span = history.end - history.start
@@ -67,6 +68,7 @@ def record(history: History, services: int) -> int:
         for s in range(services)
         if dice.random() < 0.2
     }
+    bad |= {(0, s): [(0, span + STEP)] for s in range(always_bad)}
     calm = array("d", [dice.random() * 0.02 for _ in range(STRETCH // STEP + 1)])
     for start, end in history.stretches():
         count = (end - start) // STEP + 1
@@ -104,6 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--services", type=int, default=100)
+    parser.add_argument("--always-bad", type=int, default=0)
     given = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as name:
@@ -111,7 +114,7 @@ def main() -> None:
         book = rules(folder, given.services)
         start = END - given.days * DAY
         history = History(None, "bench", folder, start, END, STEP, STRETCH)  # type: ignore[arg-type]
-        points = record(history, given.services)
+        points = record(history, given.services, given.always_bad)
         table = Table("", "seconds", "beside bare", "incidents", "commands")
         least = timed(lambda: bare(history))
         table.add_row("bare: read, and look at each value once", f"{least:.1f}", "1.0", "", "")
