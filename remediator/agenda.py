@@ -19,6 +19,15 @@ class Agenda:
             self._due[name] = at
             heapq.heappush(self._heap, (at, name))
 
+    def rest(self, name: str, now: float, until: float, every: float, *, alone: bool) -> None:
+        """Have a service looked at `until` which, or something happens, nothing changes about it; and every so many
+        seconds, for what nobody would tell of. `alone` says that it has to happen to this very service."""
+        self.put(name, min(until, now + every))
+
+    def stir(self, now: float, *, everyone: bool = False) -> None:
+        """Something has happened that may change what was decided on those that rest and are not alone, or on everyone.
+        Here they are looked at soon enough."""
+
     def take(self, now: float, most: int) -> list[str]:
         """The services that are due, the longest overdue first; they are off the agenda then."""
         names: list[str] = []

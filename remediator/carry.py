@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from remediator.agenda import Agenda
 from remediator.alert import Source
 from remediator.case import Case
 from remediator.docket import Docket
+from remediator.gates import OWN, lasting
 from remediator.incident import Disposition, Hold, Incident, Settlement, StoredAlert
 from remediator.judge import Choice
 from remediator.metrics import Metrics
@@ -58,6 +60,8 @@ class Carrier:
         else:
             await self._join(case, case.incident)
             await self._with_incident(case, case.incident, decision)
+        if not isinstance(decision, d.Idle | d.Wait | d.Ask | d.Held):
+            self._agenda.stir(case.now)
 
     async def settle(self, settlements: list[Settlement], alerts: Iterable[StoredAlert], now: float) -> None:
         """Write down what became of alerts, and count each alert's first disposition."""
@@ -79,13 +83,13 @@ class Carrier:
                 requests = [s for s in case.alerts if s.alert.source is Source.OPERATOR]
                 if requests and now - max(s.received_at for s in requests) > REQUEST_LIFE:
                     await self._resolve_requests(case)
-                self._agenda.put(name, min(hold.until or now + RECHECK, now + RECHECK))
+                self._rest(case, hold)
             case d.Idle(text, disposition):
                 if disposition is not None:
                     await self._settle_all(case, disposition, text, "")
                     await self._resolve_requests(case)
                 if self._docket.concerns(name) and not case.alerts:
-                    self._agenda.put(name, now + RECHECK)
+                    self._agenda.rest(name, now, math.inf, RECHECK, alone=True)
             case d.Wait(_, until):
                 self._agenda.put(name, until)
             case _:
@@ -102,7 +106,7 @@ class Carrier:
                 self._look_if_blind(hold, name, now)
                 if hold.gate == "concurrency":
                     self.waiting_for_slot[name] = None
-                self._agenda.put(name, min(hold.until or now + RECHECK, now + RECHECK))
+                self._rest(case, hold)
             case d.Wait(_, until):
                 if incident.hold is not None:
                     await self._store.hold_incident(incident.id, None, now)
@@ -110,7 +114,7 @@ class Carrier:
                 # Not what was seen counts here, but when it was last tried: nothing is seen of a Prometheus that is down.
                 if incident.running is None and now - self._docket.round_started() >= d.LOOK_AGAIN:
                     self._look([name])
-                self._agenda.put(name, min(until, now + case.policy.look_every))
+                self._agenda.rest(name, now, until, case.policy.look_every, alone=True)
             case d.Ask(_, exprs):
                 self._steps.ask(case, exprs)
             case d.Gather() | d.RunStep() | d.Undo():
@@ -130,6 +134,15 @@ class Carrier:
                 self._agenda.put(name, now)
             case _:
                 raise AssertionError(f"{decision} is not for a service with an incident")
+
+    def _rest(self, case: Case, hold: Hold) -> None:
+        """Look again when the hold ends, or something happens to it."""
+        name, now = case.service.name, case.now
+        if lasting(case, hold):
+            until = math.inf if hold.until is None else hold.until
+            self._agenda.rest(name, now, until, RECHECK, alone=case.incident is None or hold.gate in OWN)
+        else:
+            self._agenda.put(name, min(hold.until or now + RECHECK, now + RECHECK))
 
     def _look_if_blind(self, hold: Hold, name: str, now: float) -> None:
         """Nobody else may look: at an interval of 0 thresholds are evaluated only when they are asked for."""

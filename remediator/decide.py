@@ -13,7 +13,7 @@ import msgspec
 from remediator.actions import Outcome
 from remediator.case import Case
 from remediator.durations import format_duration, rough_duration
-from remediator.gates import GATES, OPENING, REOPEN, UNDOING, blind, first_hold
+from remediator.gates import BEFORE_GUARDS, GATES, OPENING, REOPEN, UNDOING, blind, first_hold
 from remediator.health import Health
 from remediator.incident import DIAGNOSE, UNDO, Disposition, Hold, Incident, StepRun, Verdict
 from remediator.judge import breached, unseen
@@ -213,7 +213,9 @@ def _pursue(case: Case, incident: Incident) -> Decision:
         return PassOver(f"{rung.step.name} is for when it is {whens}, and it is {case.health}", rung)
     ask = _stale_guards(case, rung)
     if ask:
-        return Ask(f"asks Prometheus before {rung.step.name}", ask)
+        # Whether a step is held needs no answer to its `unless` while another gate holds it, but what to run does.
+        hold = first_hold(case, BEFORE_GUARDS) if not rung.step.if_ else None
+        return Held(hold) if hold is not None else Ask(f"asks Prometheus before {rung.step.name}", ask)
     if rung.step.if_:
         answer = case.guards[rung.step.if_]
         if answer.true is False:

@@ -42,13 +42,14 @@ _GRACE = 8.0
 """Seconds running steps are given to end when the engine stops."""
 _MEMORY = 8 * 86400.0
 """Seconds for which step runs are kept in mind; longer than any rate window worth writing."""
+_FORGET_EVERY = 3600.0
 
 
 class Engine:
     """Makes every decision. `look` asks for an evaluation of services, `told` is called after each commit. `poll` is the
     seconds until the store is asked for what other processes wrote; with `shared` it is asked more often, and for answers
     of operators too. One that does not lead decides nothing and writes nothing: it keeps its docket as the store has it,
-    to be shown."""
+    to be shown. `agenda` is kept here and by nobody else."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Engine:
         poll: float = _POLL,
         leads: bool = True,
         shared: bool = False,
+        agenda: Agenda | None = None,
     ) -> None:
         self.docket = docket
         self._store = store
@@ -74,12 +76,12 @@ class Engine:
         self._poll_every = _POLL_SHARED if shared else poll
         self._leads = leads
         self._shared = shared
-        self._agenda = Agenda()
-        self._steps = Steps(store, docket, clock, metrics, run, query, self._step_done)
+        self._agenda = agenda or Agenda()
+        self._steps = Steps(store, docket, clock, metrics, run, query, self._step_done, self._guards_asked)
         self._carrier = Carrier(store, docket, self._agenda, self._steps, metrics, look)
         self._woken = asyncio.Event()
         self._seq = 0
-        self._polled = self._reread_at = float("-inf")
+        self._polled = self._reread_at = self._forgot_at = float("-inf")
         self._loaded_at = clock.now()
         self._asked_to_poll = True
         self._asked_to_reread = False
@@ -97,16 +99,28 @@ class Engine:
         self._asked_to_reread = True
         self.wake()
 
-    def changed(self, names: Iterable[str]) -> None:
+    def changed(self, names: Collection[str], asked: Collection[str] = ()) -> None:
         """The judgement of these services changed, or was made anew because they were asked for."""
         now = self._clock.now()
-        for name in names:
+        if names:
+            self._agenda.stir(now)
+        for name in (*names, *asked):
             if self.docket.concerns(name):
                 self._agenda.put(name, now)
         self._woken.set()
 
+    def stirred(self) -> None:
+        """What is seen of Prometheus is otherwise than before, for all services."""
+        self._agenda.stir(self._clock.now(), everyone=True)
+        self._woken.set()
+
+    def _guards_asked(self, name: str) -> None:
+        self._agenda.put(name, self._clock.now())
+        self._woken.set()
+
     def _step_done(self, name: str) -> None:
         now = self._clock.now()
+        self._agenda.stir(now)
         self._look([name])
         for other in (name, *list(self._carrier.waiting_for_slot)[: self.docket.policy.concurrent]):
             self._agenda.put(other, now)
@@ -164,8 +178,11 @@ class Engine:
         while names := self._agenda.take(now, _BATCH):
             if not self._leads:
                 continue
-            writes = [self._carry_out(case, decision) for case, decision in self._decide(names, now)]
-            await asyncio.gather(*writes)
+            decided = list(self._decide(names, now))
+            await asyncio.gather(*(self._carry_out(case, decision) for case, decision in decided))
+            judged = [self.docket.fleet.judged(case.service.name, case.judgement) for case, _ in decided]
+            if any(judged):
+                self._agenda.stir(now)
             self._told()
             await asyncio.sleep(0)
         self._metrics.incidents_open.set(len(self.docket.open))
@@ -260,6 +277,9 @@ class Engine:
     async def _poll(self, now: float) -> None:
         """Read pauses, operators' answers and alerts that were stored since the last time."""
         self._polled = now
+        if now - self._forgot_at >= _FORGET_EVERY:
+            self._forgot_at = now
+            self.docket.forget(now - _MEMORY)
         # What operators do here is told; what they do at another process is found in time.
         if self._asked_to_reread or not 0 <= now - self._reread_at < self._poll_every:
             asked = self._asked_to_reread or self._shared
@@ -278,7 +298,6 @@ class Engine:
 
     async def _read_operators(self, now: float, answered: bool) -> None:
         """Read pauses, and with `answered` what became of open incidents."""
-        self.docket.forget(now - _MEMORY)
         if not self._leads:
             await self._mirror()
         elif answered:
@@ -299,6 +318,7 @@ class Engine:
             if incident is not None and (incident.approval, incident.open) != (known.approval, known.open):
                 self.docket.put_incident(incident)
                 self._agenda.put(name, now)
+                self._agenda.stir(now)
 
     async def _mirror(self) -> None:
         """Have the open incidents as the store has them."""
@@ -333,6 +353,8 @@ class Engine:
             if not settled:
                 over.append(stored)
                 settlements.append(settlement(stored, kind, text, name or ""))
+        if page:
+            self._agenda.stir(now)
         if looked_for:
             self._look(looked_for)
         if settlements and self._leads:
@@ -352,7 +374,6 @@ class Engine:
                 self._agenda.put(name, now + 60.0)
                 continue
             self.docket.decided[name] = decision.text
-            self.docket.fleet.judged(name, case.judgement)
             self._answer_requests(case, decision)
             if isinstance(decision, d.Gather | d.RunStep | d.Undo) and case.plan is not None:
                 # The next case is decided before this step is committed, and its gates have to count it.

@@ -44,8 +44,8 @@ class Evaluator:
     """Judges services by the thresholds of the rule book.
 
     `query` blocks and is called in worker threads. `intake` takes the alerts that breaches become, and raises
-    StoreError when it cannot. `changed` is told the services whose judgement is another, once per round, and those
-    that were asked for by `look`. `interval` and `stale_after` are seconds; an interval of 0 means to look only when
+    StoreError when it cannot. `changed` is told, once per round, the services whose judgement is another, and
+    those that were asked for by `look`. `interval` and `stale_after` are seconds; an interval of 0 means to look only when
     asked, and while a breach is under way.
     """
 
@@ -59,7 +59,7 @@ class Evaluator:
         interval: float,
         stale_after: float,
         intake: Callable[[Sequence[Alert]], Awaitable[object]],
-        changed: Callable[[Collection[str]], None],
+        changed: Callable[[Collection[str], Collection[str]], None],
     ) -> None:
         self.seen_at = 0.0
         """When Prometheus last answered at all."""
@@ -174,8 +174,8 @@ class Evaluator:
             self._metrics.evaluation_duration.observe(time.perf_counter() - clocked)
             self._send(changes.alerts)
             await self._deliver()
-            if names := changes.names | asked:
-                self._changed(names)
+            if changes.names or asked:
+                self._changed(changes.names, asked)
 
     def close(self) -> None:
         """Let go of the worker threads."""

@@ -14,6 +14,8 @@ WITHIN = 60.0
 LEAST = 3
 """So many services have to turn bad for a panic, however small the fleet."""
 
+_NOT_LOOKED_AT: tuple[float, Panic | None] = (float("-inf"), None)
+
 
 class Reserved(NamedTuple):
     """A command that was decided on and is not committed yet."""
@@ -30,25 +32,31 @@ class Fleet:
         self.panicked_at: float | None = None
         """When there was last a panic."""
         self._bad: dict[str, float] = {}
-        self._panic: tuple[float, Panic | None] = (float("-inf"), None)
+        self._panic = _NOT_LOOKED_AT
         self._healing: dict[str, set[str]] = {}
         self._reserved: dict[str, Reserved] = {}
         self._reach: dict[str, tuple[int, int]] = {}
 
     def turned_bad(self, name: str, since: float) -> None:
         """A service is said to be bad, before it is judged."""
-        self._bad.setdefault(name, since)
+        if name not in self._bad:
+            self._bad[name] = since
+            self._panic = _NOT_LOOKED_AT
 
-    def judged(self, name: str, judgement: Judgement) -> None:
-        """A service was judged."""
+    def judged(self, name: str, judgement: Judgement) -> bool:
+        """A service was judged; whether that is otherwise than before. To be told after all decisions of one time, which
+        rest on the same."""
+        before = self._bad.pop(name, None)
         if judgement.health.bad:
             self._bad[name] = judgement.since
-        else:
-            self._bad.pop(name, None)
+        changed = self._bad.get(name) != before
+        if changed:
+            self._panic = _NOT_LOOKED_AT
+        return changed
 
     def panic(self, share: Share, services: Callable[[], Collection[str]], now: float) -> Panic | None:
         """Whether more than this share of the services is bad and turned so within a minute. It is looked at once for
-        each time, so that all decisions of a cycle rest on the same. It lasts as long as they are bad, and needs no
+        each time and whenever another service is judged bad or well. It lasts as long as they are bad, and needs no
         memory: after a restart it is there again."""
         if self._panic[0] != now:
             self._panic = (now, self._at_once(share, services))

@@ -257,6 +257,28 @@ UNDOING: tuple[Gate, ...] = (auto_heal, paused, maintenance, settling, blind, co
 """The gates that are asked before something is put back: it needs no leave to be as it was, but eyes and a free hand."""
 
 
+OWN = frozenset(gate.__name__ for gate in GATES[: GATES.index(dependency)])
+"""The gates that hold whatever happens to other services, and come before any that does not."""
+
+BEFORE_GUARDS: tuple[Gate, ...] = GATES[: GATES.index(guard)]
+"""The gates for which no guard has to be asked."""
+
+
+def lasting(case: Case, hold: Hold) -> bool:
+    """Whether time alone does not change a hold before its `until`: it does where it is counted from the last look, where
+    a hold ends without a time that is known, and where Prometheus is asked anew each time."""
+    if case.panic is not None or case.asked:
+        return False
+    if hold.gate == "blind":
+        return case.health is Health.UNKNOWN and case.sighting.answers
+    if case.incident is None:
+        # A relapse is none any more after some time, and then does not count as a failure.
+        return hold.gate != "breaker" or case.relapse is None
+    rung = case.rung
+    asks = rung is not None and (rung.step.if_ or (rung.step.unless and hold.gate in ("guard", "approval")))
+    return hold.gate not in ("panic", "concurrency") and not asks
+
+
 def first_hold(case: Case, gates: tuple[Gate, ...] = GATES) -> Hold | None:
     """The hold of the first gate that does not let pass."""
     for gate in gates:

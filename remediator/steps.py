@@ -31,7 +31,8 @@ RETRY = 1.0
 
 
 class Steps:
-    """Runs steps and asks guards. `done` is called with the name of the service when one has come to its end."""
+    """Runs steps and asks guards. `done` is called with the name of the service when a step has come to its end, `asked`
+    when its guards are answered."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Steps:
         run: Run,
         query: Callable[[str], Awaitable[Answer]],
         done: Callable[[str], None],
+        asked: Callable[[str], None],
     ) -> None:
         self._store = store
         self._docket = docket
@@ -50,6 +52,7 @@ class Steps:
         self._run = run
         self._query = query
         self._done = done
+        self._asked = asked
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
 
@@ -96,7 +99,7 @@ class Steps:
                 self._asking.pop(name, None)
             if name in self._docket.open:
                 self._docket.guards[name] = answers
-                self._done(name)
+                self._asked(name)
 
         self._asking[name] = asyncio.get_running_loop().create_task(ask())
 

@@ -84,7 +84,7 @@ class Term:
             interval=config.global_.evaluation_interval,
             stale_after=config.global_.stale_after,
             intake=standing.intake if leads else _leave_to_the_leader,
-            changed=lambda names: self.engine.changed(names),
+            changed=lambda names, asked: self.engine.changed(names, asked),
         )
         self.docket = Docket(
             rulebook,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import calendar
 import heapq
+import math
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -91,10 +92,14 @@ class Maintenance(msgspec.Struct, frozen=True):
 
     def closes(self, now: float) -> float | None:
         """When it closes that is open now: intervals that touch are one. None when that is more than a year ahead."""
-        for moment in heapq.merge(*(interval.changes(now) for interval in self.intervals)):
-            if not self._open(moment):
-                return moment
-        return None
+        return next((moment for moment in self._changes(now) if not self._open(moment)), None)
+
+    def next_change(self, now: float) -> float:
+        """Until when it surely neither opens nor closes; infinity when that is more than a year ahead."""
+        return next(self._changes(now), math.inf)
+
+    def _changes(self, now: float) -> Iterator[float]:
+        return heapq.merge(*(interval.changes(now) for interval in self.intervals))
 
     def _open(self, at: float) -> bool:
         return any(interval.contains(at) for interval in self.intervals)

@@ -102,7 +102,7 @@ class World:
             interval=5.0,
             stale_after=30.0,
             intake=intake,
-            changed=lambda names: self.engine.changed(names),
+            changed=lambda names, asked: self.engine.changed(names, asked),
         )
         self.docket = Docket(
             self.rulebook,

@@ -1,8 +1,11 @@
-"""Leaving out the looks that would see nothing new. What is left out changes no decision, and no sentence of any.
+"""Leaving out the looks that would see nothing new, and the decisions that would be as before. What is left out changes
+no decision, and no sentence of any.
 
 A look is left out when it is certain that its answers, and what follows of them, would be those of the look before: until
 then no series gets a value that is judged otherwise, no pending breach comes to count, and none that is kept ends.
 Before anybody else does anything, there is a look at the last time at which there would have been one.
+
+A decision is left out when nothing but the time is otherwise than at the one before, and the time is not what it rests on.
 """
 
 from __future__ import annotations
@@ -11,26 +14,75 @@ import asyncio
 import math
 from collections.abc import Callable
 
+import msgspec
+
+from remediator.agenda import Agenda
 from remediator.breach import CALM, Level
 from remediator.evaluator import Evaluator
+from remediator.judge import Sighting
 from remediator.rehearsal.loop import VirtualClock, VirtualLoop
 from remediator.rehearsal.stage import Stage
 from remediator.rounds import FORGET, World
 from remediator.rulebook import Threshold
 
 
-class DozingClock(VirtualClock):
-    """The clock of an evaluator that looks every `interval` seconds."""
+class LeapingAgenda(Agenda):
+    """An agenda on which those that rest are looked at once more, just before they rest no longer, unless they are stirred.
+    `steady_until` tells until when nothing changes that nobody stirs up, as it is known at a time."""
 
-    def __init__(self, loop: VirtualLoop, stage: Stage, interval: float, evaluator: Callable[[], Evaluator]) -> None:
+    def __init__(self, steady_until: Callable[[float], float]) -> None:
+        super().__init__()
+        self._steady_until = steady_until
+        self._resting: dict[str, tuple[float, float, bool]] = {}
+        """Since when those rest, how often they would be looked at, and whether they are alone."""
+
+    def take(self, now: float, most: int) -> list[str]:
+        names = super().take(now, most)
+        for name in names:
+            self._resting.pop(name, None)
+        return names
+
+    def rest(self, name: str, now: float, until: float, every: float, *, alone: bool) -> None:
+        looks = (min(until, self._steady_until(now)) - now) / every
+        if looks <= 2:
+            self.put(name, min(until, now + every))
+            return
+        self._resting[name] = (now, every, alone)
+        self.put(name, now + every * (math.ceil(looks) - 1 if looks < math.inf else looks))
+
+    def stir(self, now: float, *, everyone: bool = False) -> None:
+        for name, (since, every, alone) in list(self._resting.items()):
+            if everyone or not alone:
+                del self._resting[name]
+                self.put(name, since + every * (math.floor((now - since) / every) + 1))
+
+
+class DozingClock(VirtualClock):
+    """The clock of an evaluator that looks every `interval` seconds. `sighted` is called when Prometheus is seen in another
+    way than at the look before: that it answers, or does not."""
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        stage: Stage,
+        interval: float,
+        evaluator: Callable[[], Evaluator],
+        sighted: Callable[[], None],
+    ) -> None:
         super().__init__()
         self._virtual = loop
         self._stage = stage
         self._interval = interval
         self._evaluator = evaluator
+        self._sighted = sighted
         self._known: tuple[World | None, int, float] = (None, 0, 0.0)
+        self._sighting = Sighting()
 
     async def wait(self, event: asyncio.Event, timeout: float) -> None:
+        sighting = msgspec.structs.replace(self._evaluator().sighting, at=0.0)
+        if sighting != self._sighting:
+            self._sighting = sighting
+            self._sighted()
         if not self._interval:
             await super().wait(event, timeout)
             return

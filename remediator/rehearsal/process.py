@@ -22,7 +22,7 @@ from remediator.intake import Intake
 from remediator.metrics import Metrics
 from remediator.perform import describe
 from remediator.policy import Policy
-from remediator.rehearsal.leap import DozingClock
+from remediator.rehearsal.leap import DozingClock, LeapingAgenda, same_until
 from remediator.rehearsal.loop import VirtualClock, VirtualLoop
 from remediator.rehearsal.stage import Stage
 from remediator.rulebook import Rulebook
@@ -50,8 +50,11 @@ class Process:
         evaluator: Callable[..., Evaluator] = Evaluator,
     ) -> None:
         self._seen = seen
+        self._stage = stage
+        self._windows = (policy, -math.inf)
+        """The policy, and when the next of its maintenance windows may open or close."""
         clock = VirtualClock()
-        dozing = DozingClock(loop, stage, interval, lambda: self.evaluator)
+        dozing = DozingClock(loop, stage, interval, lambda: self.evaluator, lambda: self.engine.stirred())
         self.store = store
         self.metrics = Metrics()
         self.intake = Intake(store, clock, self.metrics, wake=lambda: self.engine.wake())
@@ -85,7 +88,9 @@ class Process:
             # There is no other process that could write to this store.
             poll=math.inf,
             told=told,
+            agenda=LeapingAgenda(self._steady_until) if leap else None,
         )
+        stage.watch = self.engine.stirred
         follow_health(self.metrics, lambda: self.docket.healths(clock.now()))
         self._counting = Follower(MetricsAnnouncer(self.metrics), store, clock=clock, metrics=self.metrics)
         self._annotating = Follower(GrafanaAnnouncer(grafana, store), store, clock=clock, metrics=self.metrics)
@@ -118,9 +123,16 @@ class Process:
         """Tell Grafana what the journal says, in the same way."""
         await self._annotating.catch_up()
 
-    def _changed(self, names: Collection[str]) -> None:
+    def _changed(self, names: Collection[str], asked: Collection[str]) -> None:
         self._seen(names)
-        self.engine.changed(names)
+        self.engine.changed(names, asked)
+
+    def _steady_until(self, now: float) -> float:
+        """Until when nothing changes by itself: what a look would see, and which maintenance windows are open."""
+        policy, known = self.docket.policy, self._windows
+        if policy is not known[0] or now >= known[1]:
+            self._windows = policy, min((window.next_change(now) for window in policy.maintenance), default=math.inf)
+        return min(same_until(self.evaluator.world, self._stage), self._windows[1])
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
         for task in tasks:

@@ -110,6 +110,8 @@ class Stage:
         self.changed_at = -math.inf
         """When that was last."""
         self.lines: dict[str, dict[tuple[tuple[str, str], ...], Values]] = {}
+        self.watch: Callable[[], None] = lambda: None
+        """Called when somebody has changed it."""
         self._loop = asyncio.get_running_loop()
         self._refusals: dict[str, tuple[Sight, str]] = {}
         self._effects: list[tuple[Callable[[Call], bool], list[Effect]]] = []
@@ -172,6 +174,7 @@ class Stage:
         """Somebody has changed what Prometheus answers, as of now."""
         self.changes += 1
         self.changed_at = self.now
+        self.watch()
 
     # The hands.
 

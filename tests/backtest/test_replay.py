@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -260,7 +261,12 @@ def test_looks_that_are_left_out_would_have_changed_nothing(
     monkeypatch.setattr(replaying, "RecordedEvaluator", plain)
     monkeypatch.setattr(replaying, "Process", unhurried)
     assert short.troubles
-    assert short == found(noise(seed), tmp_path, reading)
+    assert timeless(short) == timeless(found(noise(seed), tmp_path, reading))
+
+
+def timeless(outcome: Findings) -> str:
+    """Without the durations in sentences: they are counted to the last look, and more looks are made at odd times."""
+    return re.sub(r" for (\d+[dhms])+", " for …", str(outcome))
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ async def measure(services: int, rounds: int, folder: Path) -> Table:
                 interval=5,
                 stale_after=30,
                 intake=intake,
-                changed=lambda names: None,
+                changed=lambda names, asked: None,
             )
             first = await timed(evaluator.round())
             judged = [evaluator.judgement(service, time.time()).health for service in rules.services]

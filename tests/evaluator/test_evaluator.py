@@ -66,7 +66,7 @@ class Watch:
             interval=interval,
             stale_after=30.0,
             intake=self.intake,
-            changed=lambda names: self.changed.append(set(names)),
+            changed=lambda names, asked: self.changed.append({*names, *asked}),
         )
 
     def query(self, expr):

@@ -204,6 +204,15 @@ def test_guards_are_asked_first_and_again_when_old() -> None:
     assert isinstance(decide(case("failed", guarded, guards={"up == 0": answer(False)})), d.RunStep)
 
 
+def test_prometheus_is_not_asked_for_what_is_held_in_any_case() -> None:
+    paused = HOLDING["paused"]
+    decision = decide(case("failed", incident(plan(step(unless="up == 0"))), **paused))
+    assert isinstance(decision, d.Held)
+    assert decision.hold.gate == "paused"
+    # Which step it is that is held depends on its `if`.
+    assert isinstance(decide(case("failed", incident(plan(step(if_="up == 0"))), **paused)), d.Ask)
+
+
 @pytest.mark.parametrize("true", [True, None])
 def test_unless_holds_when_true_or_not_known(true: bool | None) -> None:
     decision = decide(case("failed", incident(plan(step(unless="up == 0"))), guards={"up == 0": answer(true)}))

@@ -39,6 +39,16 @@ def test_one_after_another_is_no_panic() -> None:
     assert fleet.panic(HALF, lambda: names, NOW) is None
 
 
+def test_who_turns_bad_at_the_time_of_a_look_is_seen_by_the_next_one_at_that_time() -> None:
+    fleet, names = fleet_of(4, NOW, NOW)
+    assert fleet.panic(HALF, lambda: names, NOW) is None
+    fleet.turned_bad("s3", NOW)
+    assert fleet.panic(HALF, lambda: names, NOW) == Panic(3, 4, NOW)
+    assert fleet.judged("s3", judgement(Health.HEALTHY, since=NOW))
+    assert fleet.panic(HALF, lambda: names, NOW) is None
+    assert not fleet.judged("s3", judgement(Health.HEALTHY, since=NOW))
+
+
 def test_it_takes_three_however_small_the_fleet() -> None:
     fleet, names = fleet_of(2, NOW, NOW)
     assert fleet.panic(Share(1.0), lambda: names, NOW) is None

@@ -513,6 +513,9 @@ def test_guards_of_services_that_series_and_alerts_name_are_evaluated_by_promtoo
       series:
         - {series: 'error_ratio{namespace="shop", app="web"}', values: '0.2x20'}
         - {series: 'error_ratio{namespace="shop", app="search"}', values: '0.2x20'}
+        - {series: 'error_ratio{namespace="shop", app="cart"}', values: '0x20'}
+        - {series: 'error_ratio{namespace="shop", app="reviews"}', values: '0x20'}
+        - {series: 'error_ratio{namespace="shop", app="payments"}', values: '0x20'}
         - {series: 'busy{app="web"}', values: '1x20'}
         - {series: 'busy{app="mail"}', values: '1x20'}
     alerts: [{alertname: MailDown, labels: {namespace: shop, app: mail, severity: critical}}]

@@ -14,11 +14,14 @@ import pytest
 from remediator.actions import Outcome
 from remediator.health import Health, Sight
 from remediator.incident import EntryKind, Verdict
+from remediator.matcher import parse_matcher
+from remediator.policy import Policy
 from remediator.rehearsal.loop import START, StandstillError, run_virtually
 from remediator.rehearsal.stage import Effect, Line
 from remediator.rehearsal.world import World, rehearse
-from remediator.rulebook import Rulebook
+from remediator.rulebook import Rate, Rulebook
 from remediator.rulefile import load_rules
+from remediator.timeinterval import Maintenance, Span, TimeInterval
 
 RULES = """
 services:
@@ -288,11 +291,38 @@ def test_a_reload_takes_effect(rules: Rulebook, tmp_path: Path) -> None:
 # Leaving out looks.
 
 TROUBLED = RULES.replace("failed: '> 0.10'", "failed: '> 0.10', for: 12s, keep_for: 20s")
+HELD = """
+services:
+  - {name: checkout, target: {command: {restart: [ctl, restart, checkout], rollback: [ctl, rollback, checkout]}}}
+  - name: search
+    target: {command: {restart: [ctl, restart, search], rollback: [ctl, rollback, search]}}
+    depends_on: [checkout]
+  - {name: cart, target: {command: {restart: [ctl, restart, cart]}}}
+  - {name: mail, target: {command: {restart: [ctl, restart, mail]}}}
+thresholds:
+  - {name: error_ratio, match: ['service!="mail"'], expr: error_ratio, degraded: '>= 0.05', failed: '> 0.10', for: 12s}
+runbooks:
+  - name: approved
+    match: ['service="search"']
+    mode: approve
+    approve_within: 9m
+    steps: [restart, {rollback: , if: rollout}]
+    verify: {healthy_for: 10s, within: 60s}
+    limits: {cooldown: 3m, breaker: 2/40m}
+  - name: others
+    steps: [{restart: , unless: rollout}]
+    verify: {healthy_for: 25s, within: 50s}
+    limits: {cooldown: 1m, rate: [3/20m], blast_radius: 1}
+"""
+CLOSED = Maintenance(
+    "nightly", (TimeInterval(times=(Span(20, 31), Span(45, 46))),), (parse_matcher('service!="search"'),)
+)
 
 
-def told(rules: Rulebook, seed: int, *, leap: bool) -> list[str]:
+def told(rules: Rulebook, seed: int, policy: Policy | None = None, *, leap: bool) -> list[str]:
     """What became of a random hour. Its times are sums of powers of two, so that no clock rounds them."""
     dice = random.Random(seed)
+    names = sorted(rules.named)
 
     async def story(world: World) -> list[str]:
         healthy(world)
@@ -303,8 +333,8 @@ def told(rules: Rulebook, seed: int, *, leap: bool) -> list[str]:
         world.command("ctl rollback search", Effect(exit_code=1), Effect(hangs=True))
         while world.now < 3600:
             await world.pass_time(dice.choice([0, 1.75, 4.125, 61.25, 300.875]))
-            name = dice.choice(["checkout", "search"])
-            match dice.randrange(8):
+            name = dice.choice(names)
+            match dice.randrange(9):
                 case 0:
                     samples = [dice.choice([0, 0.01, 0.06, 0.2, None]) for _ in range(8)]
                     world.values("error_ratio", {"service": name}, samples, 17.25)
@@ -322,17 +352,56 @@ def told(rules: Rulebook, seed: int, *, leap: bool) -> list[str]:
                     await world.crash()
                     await world.pass_time(2.875)
                     await world.boot()
-        views = [str(world.view(name)) for name in ("checkout", "search")]
-        return [str(entry) for entry in await world.journal()] + [str(ran) for ran in world.ran] + views
+                case 8:
+                    world.set("rollout", dice.choice([1, None]))
+        ends = [f"{world.health(name)}, {world.decision(name)}" for name in names]
+        return [str(entry) for entry in await world.journal()] + [str(ran) for ran in world.ran] + ends
 
-    return rehearse(rules, story, leap=leap)
+    return rehearse(rules, story, policy, leap=leap)
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_looks_that_are_left_out_would_have_changed_nothing(tmp_path: Path, seed: int) -> None:
-    rules = rulebook(tmp_path, TROUBLED)
-    for left_out, all_made in zip_longest(told(rules, seed, leap=True), told(rules, seed, leap=False)):
-        assert left_out == all_made, (left_out[-300:], all_made[-300:])
+@pytest.mark.parametrize(
+    ("text", "policy"), [(TROUBLED, Policy()), (HELD, Policy(maintenance=(CLOSED,), rate=(Rate(6, 1800.0),)))]
+)
+def test_what_is_left_out_would_have_changed_nothing(tmp_path: Path, text: str, policy: Policy, seed: int) -> None:
+    rules = rulebook(tmp_path, text)
+    leaping, looking = (told(rules, seed, policy, leap=leap) for leap in (True, False))
+    for left_out, all_made in zip_longest(leaping, looking):
+        assert left_out == all_made, (left_out, all_made)
+
+
+ENDLESS = """
+  - name: web
+    steps: [{restart: , unless: rollout}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "runbook", "gate"),
+    [
+        (Policy(auto_heal=False), "limits: {cooldown: 5m}", "auto_heal"),
+        (Policy(), "mode: observe", "observe"),
+        (Policy(rate=(Rate(1, 8 * 86400.0),)), "limits: {cooldown: 5m}", "rate_budget"),
+        (Policy(), "limits: {breaker: 1/8d}", "breaker"),
+        (Policy(maintenance=(Maintenance("nights", (TimeInterval(months=(Span(1, 12),)),)),)), "", "maintenance"),
+    ],
+)
+def test_trouble_that_is_held_costs_nothing(tmp_path: Path, policy: Policy, runbook: str, gate: str) -> None:
+    async def story(world: World) -> int:
+        healthy(world)
+        world.set("error_ratio", 0.3, service="checkout")
+        # A day for what comes before the gate holds.
+        await world.pass_time(86_400)
+        asked = world.stage.asked
+        await world.pass_time(6 * 86_400)
+        hold = world.hold("checkout")
+        assert hold is not None
+        assert hold.gate == gate
+        return world.stage.asked - asked
+
+    rules = rulebook(tmp_path, RULES.split("runbooks:")[0] + f"runbooks:{ENDLESS}    {runbook}\n")
+    assert rehearse(rules, story, policy) < 100
 
 
 def test_calm_costs_nothing(rules: Rulebook) -> None:
