@@ -7,9 +7,12 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from remediator.backtest.episodes import fired
+from remediator.backtest.holds import Held, holds
 from remediator.backtest.replay import Reading, Replayed
+from remediator.backtest.unheeded import Unheeded, unheeded
 from remediator.health import Health
-from remediator.incident import Entry, EntryKind, Incident
+from remediator.incident import Disposition, Incident, StoredAlert
 
 WEEK = 7 * 86400.0
 _HOUR = 3600.0
@@ -22,20 +25,6 @@ class Command(msgspec.Struct, frozen=True):
     action: str
     call: str
     outcome: str
-
-
-class Held(msgspec.Struct, frozen=True):
-    """From when to when a gate held a service's heal, and its sentence."""
-
-    service: str
-    gate: str
-    text: str
-    since: float
-    until: float
-
-    @property
-    def seconds(self) -> float:
-        return self.until - self.since
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -70,13 +59,15 @@ class ServiceFindings(msgspec.Struct, frozen=True):
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """The outcome of one replay from `start` to `end`. `notes` say what it rests on that history does not have."""
+    """The outcome of one replay from `start` to `end`. `unheeded` are the alerts that led to nothing, most often first;
+    `notes` say what it rests on that history does not have."""
 
     reading: Reading
     start: float
     end: float
     step: int
     services: tuple[ServiceFindings, ...]
+    unheeded: tuple[Unheeded, ...]
     notes: tuple[str, ...]
 
     @property
@@ -108,6 +99,11 @@ class Findings(msgspec.Struct, frozen=True):
         return dict(sorted(seconds.items(), key=lambda item: -item[1]))
 
     @property
+    def not_corroborated(self) -> int:
+        """How many alerts fired of services that their thresholds saw healthy."""
+        return sum(one.count for one in self.unheeded if one.reason is Disposition.NOT_CORROBORATED)
+
+    @property
     def busiest(self) -> tuple[float, int]:
         """The hour in which most services would have been healed: when it begins, and how many."""
         hours: dict[float, set[str]] = {}
@@ -131,8 +127,12 @@ def findings(
     troubles: dict[str, list[Trouble]] = {}
     for incident in replayed.incidents:
         troubles.setdefault(incident.service, []).append(_trouble(incident))
+    alerts: dict[str, list[StoredAlert]] = {}
+    for stored in replayed.alerts:
+        alerts.setdefault(stored.service, []).append(stored)
+    firing = {name: fired(theirs, end) for name, theirs in alerts.items()}
     held: dict[str, list[Held]] = {}
-    for one in _held(replayed.entries, replayed.healths, end):
+    for one in holds(replayed.entries, firing, end):
         held.setdefault(one.service, []).append(one)
     names = sorted({*named, *replayed.healths, *troubles, *held})
     services = tuple(
@@ -146,7 +146,8 @@ def findings(
         )
         for name in names
     )
-    return Findings(reading, start, end, step, services, tuple(_notes(replayed)))
+    nothing = unheeded(replayed.alerts, replayed.entries, replayed.incidents, end)
+    return Findings(reading, start, end, step, services, tuple(nothing), tuple(_notes(replayed)))
 
 
 def _trouble(incident: Incident) -> Trouble:
@@ -165,24 +166,6 @@ def _trouble(incident: Incident) -> Trouble:
         incident.closing,
         commands,
     )
-
-
-def _held(entries: Iterable[Entry], healths: dict[str, list[tuple[float, Health]]], end: float) -> Iterator[Held]:
-    """Holds end with the next thing that happens to the service, or when it is healthy again."""
-    holding: dict[str, Entry] = {}
-    for entry in entries:
-        before = holding.pop(entry.service, None)
-        if before is not None:
-            yield _until(before, entry.at, healths)
-        if entry.kind is EntryKind.HELD or (entry.kind is EntryKind.ALERT_SETTLED and entry.data.get("gate")):
-            holding[entry.service] = entry
-    for entry in holding.values():
-        yield _until(entry, end, healths)
-
-
-def _until(entry: Entry, until: float, healths: dict[str, list[tuple[float, Health]]]) -> Held:
-    well = (at for at, health in healths.get(entry.service, []) if at > entry.at and health is Health.HEALTHY)
-    return Held(entry.service, entry.data["gate"], entry.text, entry.at, min(until, next(well, until)))
 
 
 def _episodes(healths: list[tuple[float, Health]], end: float) -> list[float]:

@@ -18,7 +18,7 @@ from remediator.backtest.playback import Playback, RecordedStage, healthy_value
 from remediator.backtest.recording import Recorded, Recording
 from remediator.errors import RefusedError, TemplateError
 from remediator.health import Health
-from remediator.incident import DIAGNOSE, Entry, EntryKind, Incident
+from remediator.incident import DIAGNOSE, Entry, EntryKind, Incident, StoredAlert
 from remediator.matcher import Matcher
 from remediator.policy import Policy
 from remediator.rehearsal.loop import VirtualLoop, run_virtually
@@ -40,10 +40,11 @@ class Reading(StrEnum):
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What a replay left behind: incidents and the journal, oldest first; by service the times at which its health by
-    thresholds became another, and which; what could not be seen, as sentences, and whether counts were made up."""
+    """What a replay left behind: incidents, alerts and the journal, oldest first; by service the times at which its health
+    by thresholds became another, and which; what could not be seen, as sentences, and whether counts were made up."""
 
     incidents: list[Incident]
+    alerts: list[StoredAlert]
     entries: list[Entry]
     healths: dict[str, list[tuple[float, Health]]]
     unanswered: list[str]
@@ -174,6 +175,7 @@ class _Replay:
     async def ended(self) -> Replayed:
         """What it left behind."""
         incidents = list(reversed(await self._store.incidents(limit=_ALL)))
+        alerts = sorted(await self._store.alerts(limit=_ALL), key=lambda stored: stored.alert.key[::-1])
         entries = await self._store.journal(limit=_ALL)
         blind = [
             f"threshold {threshold.name} saw {'no series of a service that it judges' if seen is False else 'no series'}"
@@ -181,7 +183,7 @@ class _Replay:
             if not (seen := self._sees.get(threshold.name))
         ]
         unanswered = [*self._stage.unanswered, *blind]
-        return Replayed(incidents, entries, self._healths, unanswered, self._stage.counted)
+        return Replayed(incidents, alerts, entries, self._healths, unanswered, self._stage.counted)
 
     async def close(self) -> None:
         """The end of it."""

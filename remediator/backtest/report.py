@@ -80,6 +80,7 @@ def _findings(findings: Findings) -> dict[str, Any]:
         "commands": len(findings.commands),
         "actions": dict(findings.actions),
         "held_seconds": findings.gates,
+        "alerts_not_corroborated": findings.not_corroborated,
         "busiest_hour": {"at": at, "services": services},
         "services": [_service(findings, service) for service in findings.services],
     }

@@ -53,6 +53,8 @@ def _totals(report: Report) -> Iterable[Sequence[object]]:
     yield ("most services healed in an hour", *(_busiest(found) for found in every))
     for gate in dict.fromkeys(gate for found in every for gate in found.gates):
         yield (f"held by {gate}", *(rough_duration(found.gates.get(gate, 0.0)) for found in every))
+    if any(found.not_corroborated for found in every):
+        yield ("alerts not corroborated", *(found.not_corroborated for found in every))
 
 
 def _services(report: Report) -> None:

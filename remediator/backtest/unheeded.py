@@ -1,0 +1,77 @@
+"""Alerts that led to nothing, and why: nobody owns them, no runbook takes them, thresholds contradict them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from remediator.backtest.episodes import ended
+from remediator.incident import Disposition, Entry, EntryKind, Incident, StoredAlert
+
+REASONS = {
+    Disposition.NO_SERVICE: "no service",
+    Disposition.NO_RUNBOOK: "no runbook",
+    Disposition.NOT_CORROBORATED: "not corroborated",
+}
+"""Why an alert led to nothing, in words."""
+
+
+class Unheeded(msgspec.Struct, frozen=True):
+    """The alerts of one name that led to nothing for one reason: how often they fired, for how many seconds in all, of
+    which services, and the labels of one of them."""
+
+    alert: str
+    reason: Disposition
+    count: int
+    seconds: float
+    services: tuple[str, ...]
+    labels: dict[str, str]
+
+
+def unheeded(
+    alerts: Iterable[StoredAlert], entries: Iterable[Entry], incidents: Iterable[Incident], end: float
+) -> list[Unheeded]:
+    """What led to nothing of these alerts, most often first. Those that were part of an incident are none of them, nor are
+    those that a gate held for most of their time."""
+    told: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.kind is EntryKind.ALERT_SETTLED:
+            told.setdefault(entry.data["fingerprint"], []).append(entry)
+    troubles: dict[str, list[Incident]] = {}
+    for incident in incidents:
+        troubles.setdefault(incident.service, []).append(incident)
+    found: dict[tuple[str, Disposition], list[StoredAlert]] = {}
+    for stored in alerts:
+        reason = _fate(stored, told.get(stored.alert.fingerprint, ()), end)
+        if reason in REASONS and not _part_of(stored, troubles.get(stored.service, ()), end):
+            found.setdefault((stored.alert.name, reason), []).append(stored)
+    every = (
+        Unheeded(
+            name,
+            reason,
+            len(same),
+            sum(ended(one, end) - one.alert.starts_at for one in same),
+            tuple(sorted({one.service for one in same} - {""})),
+            same[0].alert.labels,
+        )
+        for (name, reason), same in found.items()
+    )
+    return sorted(every, key=lambda one: (-one.count, -one.seconds, one.alert))
+
+
+def _fate(stored: StoredAlert, entries: Sequence[Entry], end: float) -> Disposition | None:
+    """What was said of an alert for most of its time: thresholds see trouble later than it does, and its end, too."""
+    until = ended(stored, end)
+    mine = [entry for entry in entries if stored.alert.starts_at <= entry.at <= until]
+    spent: dict[Disposition, float] = {}
+    for entry, after in zip(mine, [*(entry.at for entry in mine[1:]), until], strict=False):
+        said = Disposition(entry.data["disposition"])
+        spent[said] = spent.get(said, 0.0) + after - entry.at
+    return max(spent, key=lambda said: spent[said], default=None)
+
+
+def _part_of(stored: StoredAlert, incidents: Iterable[Incident], end: float) -> bool:
+    """Whether an incident of its service was open while it fired: then it has opened it, or joined."""
+    since, until = stored.alert.starts_at, ended(stored, end)
+    return any(one.opened_at < until and since < (one.closed_at or end) for one in incidents)

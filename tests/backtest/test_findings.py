@@ -1,0 +1,86 @@
+"""What a report makes of a replay: how long gates held, which alerts led to nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from backtest.remembered import START, Remembered, troubled
+from backtest.test_replay import RULES, found, rules, shop
+
+from remediator.backtest.findings import Findings
+from remediator.backtest.replay import Reading
+from remediator.incident import Disposition
+from remediator.rulefile import load_rules
+
+
+def held(outcome: Findings, name: str) -> list[tuple[str, int, int]]:
+    """By which gates a service was held, and from when to when, in seconds since START."""
+    (service,) = [service for service in outcome.services if service.name == name]
+    return [(one.gate, round(one.since - START), round(one.until - START)) for one in service.held]
+
+
+def test_a_hold_of_alerts_ends_with_the_last_of_them(tmp_path: Path) -> None:
+    remembered = Remembered()
+    # No threshold judges the cart: given up at once, and then held by the cooldown until nothing fires any more.
+    book = rules(tmp_path, RULES.replace("cooldown: 5m", "cooldown: 6h"))
+    remembered.fired(7200, 9000, alertname="CartDown", service="cart", severity="critical")
+    remembered.fired(8400, 9600, alertname="CartSlow", service="cart", severity="warning")
+    remembered.fired(12_000, 12_600, alertname="CartDown", service="cart", severity="critical")
+    outcome = found(remembered, tmp_path, Reading.RECORDED, book)
+    (first, second) = held(outcome, "cart")
+    assert first == ("cooldown", pytest.approx(7450, abs=60), 9600)
+    assert second == ("cooldown", 12_000, 12_600)
+    assert outcome.gates == {"cooldown": 9600 - first[1] + 600}
+
+
+def test_a_hold_of_thresholds_ends_with_their_alert(tmp_path: Path) -> None:
+    remembered = Remembered()
+    remembered.has("error_ratio", troubled((7200, 9000)), service="checkout")
+    outcome = found(remembered, tmp_path, Reading.RECORDED, rules(tmp_path, RULES.replace("5m", "6h")))
+    (only,) = held(outcome, "checkout")
+    # `keep_for` is 45 s.
+    assert (only[0], only[2]) == ("cooldown", pytest.approx(9045, abs=15))
+
+
+def test_a_hold_of_an_incident_ends_with_it(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(RULES)
+    watching, _ = load_rules([tmp_path / "rules.yml"], service_label="service")
+    remembered = Remembered()
+    remembered.fired(7200, 9000, alertname="CartDown", service="cart", severity="critical")
+    outcome = found(remembered, tmp_path, Reading.RECORDED, watching)
+    (trouble,) = outcome.troubles
+    ((gate, since, until),) = held(outcome, "cart")
+    assert (gate, since, until) == ("observe", 7200, pytest.approx(9000, abs=30))
+    assert trouble.until is not None
+    assert until <= trouble.until - START
+
+
+def test_what_still_holds_holds_to_the_end(tmp_path: Path) -> None:
+    remembered = Remembered()
+    remembered.fired(80_000, 90_000, alertname="CartDown", service="cart", severity="critical")
+    outcome = found(remembered, tmp_path, Reading.RECORDED, rules(tmp_path, RULES.replace("5m", "6h")))
+    assert held(outcome, "cart")[-1][2] == 86_400
+
+
+def test_alerts_that_thresholds_contradict_are_counted(tmp_path: Path) -> None:
+    remembered = shop()
+    for since in (20_010, 30_000):
+        remembered.fired(since, since + 600, alertname="SearchSlow", service="search", severity="warning")
+    # Thresholds see this one later than it fires, and its end before.
+    remembered.fired(7200, 9600, alertname="CheckoutDown", service="checkout", severity="critical")
+    outcome = found(remembered, tmp_path, Reading.RECORDED)
+    (only,) = outcome.unheeded
+    assert (only.alert, only.reason) == ("SearchSlow", Disposition.NOT_CORROBORATED)
+    assert (only.count, only.seconds, only.services) == (2, pytest.approx(1200, abs=30), ("search",))
+    assert outcome.not_corroborated == 2
+    assert "not_corroborated" not in outcome.gates
+
+
+def test_a_held_alert_is_not_one_that_led_to_nothing(tmp_path: Path) -> None:
+    remembered = shop()
+    remembered.fired(9200, 9800, alertname="CheckoutDown", service="checkout", severity="critical")
+    remembered.series["error_ratio"][0] = ({"service": "checkout"}, troubled((7200, 9000), (9150, 9700)))
+    outcome = found(remembered, tmp_path, Reading.RECORDED, rules(tmp_path, RULES.replace("5m", "6h")))
+    assert "cooldown" in outcome.gates
+    assert outcome.unheeded == ()
