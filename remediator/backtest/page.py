@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from remediator import __version__
 from remediator.backtest.findings import Findings, ServiceFindings
 from remediator.backtest.report import READINGS, Report, first_after, restarts
+from remediator.backtest.unheeded import REASONS, shown_labels
 from remediator.durations import rough_duration
 from remediator.health import Health
 
@@ -43,6 +44,8 @@ def page(report: Report) -> str:
         eventful=_eventful,
         restarts=restarts,
         first_after=first_after,
+        reasons=REASONS,
+        shown_labels=shown_labels,
         version=__version__,
     )
 

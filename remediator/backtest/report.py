@@ -82,6 +82,7 @@ def _findings(findings: Findings) -> dict[str, Any]:
         "held_seconds": findings.gates,
         "alerts_not_corroborated": findings.not_corroborated,
         "busiest_hour": {"at": at, "services": services},
+        "unheeded": msgspec.to_builtins(findings.unheeded),
         "services": [_service(findings, service) for service in findings.services],
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -75,3 +75,8 @@ def _part_of(stored: StoredAlert, incidents: Iterable[Incident], end: float) -> 
     """Whether an incident of its service was open while it fired: then it has opened it, or joined."""
     since, until = stored.alert.starts_at, ended(stored, end)
     return any(one.opened_at < until and since < (one.closed_at or end) for one in incidents)
+
+
+def shown_labels(labels: Mapping[str, str]) -> str:
+    """The labels of an alert beside its name, as one writes matchers."""
+    return ", ".join(f'{name}="{value}"' for name, value in labels.items() if name != "alertname")

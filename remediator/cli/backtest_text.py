@@ -10,10 +10,13 @@ from remediator.backtest.compare import Difference
 from remediator.backtest.findings import Command, Findings, Trouble
 from remediator.backtest.replay import Reading
 from remediator.backtest.report import READINGS, Report, restarts
+from remediator.backtest.unheeded import REASONS, Unheeded, shown_labels
 from remediator.cli.client import clean, show_table
 from remediator.durations import rough_duration
 
 _ROWS = 40
+_EXAMPLE = 70
+"""How many characters of an alert's labels are shown."""
 
 
 def show_report(report: Report) -> None:
@@ -36,6 +39,9 @@ def show_report(report: Report) -> None:
             print(f"\nIncidents, {reading}:")
             rows = [_incident(trouble) for trouble in findings.troubles]
             _table(("since", "service", "runbook", "would run", "because", "ended"), rows)
+    if found.unheeded:
+        print("\nAlerts that led to nothing:")
+        _table(("alert", "reason", "times", "fired for", "one of them"), [_unheeded(one) for one in found.unheeded])
     for reading in report.against:
         print(f"\nAgainst the other rules, {reading}:")
         rows = [row for difference in report.differences(reading) for row in _difference(difference)]
@@ -76,6 +82,12 @@ def _services(report: Report) -> None:
     rows.sort(key=lambda row: (row[2].startswith("0 "), row[0]))
     columns = ("service", "was bad for", "incidents", "the longest", "commands", "restarts a week", "held by")
     _table(columns, rows)
+
+
+def _unheeded(one: Unheeded) -> tuple[str, ...]:
+    example = shown_labels(one.labels)
+    short = example if len(example) <= _EXAMPLE else f"{example[: _EXAMPLE - 1]}…"
+    return (one.alert, REASONS[one.reason], str(one.count), rough_duration(one.seconds), short)
 
 
 def _incident(trouble: Trouble) -> tuple[str, ...]:

@@ -43,7 +43,8 @@ runbooks:
 
 
 def open_metrics() -> str:
-    """Requests of two services, of which one fails for half an hour; a metric for the guard; an alert of search."""
+    """Requests of two services, of which one fails for half an hour; a metric for the guard; an alert of search and one of
+    nobody."""
     series: dict[str, list[str]] = {"http_errors_total": [], "http_requests_total": [], "busy": [], "ALERTS": []}
     for service in ("checkout", "search", HOSTILE):
         errors = 0
@@ -56,6 +57,9 @@ def open_metrics() -> str:
         series["busy"].append(f'busy{{service="checkout"}} {int(at - START < 7800)} {at}')
         if 20_000 <= at - START <= 20_600:
             labels = 'alertname="SearchDown",alertstate="firing",service="search",severity="critical"'
+            series["ALERTS"].append(f"ALERTS{{{labels}}} 1 {at}")
+        if at - START < 3600:
+            labels = f'alertname="DiskFull",alertstate="firing",instance="{"x" * 90}",severity="warning"'
             series["ALERTS"].append(f"ALERTS{{{labels}}} 1 {at}")
     kinds = {"http_errors_total": "counter", "http_requests_total": "counter"}
     lines = []
@@ -98,6 +102,10 @@ def test_what_would_have_been_run(prometheus: RealPrometheus, capsys: pytest.Cap
     assert incident[2].startswith("is failed: error_ratio ")
     # The alert is of a service whose threshold says that it is well.
     assert re.search(r"^alerts not corroborated +1 +1$", told, re.MULTILINE)
+    # Of samples that were brought in, Prometheus believes the last for five minutes.
+    nothing = told[told.index("Alerts that led to nothing:") :].splitlines()
+    assert re.fullmatch(r'DiskFull +no service +1 +1h5m +instance="x{59}…', nothing[2])
+    assert re.fullmatch(r'SearchDown +not corroborated +1 +15m +service="search", severity="critical"', nothing[3])
 
 
 @pytest.mark.usefixtures("folder")
@@ -114,6 +122,9 @@ def test_for_programs_and_without_asking_again(prometheus: RealPrometheus, capsy
     # The guard was true until then.
     assert first["commands"][1]["at"] == pytest.approx(START + 7800, abs=30)
     assert {held["gate"] for held in checkout["held"]} >= {"guard"}
+    (disk,) = [alert for alert in recorded["unheeded"] if alert["alert"] == "DiskFull"]
+    assert (disk["reason"], disk["count"], disk["seconds"], disk["services"]) == ("no_service", 1, 3900, [])
+    assert disk["labels"] == {"alertname": "DiskFull", "instance": "x" * 90, "severity": "warning"}
     assert [difference["service"] for difference in cured["differences"]] == ["checkout"]
     assert (cured["differences"][0]["before"], cured["differences"][0]["after"]) == (0, 1)
     # What was answered is kept: a Prometheus that is gone is missed only for how many series there are.
@@ -221,4 +232,5 @@ async def test_the_page_needs_nothing_and_shows_either_reading(
     assert await cured.locator(".lane", has_text="checkout").first.locator("b").count() == 1
     await expect(cured.get_by_text("0 → 1")).to_be_visible()
     await expect(cured.get_by_text(HOSTILE)).to_be_visible()
+    await expect(cured.get_by_role("row", name="DiskFull no service 1 1h5m")).to_be_visible()
     assert (await page.title()).startswith("Backtest")

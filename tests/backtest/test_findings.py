@@ -84,3 +84,30 @@ def test_a_held_alert_is_not_one_that_led_to_nothing(tmp_path: Path) -> None:
     outcome = found(remembered, tmp_path, Reading.RECORDED, rules(tmp_path, RULES.replace("5m", "6h")))
     assert "cooldown" in outcome.gates
     assert outcome.unheeded == ()
+
+
+def test_alerts_that_the_rules_do_not_cover_are_told(tmp_path: Path) -> None:
+    remembered = shop()
+    for since in (3600, 40_000, 60_000):
+        remembered.fired(since, since + 300, alertname="DiskFull", instance=f"db-{since}", severity="warning")
+    remembered.fired(80_000, 90_000, alertname="CartSlow", service="cart", severity="warning")
+    only_failed = RULES.replace("mode: observe", "mode: observe\n    when: [failed]")
+    outcome = found(remembered, tmp_path, Reading.RECORDED, rules(tmp_path, only_failed))
+    disk, cart = outcome.unheeded
+    assert (disk.alert, disk.reason, disk.count, disk.seconds) == ("DiskFull", Disposition.NO_SERVICE, 3, 900)
+    assert disk.labels["instance"] == "db-3600"
+    # It fires on.
+    assert (cart.alert, cart.reason, cart.seconds) == ("CartSlow", Disposition.NO_RUNBOOK, pytest.approx(6400, abs=15))
+
+
+def test_breaches_that_no_runbook_takes_are_told(tmp_path: Path) -> None:
+    remembered = shop()
+    remembered.series["error_ratio"][0] = ({"service": "checkout"}, troubled((7200, 9000), bad=0.07))
+    # The end of this alert comes after that of the breach: for a while it is not corroborated.
+    remembered.fired(7300, 9500, alertname="CheckoutSlow", service="checkout", severity="critical")
+    only_failed = RULES.replace("mode: observe", "mode: observe\n    when: [failed]")
+    outcome = found(remembered, tmp_path, Reading.RECORDED, rules(tmp_path, only_failed))
+    assert [(one.alert, one.reason) for one in outcome.unheeded] == [
+        ("CheckoutSlow", Disposition.NO_RUNBOOK),
+        ("error_ratio", Disposition.NO_RUNBOOK),
+    ]
