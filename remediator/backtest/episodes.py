@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from remediator.health import Health
 from remediator.incident import StoredAlert
 
 
@@ -20,13 +22,34 @@ class Episode(msgspec.Struct, frozen=True):
 
 def fired(alerts: Iterable[StoredAlert], end: float) -> list[Episode]:
     """When any of these alerts fired, up to `end`, oldest first; what follows without a gap is one."""
-    together: list[tuple[float, float]] = []
-    for since, until in sorted((one.alert.starts_at, ended(one, end)) for one in alerts):
-        if together and since <= together[-1][1]:
-            together[-1] = (together[-1][0], max(until, together[-1][1]))
-        else:
-            together.append((since, until))
-    return [Episode(since, until if until < end else None, until - since) for since, until in together]
+    return _joined(((one.alert.starts_at, ended(one, end)) for one in alerts), end)
+
+
+def unwell(healths: Sequence[tuple[float, Health]], end: float) -> list[Episode]:
+    """When a service was degraded or failed, by the times at which its health became another. It is over when it is seen
+    healthy; what cannot be seen ends nothing, and is not counted."""
+    found: list[Episode] = []
+    since: float | None = None
+    seconds = 0.0
+    for (at, health), until in zip(healths, [*(at for at, _ in healths[1:]), end], strict=False):
+        if health.bad:
+            since = at if since is None else since
+            seconds += until - at
+        elif health is Health.HEALTHY and since is not None:
+            found.append(Episode(since, at, seconds))
+            since, seconds = None, 0.0
+    return [*found, Episode(since, None, seconds)] if since is not None else found
+
+
+def either(one: Iterable[Episode], other: Iterable[Episode], end: float) -> list[Episode]:
+    """When it was so by one of two accounts."""
+    every = (*one, *other)
+    return _joined(((each.since, end if each.until is None else each.until) for each in every), end)
+
+
+def median(episodes: Sequence[Episode]) -> float:
+    """The median of how many seconds they lasted; 0 when there are none."""
+    return statistics.median(one.seconds for one in episodes) if episodes else 0.0
 
 
 def ended(stored: StoredAlert, end: float) -> float:
@@ -39,3 +62,13 @@ def lasting(episodes: Sequence[Episode], at: float, end: float) -> float:
     here = (one for one in episodes if one.since <= at and (one.until is None or at < one.until))
     episode = next(here, None)
     return at if episode is None else end if episode.until is None else episode.until
+
+
+def _joined(spans: Iterable[tuple[float, float]], end: float) -> list[Episode]:
+    together: list[tuple[float, float]] = []
+    for since, until in sorted(spans):
+        if together and since <= together[-1][1]:
+            together[-1] = (together[-1][0], max(until, together[-1][1]))
+        else:
+            together.append((since, until))
+    return [Episode(since, until if until < end else None, until - since) for since, until in together]

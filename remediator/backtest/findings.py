@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from remediator.backtest.episodes import fired
+from remediator.alert import Source
+from remediator.backtest.episodes import Episode, either, fired, unwell
 from remediator.backtest.holds import Held, holds
 from remediator.backtest.replay import Reading, Replayed
 from remediator.backtest.unheeded import Unheeded, unheeded
@@ -42,20 +43,40 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 class ServiceFindings(msgspec.Struct, frozen=True):
-    """One service. `healths` are the times at which its health by thresholds became another, and which; `bad` is for how
-    many seconds it was degraded or failed, `longest` how long its longest trouble lasted."""
+    """One service. `healths` are the times at which its health by thresholds became another, and which; `alerting` is when
+    alerts fired of one that is judged by them; `episodes` is when it was in trouble by either."""
 
     name: str
     troubles: tuple[Trouble, ...]
     held: tuple[Held, ...]
     healths: tuple[tuple[float, Health], ...]
-    bad: float
-    longest: float
+    alerting: tuple[Episode, ...]
+    episodes: tuple[Episode, ...]
 
     @property
     def commands(self) -> tuple[Command, ...]:
         """Everything that would have been run for it."""
         return tuple(command for trouble in self.troubles for command in trouble.commands)
+
+    @property
+    def bad(self) -> float:
+        """For how many seconds it was in trouble."""
+        return sum(episode.seconds for episode in self.episodes)
+
+    @property
+    def longest(self) -> float:
+        """For how many seconds it was in trouble at a stretch, at most."""
+        return max((episode.seconds for episode in self.episodes), default=0.0)
+
+    @property
+    def cleared(self) -> tuple[Episode, ...]:
+        """Its troubles that ended without any command having been run for it meanwhile."""
+        times = [command.at for command in self.commands]
+        return tuple(
+            one
+            for one in self.episodes
+            if one.until is not None and not any(one.since <= at <= one.until for at in times)
+        )
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -69,6 +90,16 @@ class Findings(msgspec.Struct, frozen=True):
     services: tuple[ServiceFindings, ...]
     unheeded: tuple[Unheeded, ...]
     notes: tuple[str, ...]
+
+    @property
+    def episodes(self) -> int:
+        """How often a service was in trouble."""
+        return sum(len(service.episodes) for service in self.services)
+
+    @property
+    def cleared(self) -> tuple[Episode, ...]:
+        """The troubles that ended without any command having been run for their service meanwhile."""
+        return tuple(episode for service in self.services for episode in service.cleared)
 
     @property
     def troubles(self) -> list[Trouble]:
@@ -134,20 +165,33 @@ def findings(
     held: dict[str, list[Held]] = {}
     for one in holds(replayed.entries, firing, end):
         held.setdefault(one.service, []).append(one)
-    names = sorted({*named, *replayed.healths, *troubles, *held})
-    services = tuple(
-        ServiceFindings(
-            name,
-            tuple(troubles.get(name, ())),
-            tuple(held.get(name, ())),
-            tuple(replayed.healths.get(name, ())),
-            sum(episodes := _episodes(replayed.healths.get(name, []), end)),
-            max([*episodes, *((one.until or end) - one.since for one in troubles.get(name, ()))], default=0.0),
+    believed = {incident.service for incident in replayed.incidents if not incident.plan.runbook.corroborate}
+    names = sorted({*named, *replayed.healths, *alerts} - {""})
+    services = []
+    for name in names:
+        healths = replayed.healths.get(name, ())
+        seen = any(health is not Health.UNKNOWN for _, health in healths)
+        alerting = fired(_speaking(alerts.get(name, ())), end) if name in believed or not seen else []
+        unwells = unwell(healths, end)
+        services.append(
+            ServiceFindings(
+                name,
+                tuple(troubles.get(name, ())),
+                tuple(held.get(name, ())),
+                tuple(healths),
+                tuple(alerting),
+                tuple(either(unwells, alerting, end) if alerting else unwells),
+            )
         )
-        for name in names
-    )
     nothing = unheeded(replayed.alerts, replayed.entries, replayed.incidents, end)
-    return Findings(reading, start, end, step, services, tuple(nothing), tuple(_notes(replayed)))
+    return Findings(reading, start, end, step, tuple(services), tuple(nothing), tuple(_notes(replayed)))
+
+
+def _speaking(alerts: Iterable[StoredAlert]) -> Iterator[StoredAlert]:
+    """Those that say themselves that the service is in trouble: a severity may be said to mean that it is not."""
+    for stored in alerts:
+        if stored.alert.source is Source.ALERTMANAGER and stored.disposition is not Disposition.NOT_CORROBORATED:
+            yield stored
 
 
 def _trouble(incident: Incident) -> Trouble:
@@ -166,20 +210,6 @@ def _trouble(incident: Incident) -> Trouble:
         incident.closing,
         commands,
     )
-
-
-def _episodes(healths: list[tuple[float, Health]], end: float) -> list[float]:
-    """For how many seconds it was degraded or failed at a stretch, each time."""
-    lasted: list[float] = []
-    bad_before = False
-    ends = [*(at for at, _ in healths[1:]), end]
-    for (at, health), until in zip(healths, ends, strict=False):
-        if health.bad and bad_before:
-            lasted[-1] += until - at
-        elif health.bad:
-            lasted.append(until - at)
-        bad_before = health.bad
-    return lasted
 
 
 def _notes(replayed: Replayed) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from remediator import __version__
+from remediator.backtest.episodes import median
 from remediator.backtest.findings import Findings, ServiceFindings
 from remediator.backtest.report import READINGS, Report, first_after, restarts
 from remediator.backtest.unheeded import REASONS, shown_labels
@@ -44,6 +45,7 @@ def page(report: Report) -> str:
         eventful=_eventful,
         restarts=restarts,
         first_after=first_after,
+        median=median,
         reasons=REASONS,
         shown_labels=shown_labels,
         version=__version__,
@@ -56,11 +58,14 @@ def moment(at: float) -> str:
 
 
 def bands(found: Findings, service: ServiceFindings) -> Iterator[Band]:
-    """When the service was not healthy, when an incident of it was open, and when a gate held."""
+    """When the service was not healthy, or alerts that judge it fired, when an incident of it was open, and when a gate held."""
     ends = [*(at for at, _ in service.healths[1:]), found.end]
     for (at, health), until in zip(service.healths, ends, strict=False):
         if health is not Health.HEALTHY:
             yield _band(found, at, until, str(health), str(health))
+    for episode in service.alerting:
+        until = found.end if episode.until is None else episode.until
+        yield _band(found, episode.since, until, "alerting", "its alerts fired")
     for trouble in service.troubles:
         until = trouble.until if trouble.until is not None else found.end
         yield _band(found, trouble.since, until, f"incident {trouble.verdict}", f"{trouble.verdict}: {trouble.because}")
@@ -93,5 +98,5 @@ def _ticks(found: Findings) -> Iterator[tuple[float, str]]:
 
 
 def _eventful(service: ServiceFindings) -> bool:
-    unwell = any(health is not Health.HEALTHY for _, health in service.healths)
+    unwell = service.episodes or any(health is not Health.HEALTHY for _, health in service.healths)
     return bool(service.troubles or service.held or unwell)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from remediator.backtest.compare import Difference, differences
+from remediator.backtest.episodes import Episode, median
 from remediator.backtest.findings import Findings, ServiceFindings, Trouble
 from remediator.backtest.replay import Reading
 
@@ -75,6 +77,8 @@ def as_json(report: Report) -> dict[str, Any]:
 def _findings(findings: Findings) -> dict[str, Any]:
     at, services = findings.busiest
     return {
+        "episodes": findings.episodes,
+        "cleared_by_itself": _cleared(findings.cleared),
         "incidents": len(findings.troubles),
         "verdicts": dict(findings.verdicts),
         "commands": len(findings.commands),
@@ -92,12 +96,18 @@ def _service(findings: Findings, service: ServiceFindings) -> dict[str, Any]:
         "name": service.name,
         "bad_seconds": service.bad,
         "longest_seconds": service.longest,
+        "cleared_by_itself": _cleared(service.cleared),
         "restarts_a_week": findings.a_week(restarts(service)),
         "commands_a_week": findings.a_week(len(service.commands)),
+        "episodes": msgspec.to_builtins(service.episodes),
         "incidents": [_trouble(trouble) for trouble in service.troubles],
         "held": [msgspec.to_builtins(held) for held in service.held],
         "health": [[at, str(health)] for at, health in service.healths],
     }
+
+
+def _cleared(episodes: Sequence[Episode]) -> dict[str, float]:
+    return {"count": len(episodes), "median_seconds": median(episodes)}
 
 
 def _trouble(trouble: Trouble) -> dict[str, Any]:

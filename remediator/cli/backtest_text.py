@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from remediator.backtest.compare import Difference
+from remediator.backtest.episodes import Episode, median
 from remediator.backtest.findings import Command, Findings, Trouble
 from remediator.backtest.replay import Reading
 from remediator.backtest.report import READINGS, Report, restarts
@@ -50,6 +51,8 @@ def show_report(report: Report) -> None:
 
 def _totals(report: Report) -> Iterable[Sequence[object]]:
     every = list(report.findings.values())
+    yield ("times of trouble", *(found.episodes for found in every))
+    yield ("  cleared by itself", *(_cleared(found.cleared) for found in every))
     yield ("incidents", *(len(found.troubles) for found in every))
     for verdict in _keys(every, lambda found: found.verdicts):
         yield (f"  {verdict}", *(found.verdicts[verdict] for found in every))
@@ -72,16 +75,22 @@ def _services(report: Report) -> None:
             (
                 first.name,
                 rough_duration(first.bad) if first.bad else "",
-                " / ".join(str(len(part.troubles)) for part in parts),
+                str(len(first.episodes) or ""),
                 rough_duration(first.longest) if first.longest else "",
+                _cleared(first.cleared) if first.episodes else "",
+                " / ".join(str(len(part.troubles)) for part in parts),
                 " / ".join(str(len(part.commands)) for part in parts),
                 " / ".join(f"{found.a_week(restarts(part)):.1f}" for part in parts),
                 ", ".join(dict.fromkeys(held.gate for part in parts for held in part.held)),
             )
         )
-    rows.sort(key=lambda row: (row[2].startswith("0 "), row[0]))
-    columns = ("service", "was bad for", "incidents", "the longest", "commands", "restarts a week", "held by")
-    _table(columns, rows)
+    rows.sort(key=lambda row: (not row[1] and set(row[5]) <= {*"0 /"}, row[0]))
+    trouble = ("was bad for", "times", "the longest", "by itself")
+    _table(("service", *trouble, "incidents", "commands", "restarts a week", "held by"), rows)
+
+
+def _cleared(episodes: Sequence[Episode]) -> str:
+    return f"{len(episodes)} (median {rough_duration(median(episodes))})" if episodes else "0"
 
 
 def _unheeded(one: Unheeded) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def test_what_would_have_been_run(prometheus: RealPrometheus, capsys: pytest.Cap
     assert "(8h, every 15s), 3 services" in told
     assert "Played as if their mode were auto: web." in told
     assert "recorded  everything goes on as it was recorded" in told
-    assert re.search(r"^checkout +3\dm[\ds]* +\d+ / 1 ", told, re.MULTILINE)
+    assert re.search(r"^checkout +(3\dm[\ds]*) +1 +\1 +0 +\d+ / 1 +", told, re.MULTILINE)
     incident = re.search(r"^\S+ \S+ +checkout +web +(.*?) {2,}(is failed.*?) {2,}(\w+)", told, re.MULTILINE)
     assert incident is not None
     assert incident[1] == "restart (ctl restart checkout); rollback (ctl rollback checkout)"
@@ -122,6 +122,9 @@ def test_for_programs_and_without_asking_again(prometheus: RealPrometheus, capsy
     # The guard was true until then.
     assert first["commands"][1]["at"] == pytest.approx(START + 7800, abs=30)
     assert {held["gate"] for held in checkout["held"]} >= {"guard"}
+    (episode,) = checkout["episodes"]
+    assert episode["until"] - episode["since"] == checkout["bad_seconds"] == checkout["longest_seconds"]
+    assert (recorded["episodes"], recorded["cleared_by_itself"]) == (1, {"count": 0, "median_seconds": 0})
     (disk,) = [alert for alert in recorded["unheeded"] if alert["alert"] == "DiskFull"]
     assert (disk["reason"], disk["count"], disk["seconds"], disk["services"]) == ("no_service", 1, 3900, [])
     assert disk["labels"] == {"alertname": "DiskFull", "instance": "x" * 90, "severity": "warning"}

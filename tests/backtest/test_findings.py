@@ -8,16 +8,22 @@ import pytest
 from backtest.remembered import START, Remembered, troubled
 from backtest.test_replay import RULES, found, rules, shop
 
-from remediator.backtest.findings import Findings
+from remediator.backtest.episodes import Episode, either, median, unwell
+from remediator.backtest.findings import Findings, ServiceFindings
 from remediator.backtest.replay import Reading
+from remediator.health import Health
 from remediator.incident import Disposition
 from remediator.rulefile import load_rules
 
 
+def of(outcome: Findings, name: str) -> ServiceFindings:
+    (service,) = [service for service in outcome.services if service.name == name]
+    return service
+
+
 def held(outcome: Findings, name: str) -> list[tuple[str, int, int]]:
     """By which gates a service was held, and from when to when, in seconds since START."""
-    (service,) = [service for service in outcome.services if service.name == name]
-    return [(one.gate, round(one.since - START), round(one.until - START)) for one in service.held]
+    return [(one.gate, round(one.since - START), round(one.until - START)) for one in of(outcome, name).held]
 
 
 def test_a_hold_of_alerts_ends_with_the_last_of_them(tmp_path: Path) -> None:
@@ -111,3 +117,68 @@ def test_breaches_that_no_runbook_takes_are_told(tmp_path: Path) -> None:
         ("CheckoutSlow", Disposition.NO_RUNBOOK),
         ("error_ratio", Disposition.NO_RUNBOOK),
     ]
+
+
+def test_trouble_ends_where_it_is_seen_to() -> None:
+    bad, failed, blind, well = Health.DEGRADED, Health.FAILED, Health.UNKNOWN, Health.HEALTHY
+    # What cannot be seen is neither counted nor the end of it.
+    seen = [
+        (0.0, blind),
+        (10.0, bad),
+        (20.0, failed),
+        (30.0, blind),
+        (40.0, bad),
+        (50.0, well),
+        (60.0, bad),
+        (70.0, blind),
+    ]
+    assert unwell(seen, 100.0) == [Episode(10.0, 50.0, 30.0), Episode(60.0, None, 10.0)]
+    assert unwell(seen[:3], 100.0) == [Episode(10.0, None, 90.0)]
+    assert unwell([], 100.0) == []
+
+
+def test_either_account_of_trouble_counts_once() -> None:
+    one, other = [Episode(0.0, 10.0, 10.0), Episode(50.0, None, 50.0)], [Episode(5.0, 20.0, 15.0)]
+    assert either(one, other, 100.0) == [Episode(0.0, 20.0, 20.0), Episode(50.0, None, 50.0)]
+    assert median([*one, *other]) == 15.0
+    assert median([]) == 0.0
+
+
+def test_trouble_that_cleared_by_itself_is_told_from_what_was_healed(tmp_path: Path) -> None:
+    remembered = Remembered()
+    remembered.has("error_ratio", troubled((7200, 9000), (30_000, 31_000), (50_000, 52_000)), service="checkout")
+    remembered.has("error_ratio", troubled((30_000, 31_000), (50_000, 52_000), (86_000, 90_000)), service="search")
+    checkout = of(found(remembered, tmp_path, Reading.RECORDED), "checkout")
+    assert [round(one.since - START) for one in checkout.episodes] == [7230, 30_030, 50_040]
+    assert checkout.cleared == ()
+    # Search waits for checkout, and its last trouble has no end.
+    search = of(found(remembered, tmp_path, Reading.RECORDED), "search")
+    assert len(search.episodes) == 3
+    assert search.episodes[2].until is None
+    assert search.cleared == search.episodes[:2]
+    assert median(search.cleared) == pytest.approx(1500 + 45 - 30, abs=15)
+
+
+def test_where_only_alerts_judge_they_tell_how_long_it_was_bad(tmp_path: Path) -> None:
+    remembered = shop()
+    remembered.fired(7200, 9000, alertname="CartDown", service="cart", severity="critical")
+    remembered.fired(8400, 9600, alertname="CartSlow", service="cart", severity="warning")
+    remembered.fired(40_000, 40_300, alertname="CartSlow", service="cart", severity="info")
+    remembered.fired(60_000, 61_000, alertname="SearchSlow", service="search", severity="warning")
+    only_failed = RULES.replace("mode: observe", "mode: observe\n    when: [failed]")
+    outcome = found(remembered, tmp_path, Reading.RECORDED, rules(tmp_path, only_failed))
+    cart = of(outcome, "cart")
+    assert [(one.since - START, one.seconds) for one in cart.episodes] == [(7200, 2400), (40_005, 300)]
+    assert (cart.bad, cart.longest, len(cart.cleared)) == (2700, 2400, 1)
+    # Thresholds see this one well.
+    assert of(outcome, "search").episodes == ()
+    assert outcome.episodes == len(of(outcome, "checkout").episodes) + 2
+
+
+def test_alerts_that_a_runbook_believes_tell_it_too(tmp_path: Path) -> None:
+    remembered = shop()
+    remembered.fired(60_000, 61_005, alertname="SearchSlow", service="search", severity="warning")
+    believing = RULES.replace("mode: observe", "mode: observe\n    corroborate: false")
+    search = of(found(remembered, tmp_path, Reading.RECORDED, rules(tmp_path, believing)), "search")
+    assert search.troubles
+    assert [one.seconds for one in search.episodes] == [1005]
