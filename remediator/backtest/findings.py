@@ -80,12 +80,13 @@ class ServiceFindings(msgspec.Struct, frozen=True):
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """The outcome of one replay from `start` to `end`. `unheeded` are the alerts that led to nothing, most often first;
+    """The outcome of one replay from `start` to `end`; Prometheus has data from `seen_from` on. `unheeded` are the alerts that led to nothing, most often first;
     `notes` say what it rests on that history does not have."""
 
     reading: Reading
     start: float
     end: float
+    seen_from: float
     step: int
     services: tuple[ServiceFindings, ...]
     unheeded: tuple[Unheeded, ...]
@@ -146,15 +147,27 @@ class Findings(msgspec.Struct, frozen=True):
         hour = max(hours, key=lambda at: (len(hours[at]), -at))
         return hour, len(hours[hour])
 
+    @property
+    def seen(self) -> float:
+        """For how many seconds there are data."""
+        return max(self.end - self.seen_from, 1.0)
+
     def a_week(self, count: int) -> float:
-        """So many, as a number a week."""
-        return count * WEEK / max(self.end - self.start, 1.0)
+        """So many in the time that there are data of, as a number a week."""
+        return count * WEEK / self.seen
 
 
 def findings(
-    replayed: Replayed, reading: Reading, start: float, end: float, step: int, named: Iterable[str]
+    replayed: Replayed,
+    reading: Reading,
+    start: float,
+    end: float,
+    step: int,
+    named: Iterable[str],
+    seen_from: float | None = None,
 ) -> Findings:
-    """What came of a replay; `named` are the services of the rules, to be there though nothing was seen of them."""
+    """What came of a replay; `named` are the services of the rules, to be there though nothing was seen of them.
+    `seen_from` is when what Prometheus remembers begins, if that is after `start`."""
     troubles: dict[str, list[Trouble]] = {}
     for incident in replayed.incidents:
         troubles.setdefault(incident.service, []).append(_trouble(incident))
@@ -184,7 +197,8 @@ def findings(
             )
         )
     nothing = unheeded(replayed.alerts, replayed.entries, replayed.incidents, end)
-    return Findings(reading, start, end, step, tuple(services), tuple(nothing), tuple(_notes(replayed)))
+    seen_from = start if seen_from is None else max(start, seen_from)
+    return Findings(reading, start, end, seen_from, step, tuple(services), tuple(nothing), tuple(_notes(replayed)))
 
 
 def _speaking(alerts: Iterable[StoredAlert]) -> Iterator[StoredAlert]:

@@ -11,6 +11,7 @@ from remediator.backtest.compare import Difference, differences
 from remediator.backtest.episodes import Episode, median
 from remediator.backtest.findings import Findings, ServiceFindings, Trouble
 from remediator.backtest.replay import Reading
+from remediator.durations import rough_duration
 
 READINGS = {
     Reading.RECORDED: "everything goes on as it was recorded, whatever is run",
@@ -23,6 +24,9 @@ CAVEATS = (
     "Of alerts only their labels and times are remembered: annotations, silences and what Alertmanager waited are not.",
 )
 """What every backtest has to say of itself."""
+
+LITTLE = 2 * 86400.0
+"""Seconds of history that say little of a week: days and nights, work and weekends differ."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -50,6 +54,8 @@ class Report(msgspec.Struct, frozen=True):
             warned.append(
                 f"Thresholds are evaluated every {self.any.step}s here, by the config every {self.interval:g}s."
             )
+        if self.any.seen < LITTLE:
+            warned.append(f"A number a week that rests on {rough_duration(self.any.seen)} is little evidence.")
         notes = dict.fromkeys(note for found in self.findings.values() for note in found.notes)
         return [*CAVEATS, *([played] if played else []), *warned, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
 
@@ -64,6 +70,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "from": found.start,
         "to": found.end,
+        "seen_from": found.seen_from,
         "step": found.step,
         "caveats": report.caveats,
         "readings": {

@@ -122,7 +122,9 @@ def _found(
     from remediator.backtest.replay import replay
 
     replayed = replay(rules, policy, history, reading, alerts, told)
-    return findings(replayed, reading, history.start, history.end, history.step, rules.named)
+    return findings(
+        replayed, reading, history.start, history.end, history.step, rules.named, seen_from=float(history.start)
+    )
 
 
 def _config(args: argparse.Namespace) -> Config:

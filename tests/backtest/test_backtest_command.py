@@ -112,7 +112,8 @@ def test_what_would_have_been_run(prometheus: RealPrometheus, capsys: pytest.Cap
 def test_for_programs_and_without_asking_again(prometheus: RealPrometheus, capsys: pytest.CaptureFixture[str]) -> None:
     assert backtest(prometheus, "--output", "json", "--against", "patient.yml") == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["from"], report["to"], report["step"]) == (START, END, 15)
+    assert (report["from"], report["seen_from"], report["to"], report["step"]) == (START, START, END, 15)
+    assert "A number a week that rests on 8h is little evidence." in report["caveats"]
     recorded, cured = report["readings"]["recorded"], report["readings"]["cured"]
     assert cured["actions"] == {"restart": 1}
     assert recorded["actions"]["rollback"] >= 1

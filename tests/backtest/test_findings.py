@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from backtest.remembered import START, Remembered, troubled
+from backtest.remembered import DAY, START, Remembered, troubled
 from backtest.test_replay import RULES, found, rules, shop
 
 from remediator.backtest.episodes import Episode, either, median, unwell
-from remediator.backtest.findings import Findings, ServiceFindings
-from remediator.backtest.replay import Reading
+from remediator.backtest.findings import Findings, ServiceFindings, findings
+from remediator.backtest.replay import Reading, replay
+from remediator.backtest.report import Report
 from remediator.health import Health
 from remediator.incident import Disposition
+from remediator.policy import Policy
 from remediator.rulefile import load_rules
 
 
@@ -182,3 +184,18 @@ def test_alerts_that_a_runbook_believes_tell_it_too(tmp_path: Path) -> None:
     search = of(found(remembered, tmp_path, Reading.RECORDED, rules(tmp_path, believing)), "search")
     assert search.troubles
     assert [one.seconds for one in search.episodes] == [1005]
+
+
+def test_numbers_a_week_are_over_the_time_that_is_remembered(tmp_path: Path) -> None:
+    remembered = shop()
+    history = remembered.history(tmp_path)
+    book = rules(tmp_path)
+    left = replay(book, Policy(), history, Reading.CURED)
+    asked = (Reading.CURED, history.end - 3 * DAY, history.end, history.step, book.named)
+    whole, half = findings(left, *asked), findings(left, *asked, seen_from=history.end - DAY / 2)
+    assert (whole.a_week(3), half.a_week(3)) == (7, 42)
+    # What lies before the time that was asked for does not count.
+    assert findings(left, *asked, seen_from=0.0) == whole
+    little = "A number a week that rests on 12h is little evidence."
+    assert little in Report({Reading.CURED: half}, {}).caveats
+    assert not any("little evidence" in caveat for caveat in Report({Reading.CURED: whole}, {}).caveats)
