@@ -131,9 +131,12 @@ class Findings(msgspec.Struct, frozen=True):
         return dict(sorted(seconds.items(), key=lambda item: -item[1]))
 
     @property
-    def not_corroborated(self) -> int:
-        """How many alerts fired of services that their thresholds saw healthy."""
-        return sum(one.count for one in self.unheeded if one.reason is Disposition.NOT_CORROBORATED)
+    def led_to_nothing(self) -> Counter[Disposition]:
+        """How many alerts led to nothing, by reason."""
+        counts: Counter[Disposition] = Counter()
+        for one in self.unheeded:
+            counts[one.reason] += one.count
+        return counts
 
     @property
     def busiest(self) -> tuple[float, int]:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from remediator import __version__
-from remediator.backtest.episodes import median
 from remediator.backtest.findings import Findings, ServiceFindings
 from remediator.backtest.report import READINGS, Report, first_after, restarts
+from remediator.backtest.totals import cleared, moment, totals
 from remediator.backtest.unheeded import REASONS, shown_labels
 from remediator.durations import rough_duration
 from remediator.health import Health
@@ -39,22 +39,18 @@ def page(report: Report) -> str:
         report=report,
         found=report.any,
         readings=READINGS,
+        totals=totals(list(report.columns.values())),
         ticks=list(_ticks(report.any)),
         bands=bands,
         commands=commands,
         eventful=_eventful,
         restarts=restarts,
         first_after=first_after,
-        median=median,
+        cleared=cleared,
         reasons=REASONS,
         shown_labels=shown_labels,
         version=__version__,
     )
-
-
-def moment(at: float) -> str:
-    """A time in UTC, to the second."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def bands(found: Findings, service: ServiceFindings) -> Iterator[Band]:

@@ -46,6 +46,16 @@ class Report(msgspec.Struct, frozen=True):
         return next(iter(self.findings.values()))
 
     @property
+    def columns(self) -> dict[str, Findings]:
+        """The findings side by side, by what to call them: of each reading those of the other rules come first."""
+        columns: dict[str, Findings] = {}
+        for reading, found in self.findings.items():
+            if reading in self.against:
+                columns[f"{reading}, others"] = self.against[reading]
+            columns[reading] = found
+        return columns
+
+    @property
     def caveats(self) -> list[str]:
         """What this backtest has to say of itself."""
         played = f"Played as if their mode were auto: {', '.join(self.earnest)}." if self.earnest else ""
@@ -74,14 +84,25 @@ def as_json(report: Report) -> dict[str, Any]:
         "step": found.step,
         "caveats": report.caveats,
         "readings": {
-            reading: _findings(findings)
-            | ({"differences": msgspec.to_builtins(report.differences(reading))} if report.against else {})
+            reading: _totals(findings)
+            | {
+                "unheeded": msgspec.to_builtins(findings.unheeded),
+                "services": [_service(findings, service) for service in findings.services],
+            }
+            | (_compared(report, reading) if reading in report.against else {})
             for reading, findings in report.findings.items()
         },
     }
 
 
-def _findings(findings: Findings) -> dict[str, Any]:
+def _compared(report: Report, reading: Reading) -> dict[str, Any]:
+    return {
+        "against": _totals(report.against[reading]),
+        "differences": msgspec.to_builtins(report.differences(reading)),
+    }
+
+
+def _totals(findings: Findings) -> dict[str, Any]:
     at, services = findings.busiest
     return {
         "episodes": findings.episodes,
@@ -91,10 +112,8 @@ def _findings(findings: Findings) -> dict[str, Any]:
         "commands": len(findings.commands),
         "actions": dict(findings.actions),
         "held_seconds": findings.gates,
-        "alerts_not_corroborated": findings.not_corroborated,
+        "alerts_unheeded": dict(findings.led_to_nothing),
         "busiest_hour": {"at": at, "services": services},
-        "unheeded": msgspec.to_builtins(findings.unheeded),
-        "services": [_service(findings, service) for service in findings.services],
     }
 
 

@@ -101,7 +101,8 @@ def test_what_would_have_been_run(prometheus: RealPrometheus, capsys: pytest.Cap
     assert incident[1] == "restart (ctl restart checkout); rollback (ctl rollback checkout)"
     assert incident[2].startswith("is failed: error_ratio ")
     # The alert is of a service whose threshold says that it is well.
-    assert re.search(r"^alerts not corroborated +1 +1$", told, re.MULTILINE)
+    assert re.search(r"^alerts that led to nothing +2 +2$", told, re.MULTILINE)
+    assert re.search(r"^  not corroborated +1 +1$", told, re.MULTILINE)
     # Of samples that were brought in, Prometheus believes the last for five minutes.
     nothing = told[told.index("Alerts that led to nothing:") :].splitlines()
     assert re.fullmatch(r'DiskFull +no service +1 +1h5m +instance="x{59}…', nothing[2])
@@ -131,11 +132,26 @@ def test_for_programs_and_without_asking_again(prometheus: RealPrometheus, capsy
     assert disk["labels"] == {"alertname": "DiskFull", "instance": "x" * 90, "severity": "warning"}
     assert [difference["service"] for difference in cured["differences"]] == ["checkout"]
     assert (cured["differences"][0]["before"], cured["differences"][0]["after"]) == (0, 1)
+    before = cured["against"]
+    assert (before["incidents"], before["commands"], before["episodes"]) == (0, 0, 0)
+    assert set(before) == set(cured) - {"against", "differences", "services", "unheeded"}
     # What was answered is kept: a Prometheus that is gone is missed only for how many series there are.
     files = set((Path("cache") / "remediator" / "backtest").iterdir())
     assert backtest(prometheus, "--output", "json", "--against", "patient.yml") == 0
     assert json.loads(capsys.readouterr().out) == report
     assert set((Path("cache") / "remediator" / "backtest").iterdir()) == files
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_totals_of_either_rules_side_by_side(
+    prometheus: RealPrometheus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert backtest(prometheus, "--against", "patient.yml") == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^ +RECORDED, OTHERS +RECORDED +CURED, OTHERS +CURED$", told, re.MULTILINE)
+    assert re.search(r"^incidents +0 +[1-9]\d* +0 +1$", told, re.MULTILINE)
+    assert re.search(r"^  restart +0 +[1-9]\d* +0 +1$", told, re.MULTILINE)
+    assert re.search(r"^held by guard +0s +[^ ]+ +0s +0s$", told, re.MULTILINE)
 
 
 @pytest.mark.usefixtures("folder")
@@ -146,8 +162,8 @@ def test_modes_and_alerts_as_asked(prometheus: RealPrometheus, capsys: pytest.Ca
     assert "approval" in cured["held_seconds"]
     assert backtest(prometheus, "--no-alerts", "--reading", "cured", "--output", "json") == 0
     without = json.loads(capsys.readouterr().out)["readings"]["cured"]
-    assert without["alerts_not_corroborated"] == 0
-    assert cured["alerts_not_corroborated"] == 1
+    assert without["alerts_unheeded"] == {}
+    assert cured["alerts_unheeded"] == {"no_service": 1, "not_corroborated": 1}
     assert backtest(prometheus, "--alerts", 'severity="page"', "--reading", "cured", "--output", "json") == 0
     assert json.loads(capsys.readouterr().out)["readings"]["cured"] == without
 
@@ -220,6 +236,15 @@ async def test_the_page_needs_nothing_and_shows_either_reading(
     assert await asyncio.to_thread(backtest, prometheus, *words) == 0
     await page.goto((folder / "page.html").as_uri())
     recorded, cured = page.locator(".reading-recorded"), page.locator(".reading-cured")
+    heads = page.locator("table").first.get_by_role("columnheader")
+    assert [await heads.nth(place).inner_text() for place in range(await heads.count())] == [
+        "",
+        "recorded, others",
+        "recorded",
+        "cured, others",
+        "cured",
+    ]
+    await expect(page.get_by_role("row", name="restart 0", exact=False).first).to_be_visible()
     await expect(recorded).to_be_visible()
     await expect(cured).not_to_be_visible()
     lane = recorded.locator(".lane", has_text="checkout").first

@@ -81,7 +81,7 @@ def test_alerts_that_thresholds_contradict_are_counted(tmp_path: Path) -> None:
     (only,) = outcome.unheeded
     assert (only.alert, only.reason) == ("SearchSlow", Disposition.NOT_CORROBORATED)
     assert (only.count, only.seconds, only.services) == (2, pytest.approx(1200, abs=30), ("search",))
-    assert outcome.not_corroborated == 2
+    assert outcome.led_to_nothing == {Disposition.NOT_CORROBORATED: 2}
     assert "not_corroborated" not in outcome.gates
 
 
