@@ -59,4 +59,4 @@ def moment(at: float) -> str:
 
 def _busiest(found: Findings) -> str:
     at, services = found.busiest
-    return f"{services} ({moment(at)})" if services else "0"
+    return f"{services} ({datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%MZ})" if services else "0"

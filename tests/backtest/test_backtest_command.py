@@ -263,3 +263,18 @@ async def test_the_page_needs_nothing_and_shows_either_reading(
     await expect(cured.get_by_text(HOSTILE)).to_be_visible()
     await expect(cured.get_by_role("row", name="DiskFull no service 1 1h5m")).to_be_visible()
     assert (await page.title()).startswith("Backtest")
+
+
+async def test_the_page_fits_a_phone(prometheus: RealPrometheus, folder: Path, page: Page) -> None:
+    words = ("--html", "page.html", "--against", "patient.yml")
+    assert await asyncio.to_thread(backtest, prometheus, *words) == 0
+    await page.set_viewport_size({"width": 400, "height": 800})
+    await page.goto((folder / "page.html").as_uri())
+    assert await page.evaluate("document.documentElement.scrollWidth") == 400
+    # Words are left whole, and what is long is below its name.
+    row = await page.get_by_role("row", name="times of trouble").bounding_box()
+    track = await page.locator(".track").first.bounding_box()
+    assert row is not None
+    assert row["height"] < 60
+    assert track is not None
+    assert track["width"] > 300
