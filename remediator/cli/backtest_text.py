@@ -14,8 +14,8 @@ from remediator.cli.client import clean, show_table
 from remediator.durations import rough_duration
 
 _ROWS = 40
-_EXAMPLE = 70
-"""How many characters of an alert's labels are shown."""
+_LONG = 70
+"""How many characters of a command, or of an alert's labels, are shown."""
 
 
 def show_report(report: Report) -> None:
@@ -74,9 +74,8 @@ def _services(report: Report) -> None:
 
 
 def _unheeded(one: Unheeded) -> tuple[str, ...]:
-    example = shown_labels(one.labels)
-    short = example if len(example) <= _EXAMPLE else f"{example[: _EXAMPLE - 1]}…"
-    return (one.alert, REASONS[one.reason], str(one.count), rough_duration(one.seconds), short)
+    example = _short(shown_labels(one.labels))
+    return (one.alert, REASONS[one.reason], str(one.count), rough_duration(one.seconds), example)
 
 
 def _incident(trouble: Trouble) -> tuple[str, ...]:
@@ -94,7 +93,11 @@ def _difference(difference: Difference) -> Iterable[tuple[str, ...]]:
 
 
 def _command(command: Command) -> str:
-    return f"{command.action} ({command.call})" if command.call else command.action
+    return f"{command.action} ({_short(command.call)})" if command.call else command.action
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from remediator.backtest.episodes import Episode, either, median, unwell
 from remediator.backtest.findings import Findings, ServiceFindings, findings
 from remediator.backtest.replay import Reading, replay
 from remediator.backtest.report import Report
+from remediator.cli.backtest_text import show_report
 from remediator.health import Health
 from remediator.incident import Disposition
 from remediator.policy import Policy
@@ -199,3 +201,17 @@ def test_numbers_a_week_are_over_the_time_that_is_remembered(tmp_path: Path) -> 
     little = "A number a week that rests on 12h is little evidence."
     assert little in Report({Reading.CURED: half}, {}).caveats
     assert not any("little evidence" in caveat for caveat in Report({Reading.CURED: whole}, {}).caveats)
+
+
+def test_a_table_is_bounded_and_its_commands_are_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    remembered = shop()
+    for number in range(45):
+        remembered.fired(3600, 3900 + 15 * number, alertname=f"Nobodys{number}")
+    book = rules(tmp_path, RULES.replace("[ctl, restart, checkout]", f"[ctl, restart, {'c' * 200}]"))
+    outcome = found(remembered, tmp_path, Reading.CURED, book)
+    show_report(Report({Reading.CURED: outcome}, {}))
+    told = capsys.readouterr().out
+    assert f"restart (ctl restart {'c' * 57}…)  is failed" in told
+    assert re.search(r"^Nobodys44 +no service +1 +16m$", told, re.MULTILINE)
+    assert "Nobodys4 " not in told
+    assert told.endswith("… and 5 more, which --output json and --html have\n")
