@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -58,10 +59,12 @@ def ended(stored: StoredAlert, end: float) -> float:
 
 
 def lasting(episodes: Sequence[Episode], at: float, end: float) -> float:
-    """Until when the episode of this time goes on; the time itself when there is none."""
-    here = (one for one in episodes if one.since <= at and (one.until is None or at < one.until))
-    episode = next(here, None)
-    return at if episode is None else end if episode.until is None else episode.until
+    """Until when the episode of this time goes on; the time itself when there is none. They are in order of time."""
+    before = bisect_right(episodes, at, key=lambda one: one.since)
+    if not before:
+        return at
+    until = episodes[before - 1].until
+    return end if until is None else max(at, until)
 
 
 def _joined(spans: Iterable[tuple[float, float]], end: float) -> list[Episode]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -71,11 +72,11 @@ class ServiceFindings(msgspec.Struct, frozen=True):
     @property
     def cleared(self) -> tuple[Episode, ...]:
         """Its troubles that ended without any command having been run for it meanwhile."""
-        times = [command.at for command in self.commands]
+        times = sorted(command.at for command in self.commands)
         return tuple(
             one
             for one in self.episodes
-            if one.until is not None and not any(one.since <= at <= one.until for at in times)
+            if one.until is not None and bisect_left(times, one.since) == bisect_right(times, one.until)
         )
 
 

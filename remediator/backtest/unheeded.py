@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -32,8 +33,8 @@ class Unheeded(msgspec.Struct, frozen=True):
 def unheeded(
     alerts: Iterable[StoredAlert], entries: Iterable[Entry], incidents: Iterable[Incident], end: float
 ) -> list[Unheeded]:
-    """What led to nothing of these alerts, most often first. Those that were part of an incident are none of them, nor are
-    those that a gate held for most of their time."""
+    """What led to nothing of these alerts, most often first; entries and incidents are in order of time. Those that were
+    part of an incident are none of them, nor are those that a gate held for most of their time."""
     told: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.kind is EntryKind.ALERT_SETTLED:
@@ -63,7 +64,8 @@ def unheeded(
 def _fate(stored: StoredAlert, entries: Sequence[Entry], end: float) -> Disposition | None:
     """What was said of an alert for most of its time: thresholds see trouble later than it does, and its end, too."""
     until = ended(stored, end)
-    mine = [entry for entry in entries if stored.alert.starts_at <= entry.at <= until]
+    first = bisect_left(entries, stored.alert.starts_at, key=lambda entry: entry.at)
+    mine = entries[first : bisect_right(entries, until, key=lambda entry: entry.at)]
     spent: dict[Disposition, float] = {}
     for entry, after in zip(mine, [*(entry.at for entry in mine[1:]), until], strict=False):
         said = Disposition(entry.data["disposition"])
@@ -71,10 +73,11 @@ def _fate(stored: StoredAlert, entries: Sequence[Entry], end: float) -> Disposit
     return max(spent, key=lambda said: spent[said], default=None)
 
 
-def _part_of(stored: StoredAlert, incidents: Iterable[Incident], end: float) -> bool:
+def _part_of(stored: StoredAlert, incidents: Sequence[Incident], end: float) -> bool:
     """Whether an incident of its service was open while it fired: then it has opened it, or joined."""
     since, until = stored.alert.starts_at, ended(stored, end)
-    return any(one.opened_at < until and since < (one.closed_at or end) for one in incidents)
+    later = bisect_right(incidents, since, key=lambda one: one.closed_at or end)
+    return later < len(incidents) and incidents[later].opened_at < until
 
 
 def shown_labels(labels: Mapping[str, str]) -> str:
