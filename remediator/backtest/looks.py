@@ -18,7 +18,8 @@ from remediator.rulebook import Threshold
 
 class RecordedEvaluator(Evaluator):
     """An evaluator that looks at no more than what may be otherwise than before: with history at hand that is known. Of
-    services that are well it sees new values only where an incident or an alert is about them."""
+    services that are well it sees new values only where an incident or an alert is about them, of those that are not
+    always, since time alone may change what becomes of them."""
 
     def __init__(self, *args: Any, stage: RecordedStage, concern: Callable[[], Collection[str]], **others: Any) -> None:
         super().__init__(*args, **others)
@@ -29,7 +30,8 @@ class RecordedEvaluator(Evaluator):
         before = world.looks.get(threshold.name)
         if before is None or not self._as_before(threshold, before, now):
             return super().view(world, threshold, owners, now)
-        names = [name for name in self._concern() if name in before.tracks]
+        concern = self._concern()
+        names = [name for name, track in before.tracks.items() if track.degraded is not CALM or name in concern]
         concerned = msgspec.structs.replace(before, tracks={name: before.tracks[name] for name in names})
         values = (
             Series(playback.labels, value)
@@ -50,6 +52,5 @@ class RecordedEvaluator(Evaluator):
             before.threshold == threshold
             and before.sight is Sight.SEEN
             and self._stage.changed_at < before.at
-            and all(track.degraded is CALM for track in before.tracks.values())
             and self._stage.steady_until(threshold, before.at) > now
         )
