@@ -98,11 +98,11 @@ class Fleet:
         self._closed = True
         for service in self._services.values():
             with service.lock:
-                _stop(service.replicas)
+                _stop(replica.process for replica in service.replicas)
                 service.replicas.clear()
 
     def restart(self, name: str) -> str:
-        """Replace each process of the service by a new one of the same release on the same port."""
+        """Replace each process of the service by a new one of the same release on the same port, without a gap."""
         service = self._service(name)
         with service.lock:
             self._restart(service)
@@ -117,7 +117,7 @@ class Fleet:
             before = len(service.replicas)
             gone, service.replicas[count:] = service.replicas[count:], []
             self._fill(service, count)
-            _stop(gone)
+            _stop(replica.process for replica in gone)
         return f"scaled {name} from {before} to {_count(service)}"
 
     def replicas(self, name: str) -> str:
@@ -194,9 +194,10 @@ class Fleet:
             raise DemoError(f"cannot find service {name}: there are {', '.join(self._services)}") from None
 
     def _restart(self, service: _Running) -> None:
-        _stop(service.replicas)
+        """Each new process listens before the old one ends: a gap would look like a crash of its own."""
         for replica in service.replicas:
-            replica.process = self._spawn(service, replica.port)
+            old, replica.process = replica.process, self._spawn(service, replica.port)
+            _stop([old])
 
     def _fill(self, service: _Running, count: int) -> None:
         while len(service.replicas) < count:
@@ -239,17 +240,17 @@ class Fleet:
         return process
 
 
-def _stop(replicas: Iterable[_Replica]) -> None:
+def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
     """End processes: asked first, all at once, and then made to."""
-    replicas = list(replicas)
-    for replica in replicas:
-        replica.process.terminate()
-    for replica in replicas:
+    processes = list(processes)
+    for process in processes:
+        process.terminate()
+    for process in processes:
         try:
-            replica.process.wait(_STOP_WITHIN)
+            process.wait(_STOP_WITHIN)
         except subprocess.TimeoutExpired:
-            replica.process.kill()
-        _reap(replica.process)
+            process.kill()
+        _reap(process)
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:

@@ -153,6 +153,7 @@ class Replica:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    allow_reuse_port = True  # the replica that is to take over listens before the present one ends
 
     def __init__(self, port: int, replica: Replica) -> None:
         self.replica = replica

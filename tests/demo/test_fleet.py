@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from real.prometheus import in_thread, until
 
 from remediator.demo.control import ask
-from remediator.demo.fleet import DemoError, Fleet, Spec
+from remediator.demo.fleet import DemoError, Fleet, Spec, _stop
 from remediator.demo.service import Kind
 from remediator.demo.switchboard import Switchboard
 
@@ -116,6 +116,23 @@ async def test_a_crashed_service_is_gone_until_it_is_restarted(fleet: Fleet) -> 
     assert order(fleet, "restart", "ledger").returncode == 0
     await grows(fleet, "ledger", "200")
     assert ports(fleet, "ledger") == where
+
+
+def test_a_restart_leaves_no_gap(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape in between would take it for a crash."""
+    before, seen, stop = fleet.pids[0], [], _stop
+
+    def look_and_stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+        processes = list(processes)
+        seen.append([(process.pid, process.poll(), fleet.pids[0]) for process in processes])
+        stop(processes)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("remediator.demo.fleet._stop", look_and_stop)
+        fleet.restart("ledger")
+    assert seen == [[(before, None, fleet.pids[0])]]
+    assert fleet.pids[0] != before
+    assert requests(fleet, "ledger", "500") == 0
 
 
 async def test_only_a_rollback_mends_a_bad_release(fleet: Fleet) -> None:
