@@ -12,8 +12,8 @@ def add(commands: Any) -> None:
         "demo",
         help="break seven small services and watch them being healed",
         description="Start Prometheus, Alertmanager, remediator and seven small services on free loopback ports in a "
-        "temporary folder, break the services one after another, show how each is found, healed and verified, and take "
-        "everything away again. Exit code 0 when every fault was healed, 1 when one was not, 2 when it cannot be run.",
+        "temporary folder, break the services one after another, approve what asks first, show how each is found, healed "
+        "and verified, and take everything away again. Exit code 0 when every fault was healed, 1 when one was not, 2 when it cannot be run.",
     )
     parser.add_argument("--keep", action="store_true", help="leave it running, and the folder in place, until Ctrl-C")
     parser.add_argument(

@@ -15,7 +15,7 @@ SPECS = (
     Spec("payments"),
     Spec("checkout"),
     Spec("reviews", demand=25.0),
-    Spec("mailer", demand=5.0),
+    Spec("mailer", tier="worker", demand=5.0),
 )
 
 
@@ -35,12 +35,14 @@ class Fault:
     root: str = ""
 
 
+# Far enough apart that web.yml, which heals one of these services at a time, need hold back none, and that no more of
+# them are ill at once than remediator takes for the fault of each.
 FAULTS = (
-    Fault("search", 0, "slow", "answers take a second longer", lambda fleet: fleet.inject("search", Kind.SLOW)),
-    Fault("ledger", 8, "errors", "most answers are errors", lambda fleet: fleet.inject("ledger", Kind.ERRORS)),
-    Fault("storefront", 8, "dependency", "fails where it asks the ledger", root="ledger"),
-    Fault("payments", 20, "crash", "its process is killed", lambda fleet: fleet.crash("payments")),
-    Fault("checkout", 28, "bad release", "release 2.1.0 has a bug", lambda fleet: fleet.deploy("checkout", "2.1.0")),
-    Fault("reviews", 38, "overload", "three times the requests", lambda fleet: fleet.demand("reviews", 3)),
-    Fault("mailer", 46, "memory leak", "memory grows and grows", lambda fleet: fleet.inject("mailer", Kind.LEAK)),
+    Fault("search", 0, "slow", "answers take six seconds longer", lambda fleet: fleet.inject("search", Kind.SLOW)),
+    Fault("checkout", 6, "bad release", "release 2.1.0 has a bug", lambda fleet: fleet.deploy("checkout", "2.1.0")),
+    Fault("mailer", 20, "memory leak", "memory grows and grows", lambda fleet: fleet.inject("mailer", Kind.LEAK)),
+    Fault("ledger", 30, "errors", "most answers are errors", lambda fleet: fleet.inject("ledger", Kind.ERRORS)),
+    Fault("storefront", 30, "dependency", "fails where it asks the ledger", root="ledger"),
+    Fault("reviews", 42, "overload", "three times the requests", lambda fleet: fleet.demand("reviews", 3)),
+    Fault("payments", 56, "crash", "its process is killed", lambda fleet: fleet.crash("payments")),
 )

@@ -46,9 +46,11 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Spec:
-    """A service of the demo: requests a second offered to it at first, how many replicas it starts with, whom it asks."""
+    """A service of the demo: the kind it says to be when scraped, requests a second offered to it at first, how many
+    replicas it starts with, whom it asks."""
 
     name: str
+    tier: str = "web"
     demand: float = 20.0
     replicas: int = 1
     depends_on: str = ""
@@ -209,7 +211,8 @@ class Fleet:
         """Write down where the service is, for other replicas and for Prometheus."""
         name, ports = service.spec.name, tuple(replica.port for replica in service.replicas)
         Share(service.demand, ports).write(self.folder / "state", name)
-        targets = [{"targets": [f"127.0.0.1:{port}" for port in ports], "labels": {"service": name}}]
+        labels = {"service": name, "tier": service.spec.tier}
+        targets = [{"targets": [f"127.0.0.1:{port}" for port in ports], "labels": labels}]
         fresh = self.folder / "targets" / f"{name}.new"
         fresh.write_text(json.dumps(targets))
         fresh.rename(self.folder / "targets" / f"{name}.json")

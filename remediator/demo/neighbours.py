@@ -24,9 +24,12 @@ from typing import Any
 import yaml
 
 from remediator.demo.fleet import DemoError, free_port
+from remediator.demo.pace import hurried
 
 _READY_WITHIN = 30.0
 _STOP_WITHIN = 10.0
+_RULES = ("rules.yml", "web.yml")
+"""The shop's own rules, and the file of the library that it uses; what comes first has the first say."""
 _PACKAGES = "apt-get install prometheus prometheus-alertmanager"
 
 
@@ -94,7 +97,7 @@ def neighbours(folder: Path) -> Iterator[Neighbours]:
 
 
 def write_files(folder: Path, where: Neighbours) -> None:
-    """The configuration of all three, and the rule files that come with the package."""
+    """The configuration of all three, and the rule files that come with the package, at the demo's pace."""
     scrape = {"job_name": "shop", "file_sd_configs": [{"files": ["targets/*.json"]}]}
     itself = {"job_name": "remediator", "static_configs": [{"targets": [_address(where.remediator)]}]}
     prometheus = {
@@ -118,14 +121,16 @@ def write_files(folder: Path, where: Neighbours) -> None:
         "global": {"evaluation_interval": "1s", "query_timeout": "5s", "stale_after": "10s", "settle": "2s"},
         "prometheus": {"url": where.prometheus},
         "alertmanagers": [{"url": where.alertmanager, "receiver": "remediator"}],
-        "rule_files": ["rules.yml"],
+        "rule_files": list(_RULES),
         "storage": {"url": "sqlite:///remediator.db"},
         "limits": {"concurrent": 4},
     }
     for name, document in (("prometheus", prometheus), ("alertmanager", alertmanager), ("remediator", remediator)):
         _write_yaml(folder / f"{name}.yml", document)
-    for name in ("rules.yml", "alerts.yml"):
-        (folder / name).write_text((files("remediator.demo") / "files" / name).read_text())
+    source = files("remediator.demo") / "files"
+    (folder / "alerts.yml").write_text((source / "alerts.yml").read_text())
+    for name in _RULES:
+        (folder / name).write_text(hurried((source / name).read_text()))
 
 
 def _write_yaml(path: Path, document: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from remediator.demo.screen import Screen, closing_line, summary
 from remediator.demo.show import Show
 from remediator.demo.switchboard import Switchboard
 
-_WIDTH = 140
+_WIDTH = 160
 """Columns of the summary where there is no terminal to fit it to."""
 
 
@@ -72,9 +72,10 @@ Everything goes on running until Ctrl-C:
     remediator    {where.remediator}
     Prometheus    {where.prometheus}
     Alertmanager  {where.alertmanager}
-Break something yourself, and look at it:
+Break something yourself, look at it, and approve what asks, as nobody else does now:
     {folder}/fleet inject search slow
-    remediator incidents --url {where.remediator}""",
+    remediator incidents --url {where.remediator}
+    remediator approve ID --url {where.remediator}""",
         soft_wrap=True,
     )
     with contextlib.suppress(KeyboardInterrupt):

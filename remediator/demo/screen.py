@@ -137,6 +137,8 @@ def _ending(patient: Patient) -> tuple[Any, ...]:
     steps = ", then ".join(patient.steps) or (
         f"none: {patient.fault.root} was healed" if patient.fault.root else "none"
     )
+    if patient.incident["approval"]:
+        steps += " (approved)"
     return patient.found_by, steps, verdict, f"{found:.1f}s", "" if took is None else f"{took:.1f}s"
 
 

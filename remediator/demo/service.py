@@ -33,7 +33,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 CAPACITY = 40.0
 """Requests a second that one replica can answer."""
 
-NEEDS_DEPENDENCY = 0.4
+NEEDS_DEPENDENCY = 0.6
 """The share of a service's requests for which it has to ask the service it depends on."""
 
 BAD_RELEASES = frozenset({"2.1.0"})
@@ -95,7 +95,7 @@ class Replica:
         self.duration = Histogram(
             "http_request_duration_seconds",
             "How long requests took.",
-            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
             registry=registry,
         )
         self.utilisation = Gauge(
@@ -131,7 +131,7 @@ class Replica:
         # The nearer to its capacity, the longer a queue.
         took = random.uniform(0.01, 0.04) / (1 - min(load, 0.95))
         if Kind.SLOW in self.faults:
-            took += random.uniform(0.8, 1.6)
+            took += random.uniform(6.0, 8.0)
         self.requests[code].inc()
         self.duration.observe(took)
         self.served += 1

@@ -1,4 +1,5 @@
-"""The show: strikes the faults on time, follows remediator's HTTP API, and knows how each fault ended."""
+"""The show: strikes the faults on time, follows remediator's HTTP API, says yes as its operator to what asks for
+approval, and knows how each fault ended."""
 
 from __future__ import annotations
 
@@ -22,6 +23,9 @@ _HEALTHY_WITHIN = 40.0
 _HEALED_WITHIN = 90.0
 """Seconds that remediator has after the last fault."""
 _SILENT_FOR = 10.0
+_CONSIDERS_FOR = 2.0
+"""Seconds that the operator takes to say yes: what asks may be well, or wait for what it depends on, a moment later."""
+_OPERATOR = "the operator (whom the demo plays)"
 _HEALED = ("recovered", "cleared")
 
 
@@ -147,6 +151,8 @@ class Show:
             try:
                 self.scene.services = await _get(session, "/api/v1/services")
                 incidents = await _get(session, "/api/v1/incidents?limit=100")
+                for incident in filter(_asks, incidents):
+                    await _approve(session, incident["id"])
             except (aiohttp.ClientError, TimeoutError) as error:
                 if time.monotonic() - heard_at > _SILENT_FOR:
                     raise DemoError(f"cannot reach remediator at {self._url} any more: {error}") from None
@@ -197,6 +203,20 @@ def seconds(text: str) -> float:
 def _well(service: Json) -> bool:
     """Healthy, or, where no threshold looks at it, without an alert."""
     return service["health"] == "healthy" or (not service["readings"] and not service["firingAlerts"])
+
+
+def _asks(incident: Json) -> bool:
+    """Whether it has been waiting for approval for long enough to be given it."""
+    hold = incident["hold"] if incident["open"] else None
+    return hold is not None and hold["gate"] == "approval" and seconds(hold["since"]) + _CONSIDERS_FOR <= time.time()
+
+
+async def _approve(session: aiohttp.ClientSession, id: int) -> None:
+    """What `remediator approve ID` does. An incident that has closed just now needs no answer any more."""
+    path, timeout = f"/api/v1/incidents/{id}/approve", aiohttp.ClientTimeout(total=5)
+    async with session.post(path, json={"author": _OPERATOR}, timeout=timeout) as response:
+        if response.status != 409:
+            response.raise_for_status()
 
 
 async def _get(session: aiohttp.ClientSession, path: str) -> list[Json]:

@@ -66,12 +66,12 @@ def test_every_fault_is_healed_and_nothing_is_left(tmp_path: Path) -> None:
         for line in output.splitlines()
         if len(cells := [cell.strip() for cell in line.split("│")[1:-1]]) == 7
     }
-    assert rows["search"][:4] == ["slow", "threshold latency_p90", "restart", "recovered"]
-    assert rows["ledger"][:4] == ["errors", "threshold error_ratio", "restart", "recovered"]
+    assert rows["search"][:4] == ["slow", "threshold web_latency_p90", "restart (approved)", "recovered"]
+    assert rows["ledger"][:4] == ["errors", "threshold web_error_ratio", "restart (approved)", "recovered"]
     # The ledger may be well again before anything is noticed at the storefront; nothing is run for it either way.
     assert rows["storefront"][2:4] in (["none: ledger was healed", "cleared"], ["", "spared"])
-    assert rows["payments"][:4] == ["crash", "threshold up", "restart", "recovered"]
-    assert rows["checkout"][:4] == ["bad release", "threshold error_ratio", "restart, then rollback", "recovered"]
+    assert rows["payments"][:4] == ["crash", "threshold web_up", "restart (approved)", "recovered"]
+    assert rows["checkout"][:4] == ["bad release", "threshold web_error_ratio", "restart, then rollback", "recovered"]
     assert rows["reviews"][2:4] == ["scale", "recovered"]
     assert rows["mailer"][:4] == ["memory leak", "alert MemoryLeak", "restart", "recovered"]
     assert list(tmp_path.iterdir()) == []

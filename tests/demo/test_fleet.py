@@ -37,7 +37,7 @@ def order(fleet: Fleet, *words: str) -> subprocess.CompletedProcess[str]:
 def ports(fleet: Fleet, name: str) -> list[int]:
     """Where Prometheus is told to scrape the service."""
     [group] = json.loads((fleet.folder / "targets" / f"{name}.json").read_text())
-    assert group["labels"] == {"service": name}
+    assert group["labels"] == {"service": name, "tier": "web"}
     return [int(target.removeprefix("127.0.0.1:")) for target in group["targets"]]
 
 
