@@ -19,6 +19,7 @@ import msgspec
 from remediator.agenda import Agenda
 from remediator.breach import CALM, Level
 from remediator.evaluator import Evaluator
+from remediator.health import Sight
 from remediator.judge import Sighting
 from remediator.rehearsal.loop import VirtualClock, VirtualLoop
 from remediator.rehearsal.stage import Stage
@@ -112,7 +113,8 @@ def same_until(world: World, stage: Stage) -> float:
             # Somebody has changed the script since: the next look tells what that means.
             return stage.changed_at
         for track in look.tracks.values():
-            if track.degraded is not CALM:
+            # What is not seen neither comes to count nor ends.
+            if track.degraded is not CALM and track.sight is Sight.SEEN:
                 until = min(until, _turns(track.degraded, threshold), _turns(track.failed, threshold))
             if track.absent is not None and track.absent + FORGET >= look.at:
                 until = min(until, track.absent + FORGET)

@@ -79,7 +79,8 @@ def record(history: History, services: int, always_bad: int) -> int:
                 for since, lasted in bad.get((t, s), []):
                     first = max(0, (history.start + since - start) // STEP)
                     last = min(count, (history.start + since + lasted - start) // STEP)
-                    values[first:last] = array("d", [0.3] * max(0, last - first))
+                    if first < last:
+                        values[first:last] = array("d", [0.3] * (last - first))
                 series.append(Recorded({"service": f"s{s}"}, [Run(0, values)]))
                 points += count
             history.keep(f"m{t}", start, end, Recording(start, STEP, count, series))
