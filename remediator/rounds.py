@@ -276,13 +276,12 @@ def _alert(
 
 def _long_absent(looks: Iterable[Look], now: float) -> set[str]:
     """Services without a series in any threshold's answers for so long that templated ones are forgotten."""
-    absent: set[str] = set()
-    present: set[str] = set()
-    for look in looks:
-        for name, track in look.tracks.items():
-            long_absent = track.absent is not None and now - track.absent > FORGET
-            (absent if long_absent else present).add(name)
-    return absent - present
+    tracks = [item for look in looks for item in look.tracks.items()]
+    long_ago = now - FORGET
+    absent = {name for name, track in tracks if track.absent is not None and track.absent < long_ago}
+    if not absent:
+        return absent
+    return absent - {name for name, track in tracks if track.absent is None or track.absent >= long_ago}
 
 
 def _without(look: Look, gone: Callable[[str], bool], rulebook: Rulebook, now: float, changes: Changes) -> Look:

@@ -58,6 +58,24 @@ class LeapingAgenda(Agenda):
                 self.put(name, since + every * (math.floor((now - since) / every) + 1))
 
 
+class Foresight:
+    """Until when every look sees what the last one saw, as it is known at present."""
+
+    def __init__(self, stage: Stage, evaluator: Callable[[], Evaluator]) -> None:
+        self._stage = stage
+        self._evaluator = evaluator
+        self._known: tuple[World | None, int, float] = (None, 0, 0.0)
+
+    def until(self) -> float:
+        """In seconds since the epoch; a time that is past when the last look has not seen everything."""
+        world, changes = self._evaluator().world, self._stage.changes
+        known_world, known_changes, until = self._known
+        if known_world is not world or known_changes != changes:
+            until = same_until(world, self._stage)
+            self._known = (world, changes, until)
+        return until
+
+
 class DozingClock(VirtualClock):
     """The clock of an evaluator that looks every `interval` seconds. `sighted` is called when Prometheus is seen in another
     way than at the look before: that it answers, or does not."""
@@ -65,18 +83,17 @@ class DozingClock(VirtualClock):
     def __init__(
         self,
         loop: VirtualLoop,
-        stage: Stage,
         interval: float,
         evaluator: Callable[[], Evaluator],
+        foresight: Foresight,
         sighted: Callable[[], None],
     ) -> None:
         super().__init__()
         self._virtual = loop
-        self._stage = stage
         self._interval = interval
         self._evaluator = evaluator
+        self._foresight = foresight
         self._sighted = sighted
-        self._known: tuple[World | None, int, float] = (None, 0, 0.0)
         self._sighting = Sighting()
 
     async def wait(self, event: asyncio.Event, timeout: float) -> None:
@@ -88,18 +105,10 @@ class DozingClock(VirtualClock):
             await super().wait(event, timeout)
             return
         due = self.now() + timeout
-        await self._virtual.doze(event, due, self._interval, self._until)
+        await self._virtual.doze(event, due, self._interval, self._foresight.until)
         left_out = math.floor((self.now() - due) / self._interval)
         if left_out > 0:
             self._evaluator().nothing_new(due + self._interval * (left_out - 1))
-
-    def _until(self) -> float:
-        world, changes = self._evaluator().world, self._stage.changes
-        known_world, known_changes, until = self._known
-        if known_world is not world or known_changes != changes:
-            until = same_until(world, self._stage)
-            self._known = (world, changes, until)
-        return until
 
 
 def same_until(world: World, stage: Stage) -> float:

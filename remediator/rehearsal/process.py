@@ -22,7 +22,7 @@ from remediator.intake import Intake
 from remediator.metrics import Metrics
 from remediator.perform import describe
 from remediator.policy import Policy
-from remediator.rehearsal.leap import DozingClock, LeapingAgenda, same_until
+from remediator.rehearsal.leap import DozingClock, Foresight, LeapingAgenda
 from remediator.rehearsal.loop import VirtualClock, VirtualLoop
 from remediator.rehearsal.stage import Stage
 from remediator.rulebook import Rulebook
@@ -50,11 +50,11 @@ class Process:
         evaluator: Callable[..., Evaluator] = Evaluator,
     ) -> None:
         self._seen = seen
-        self._stage = stage
         self._windows = (policy, -math.inf)
         """The policy, and when the next of its maintenance windows may open or close."""
         clock = VirtualClock()
-        dozing = DozingClock(loop, stage, interval, lambda: self.evaluator, lambda: self.engine.stirred())
+        self._foresight = Foresight(stage, lambda: self.evaluator)
+        dozing = DozingClock(loop, interval, lambda: self.evaluator, self._foresight, lambda: self.engine.stirred())
         self.store = store
         self.metrics = Metrics()
         self.intake = Intake(store, clock, self.metrics, wake=lambda: self.engine.wake())
@@ -132,7 +132,7 @@ class Process:
         policy, known = self.docket.policy, self._windows
         if policy is not known[0] or now >= known[1]:
             self._windows = policy, min((window.next_change(now) for window in policy.maintenance), default=math.inf)
-        return min(same_until(self.evaluator.world, self._stage), self._windows[1])
+        return min(self._foresight.until(), self._windows[1])
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
         for task in tasks:
