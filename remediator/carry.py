@@ -43,6 +43,8 @@ class Carrier:
     ) -> None:
         self.waiting_for_slot: dict[str, None] = {}
         """Services that only the number of running commands holds, in the order in which they came."""
+        self._waiting_for_room: dict[str, str] = {}
+        """Services that only the blast radius of a runbook holds, with its name, in the same order."""
         self._store = store
         self._docket = docket
         self._agenda = agenda
@@ -52,7 +54,7 @@ class Carrier:
 
     async def carry_out(self, case: Case, decision: d.Decision) -> None:
         """Do what was decided. StoreError when it could not be written down; then nothing has changed."""
-        self.waiting_for_slot.pop(case.service.name, None)
+        self._queue(case, decision)
         if case.incident is None:
             if not isinstance(decision, d.Held):
                 self._docket.waiting.pop(case.service.name, None)
@@ -104,8 +106,6 @@ class Carrier:
                     await self._store.hold_incident(incident.id, hold, now)
                 self._amend(incident, hold=hold)
                 self._look_if_blind(hold, name, now)
-                if hold.gate == "concurrency":
-                    self.waiting_for_slot[name] = None
                 self._rest(case, hold)
             case d.Wait(_, until):
                 if incident.hold is not None:
@@ -132,8 +132,22 @@ class Carrier:
                 self._docket.put_incident(closed)
                 await self._resolve_requests(case)
                 self._agenda.put(name, now)
+                waiting = (other for other, runbook in self._waiting_for_room.items() if runbook == incident.runbook)
+                self._agenda.put(next(waiting, name), now)
             case _:
                 raise AssertionError(f"{decision} is not for a service with an incident")
+
+    def _queue(self, case: Case, decision: d.Decision) -> None:
+        """Keep a place for whoever waits for others to come to their end."""
+        name, gate = case.service.name, decision.hold.gate if isinstance(decision, d.Held) else ""
+        if gate == "concurrency":
+            self.waiting_for_slot[name] = None
+        else:
+            self.waiting_for_slot.pop(name, None)
+        if gate == "blast_radius" and case.incident is not None:
+            self._waiting_for_room[name] = case.incident.runbook
+        else:
+            self._waiting_for_room.pop(name, None)
 
     def _rest(self, case: Case, hold: Hold) -> None:
         """Look again when the hold ends, or something happens to it."""

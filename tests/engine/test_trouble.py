@@ -104,6 +104,17 @@ async def test_after_a_start_and_after_an_outage_it_looks_on_before_it_acts(tmp_
         assert w.clock.now() - opened >= 15
 
 
+async def test_whoever_waits_for_the_blast_radius_is_next_as_soon_as_a_heal_is_over(tmp_path: Path) -> None:
+    async with world(tmp_path, fleet(10, limits="{cooldown: 5m, blast_radius: 1}"), CALM) as w:
+        for name in w.rulebook.named:
+            w.heals(f"ctl restart {name}", **{name: 0.0})
+        w.set("error_ratio", s1=0.5, s2=0.5, s3=0.5)
+        await w.pass_time(120)
+        incidents = sorted(await w.incidents(), key=lambda incident: incident.runs[0].started_at)
+        ends = [incident.closed_at for incident in incidents]
+        assert [incident.runs[0].started_at for incident in incidents[1:]] == ends[:2]
+
+
 async def test_the_blast_radius_is_kept_while_several_are_healed(tmp_path: Path) -> None:
     async with world(tmp_path, fleet(10, limits="{cooldown: 5m, blast_radius: 25%}"), CALM) as w:
         for n in range(5):
