@@ -35,12 +35,14 @@ class RecordedAlerts:
     def turns(self, start: int, end: int) -> list[tuple[float, list[Turn]]]:
         """Those that begin or end in a stretch, by time; to be asked for once the stretch before is over."""
         recording = self._history.recording(ALERTS, start, end)
+        # Where it is not known whether an alert fired, it is taken to be as it was before.
+        seen = recording.seen_from(0)
         events: dict[float, list[Turn]] = {}
         here: set[str] = set()
         for labels, first, last in _firings(recording):
             if not matches_all(self._matchers, labels):
                 continue
-            if first == 0:
+            if first <= seen:
                 here.add(fingerprint(labels))
             # What begins with the last step of a stretch does so with the first of the next.
             if first < recording.count - 1 or end >= self._history.end:
@@ -48,7 +50,8 @@ class RecordedAlerts:
             if last < recording.count:
                 events.setdefault(self._time(start, last), []).append(Turn(labels, False))
         gone = [alert.labels for print_, alert in self._firing.items() if print_ not in here]
-        events.setdefault(self._time(start, 0), []).extend(Turn(labels, False) for labels in gone)
+        if gone and seen < recording.count:
+            events.setdefault(self._time(start, seen), []).extend(Turn(labels, False) for labels in gone)
         return sorted(events.items())
 
     def sent(self, at: float, turns: Iterable[Turn]) -> list[Alert]:
@@ -81,7 +84,15 @@ class RecordedAlerts:
 
 
 def _firings(recording: Recording) -> Iterator[tuple[dict[str, str], int, int]]:
-    """The labels of alerts, and from which step to before which they fired."""
+    """The labels of alerts, and from which step to before which they fired, as far as was seen."""
     for one in recording.series:
         labels = {name: value for name, value in one.labels.items() if name not in _NOT_THEIRS}
-        yield from ((labels, run.first, run.end) for run in one.runs)
+        first = last = -1
+        for run in one.runs:
+            if first >= 0 and run.first > last:
+                yield labels, first, last
+                first = -1
+            first = run.first if first < 0 else first
+            last = recording.seen_from(run.end)
+        if first >= 0:
+            yield labels, first, last

@@ -21,7 +21,9 @@ from pathlib import Path
 
 import msgspec
 
-from remediator.backtest.recording import Recording, decode, encode, joined, recorded
+from remediator.backtest.asking import RangeQueries, shown
+from remediator.backtest.recording import Recording, decode, encode
+from remediator.durations import rough_duration
 from remediator.errors import NeighbourError, RemediatorError
 from remediator.health import Sight
 from remediator.prometheus import Prometheus
@@ -40,11 +42,6 @@ _IN_MEMORY = 8_000_000
 """So many points of all expressions together are held in memory."""
 _CONDITIONS = 8
 """How many recordings of conditions are held in memory."""
-_LEAST = 8
-"""A stretch of so few steps is not cut any more."""
-_RETRIES = (1.0, 3.0)
-"""Seconds to wait before asking a Prometheus again that could not be reached."""
-_TOO_MUCH = (Sight.TIMEOUT, Sight.EXECUTION, Sight.BAD_ANSWER)
 
 _SUFFIX = ".recording"
 _OURS = re.compile(r"([0-9a-f]{64}|part-\w+)\.recording")
@@ -67,17 +64,37 @@ class History:
         self.end = end
         self.step = step
         self.stretch = stretch
-        self.asked = 0
-        """How many range queries were asked."""
-        self.warnings: dict[str, None] = {}
-        """What Prometheus warned of: a part of the data may be missing."""
         self._prometheus = prometheus
+        self._queries = RangeQueries(prometheus, step)
         self._source = source
         self._folder = folder
         self._began = time.time()
         self._fresh: set[Path] = set()
-        self._incomplete = 0
+        self._unseen: dict[str, dict[int, tuple[float, str]]] = {}
+        """Of expressions with unseen steps: by the start of a stretch for how many seconds, and the first error."""
         self._read = lru_cache(_CONDITIONS)(self._read_file)
+
+    @property
+    def asked(self) -> int:
+        """How many range queries were asked."""
+        return self._queries.asked
+
+    @property
+    def warnings(self) -> list[str]:
+        """What Prometheus warned of: a part of the data may be missing."""
+        return list(self._queries.warnings)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be said of the answers, as sentences: of each expression for how long it could not be seen."""
+        found = []
+        for expr, stretches in self._unseen.items():
+            seconds, error = sum(seconds for seconds, _ in stretches.values()), stretches[min(stretches)][1]
+            found.append(
+                f"For {rough_duration(seconds)} in all {shown(expr)} was not answered in full, and is taken as unseen there:"
+                f" {error.rstrip('.')}."
+            )
+        return found
 
     def stretches(self) -> list[tuple[int, int]]:
         """The stretches, from start to end; the last step of one is the first of the next."""
@@ -95,12 +112,14 @@ class History:
 
     def recording(self, expr: str, start: int, end: int) -> Recording:
         """What an expression answered over a stretch."""
-        path = self._path(expr, start, end)
         try:
-            return decode(path.read_bytes())
+            found = decode(self._path(expr, start, end).read_bytes())
         except (OSError, ValueError):
             # Gone or damaged: it can be asked for again.
-            return self._fetch(expr, start, end)
+            found = self._fetch(expr, start, end)
+        if found.unseen:
+            self._note_unseen(expr, found, end)
+        return found
 
     def condition(self, expr: str, now: float) -> Recording:
         """What a condition answered over the stretch around this time."""
@@ -112,18 +131,25 @@ class History:
         for path in self._fresh:
             path.unlink(missing_ok=True)
 
+    def _note_unseen(self, expr: str, found: Recording, end: int) -> None:
+        # The last step of a stretch is the first of the next.
+        first, last = found.step_at(self.start), found.count if end >= self.end else found.count - 1
+        parts = [part for part in found.unseen if part.end > first and part.first < last]
+        if parts:
+            steps = sum(min(part.end, last) - max(part.first, first) for part in parts)
+            self._unseen.setdefault(expr, {})[found.start] = (float(steps * self.step), parts[0].error)
+
     def _read_file(self, expr: str, start: int, end: int) -> Recording:
         return self.recording(expr, start, end)
 
     def _fetch(self, expr: str, start: int, end: int) -> Recording:
-        incomplete = self._incomplete
-        found = self._ask(expr, start, end)
+        found = self._queries.recording(expr, start, end)
         if len(found.series) == 1 and not found.series[0].labels:
             answer = self._prometheus.query_blocking(expr)
             found = msgspec.structs.replace(found, scalar=answer.kind == "scalar")
         self.keep(expr, start, end, found)
-        # What is not there yet may be filled in, and what was not complete may be the next time.
-        if self._incomplete > incomplete or not found.series:
+        # What is not there yet may be filled in, and what was not seen may be the next time.
+        if found.unseen or not found.series:
             self._fresh.add(self._path(expr, start, end))
         return found
 
@@ -138,26 +164,6 @@ class History:
             raise RemediatorError(f"cannot keep what Prometheus answered in {self._folder}: {error}") from None
         if end > self._began - FRESH:
             self._fresh.add(path)
-
-    def _ask(self, expr: str, start: int, end: int) -> Recording:
-        """Ask for a stretch, in halves when it is more than Prometheus can answer at once."""
-        for wait in (*_RETRIES, 0.0):
-            answer = self._prometheus.query_range_blocking(expr, start, end, self.step)
-            self.asked += 1
-            if answer.sight is not Sight.UNREACHABLE:
-                break
-            time.sleep(wait)
-        self.warnings.update(dict.fromkeys(answer.warnings))
-        self._incomplete += bool(answer.warnings)
-        steps = (end - start) // self.step
-        if answer.sight in _TOO_MUCH and steps > _LEAST:
-            middle = start + steps // 2 * self.step
-            return joined(self._ask(expr, start, middle), self._ask(expr, middle + self.step, end))
-        if answer.sight is not Sight.SEEN:
-            later = answer.sight in (Sight.UNREACHABLE, Sight.TIMEOUT)
-            remedy = "; what was answered so far is kept: run it again to go on" if later else ""
-            raise NeighbourError(f"cannot replay {_shown(expr)}: {answer.error}{remedy}", retry=True)
-        return recorded(answer.lines, start, self.step, steps + 1)
 
     def _path(self, expr: str, start: int, end: int) -> Path:
         fresh = f"{self._began}" if end > self._began - FRESH else ""
@@ -199,11 +205,6 @@ def _counts(prometheus: Prometheus, expr: str, times: Sequence[int], step: int) 
             # A number without labels cannot be counted; what is no PromQL at all will be told of when it is asked.
             yield 1
         elif answer.sight is not Sight.SEEN:
-            raise NeighbourError(f"cannot replay {_shown(expr)}: {answer.error}", retry=True)
+            raise NeighbourError(f"cannot replay {shown(expr)}: {answer.error}", retry=True)
         else:
             yield from (value for line in answer.lines for _, value in line.points)
-
-
-def _shown(expr: str) -> str:
-    line = " ".join(expr.split())
-    return line if len(line) <= 80 else f"{line[:79]}…"

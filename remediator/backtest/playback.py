@@ -7,6 +7,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from remediator.actions import Call, Outcome, Result
 from remediator.backtest.history import History
 from remediator.backtest.recording import Recorded, Recording, Run, turns, value_at
@@ -29,6 +31,8 @@ class Playback:
         self._recording = recording
         self._thresholds = thresholds
         found = [turns(recorded.runs, threshold) for threshold in thresholds]
+        if recording.unseen:
+            found.append(recording.borders)
         self._turns = found[0] if len(found) == 1 else sorted({step for steps in found for step in steps})
         self._first = recorded.runs[0] if recorded.runs else Run(0, array("d"))
         self._cured: tuple[float, float] = (0, 0.0)
@@ -56,7 +60,7 @@ class Playback:
         """Have this value until it is healthy in the recording; whether the recording ends before that."""
         step = self._recording.step_at(now)
         later = self._turns[bisect_left(self._turns, step) :]
-        until = next((turn for turn in (step, *later) if self._well(value_at(self._runs, turn))), math.inf)
+        until = next((turn for turn in (step, *later) if self._well(turn)), math.inf)
         self._cured = (min(until, self._recording.count), value)
         return until >= self._recording.count
 
@@ -64,9 +68,11 @@ class Playback:
         """Whether its value is."""
         return self._bad(self.at(now))
 
-    def _well(self, value: Sample) -> bool:
-        judged = (judge_value(threshold, value)[0] for threshold in self._thresholds) if value is not None else ()
-        return value is not None and all(health is Health.HEALTHY for health in judged)
+    def _well(self, step: int) -> bool:
+        value = value_at(self._runs, step)
+        if value is None or self._recording.unseen_at(step) is not None:
+            return False
+        return all(judge_value(threshold, value)[0] is Health.HEALTHY for threshold in self._thresholds)
 
     def _bad(self, value: Sample) -> bool:
         return value is not None and any(judge_value(threshold, value)[0].bad for threshold in self._thresholds)
@@ -83,11 +89,13 @@ class RecordedStage(Stage):
         self.counted = False
         """Whether a count was asked for."""
         self._owned: dict[str, dict[str, list[Playback]]] = {}
+        self._recordings: dict[str, Recording] = {}
         self._steady: dict[str, tuple[int, float, float]] = {}
         self._history = history
 
-    def load(self, expr: str, playbacks: list[Playback]) -> None:
-        """From now on an expression has these series."""
+    def load(self, expr: str, recording: Recording, playbacks: list[Playback]) -> None:
+        """From now on an expression is answered as it was recorded, with these series."""
+        self._recordings[expr] = recording
         owned = self._owned[expr] = {}
         for playback in playbacks:
             owned.setdefault(playback.owner, []).append(playback)
@@ -101,13 +109,14 @@ class RecordedStage(Stage):
     def steady_until(self, threshold: Threshold, since: float) -> float:
         changes, asked, until = self._steady.get(threshold.name, (-1, 0.0, 0.0))
         if changes != self.changes or not asked <= since < until:
-            until = super().steady_until(threshold, since)
+            recording = self._recordings[threshold.expr.strip()]
+            until = min(super().steady_until(threshold, since), recording.border_after(since))
             self._steady[threshold.name] = (self.changes, since, until)
         return until
 
     def answer(self, expr: str) -> Answer:
-        if expr.strip() in self.lines:
-            return super().answer(expr)
+        if (recording := self._recordings.get(expr.strip())) is not None:
+            return self._as_seen(recording, super().answer(expr))
         try:
             recording = self._history.condition(expr, self.now)
         except NeighbourError as error:
@@ -116,7 +125,17 @@ class RecordedStage(Stage):
         step = min(recording.step_at(self.now), recording.count - 1)
         values = ((one.labels, value_at(one.runs, step)) for one in recording.series)
         series = [Series(labels, value) for labels, value in values if value is not None]
-        return Answer(self.now, Sight.SEEN, series, kind="scalar" if recording.scalar else "vector")
+        kind = "scalar" if recording.scalar else "vector"
+        return self._as_seen(recording, Answer(self.now, Sight.SEEN, series, kind=kind))
+
+    def _as_seen(self, recording: Recording, answer: Answer) -> Answer:
+        """An answer with the warnings or the error that Prometheus answered with."""
+        unseen = recording.unseen_at(min(recording.step_at(self.now), recording.count - 1))
+        if unseen is None:
+            return answer
+        if unseen.sight is Sight.PARTIAL:
+            return msgspec.structs.replace(answer, warnings=(unseen.error,))
+        return Answer(self.now, unseen.sight, error=unseen.error)
 
     async def run(self, call: Call) -> Result:
         if call.env.get("REMEDIATOR_STEP") == "replicas":

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from remediator.breach import judge_value
+from remediator.health import Sight
 from remediator.prometheus import Line
 from remediator.rehearsal.stage import Sample
 from remediator.rulebook import Threshold
@@ -38,19 +39,51 @@ class Recorded(NamedTuple):
     runs: list[Run]
 
 
+class Unseen(NamedTuple):
+    """From step `first` to before `end` the expression was not answered: how that is to be called, and why."""
+
+    first: int
+    end: int
+    sight: Sight
+    error: str
+
+
 class Recording(msgspec.Struct, frozen=True):
     """What an expression answered at `start`, `start` + `step`, … (in seconds), `count` times in all. `scalar` says that
-    it is a number without labels, which as a condition is false when it is 0."""
+    it is a number without labels, which as a condition is false when it is 0. `unseen` is where it was not answered,
+    oldest first."""
 
     start: int
     step: int
     count: int
     series: list[Recorded]
     scalar: bool = False
+    unseen: list[Unseen] = []
 
     def step_at(self, now: float) -> int:
         """The number of the last step that is not after this time."""
         return math.floor((now - self.start) / self.step + 1e-6)
+
+    def unseen_at(self, index: int) -> Unseen | None:
+        """Why a step was not answered; None when it was."""
+        place = bisect_right(self.unseen, index, key=lambda part: part.first) - 1
+        return self.unseen[place] if place >= 0 and index < self.unseen[place].end else None
+
+    @property
+    def borders(self) -> list[int]:
+        """The steps at which an unseen part begins or is over; in order."""
+        return [step for part in self.unseen for step in (part.first, part.end)]
+
+    def border_after(self, now: float) -> float:
+        """The time of the next of them after this one; infinity when there is none."""
+        later = (step for step in self.borders if step > self.step_at(now))
+        return next((float(self.start + step * self.step) for step in later), math.inf)
+
+    def seen_from(self, index: int) -> int:
+        """The first step from this one on that was answered; `count` when there is none."""
+        while (part := self.unseen_at(index)) is not None:
+            index = part.end
+        return min(index, self.count)
 
 
 class _Kept(msgspec.Struct, array_like=True):
@@ -61,6 +94,7 @@ class _Kept(msgspec.Struct, array_like=True):
     count: int
     scalar: bool
     series: list[tuple[dict[str, str], list[tuple[int, bytes]]]]
+    unseen: list[Unseen] = []
 
 
 _FILES = msgspec.msgpack.Decoder(_Kept)
@@ -71,24 +105,34 @@ def recorded(lines: Iterable[Line], start: int, step: int, count: int) -> Record
     return Recording(start, step, count, [Recorded(line.labels, _runs(line, start, step)) for line in lines])
 
 
-def joined(first: Recording, second: Recording) -> Recording:
-    """Two recordings of the same expression, the second of which goes on where the first ends."""
-    series = {_key(one.labels): Recorded(one.labels, list(one.runs)) for one in first.series}
-    offset = round((second.start - first.start) / first.step)
-    for one in second.series:
-        runs = series.setdefault(_key(one.labels), Recorded(one.labels, [])).runs
-        for run in one.runs:
-            run = Run(run.first + offset, run.values)
-            if runs and runs[-1].end == run.first:
-                run = Run(runs[-1].first, runs.pop().values + run.values)
-            runs.append(run)
-    return Recording(first.start, first.step, offset + second.count, list(series.values()))
+def joined(parts: Sequence[Recording]) -> Recording:
+    """Recordings of the same expression as one; each goes on where the one before ends."""
+    first = parts[0]
+    series: dict[tuple[tuple[str, str], ...], Recorded] = {}
+    unseen: list[Unseen] = []
+    for part in parts:
+        offset = round((part.start - first.start) / first.step)
+        for one in part.series:
+            runs = series.setdefault(_key(one.labels), Recorded(one.labels, [])).runs
+            for run in one.runs:
+                if runs and runs[-1].end == run.first + offset:
+                    runs[-1].values.extend(run.values)
+                else:
+                    runs.append(Run(run.first + offset, run.values[:]))
+        for blank in part.unseen:
+            blank = blank._replace(first=blank.first + offset, end=blank.end + offset)
+            if unseen and unseen[-1].end == blank.first and unseen[-1][2:] == blank[2:]:
+                blank = blank._replace(first=unseen.pop().first)
+            unseen.append(blank)
+    return Recording(first.start, first.step, offset + part.count, list(series.values()), unseen=unseen)
 
 
 def encode(recording: Recording) -> bytes:
     """The recording for a file."""
     plain = [(labels, [(run.first, run.values.tobytes()) for run in runs]) for labels, runs in recording.series]
-    return msgspec.msgpack.encode(_Kept(recording.start, recording.step, recording.count, recording.scalar, plain))
+    return msgspec.msgpack.encode(
+        _Kept(recording.start, recording.step, recording.count, recording.scalar, plain, recording.unseen)
+    )
 
 
 def decode(data: bytes) -> Recording:
@@ -102,7 +146,7 @@ def decode(data: bytes) -> Recording:
             run.values.frombytes(values)
             runs.append(run)
         series.append(Recorded(labels, runs))
-    return Recording(kept.start, kept.step, kept.count, series, kept.scalar)
+    return Recording(kept.start, kept.step, kept.count, series, kept.scalar, kept.unseen)
 
 
 def turns(runs: Sequence[Run], threshold: Threshold) -> list[int]:

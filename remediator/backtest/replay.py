@@ -197,7 +197,7 @@ class _Replay:
         for expr, thresholds in self._thresholds.items():
             recording = self._history.recording(expr, start, end)
             playbacks = [self._playback(one, recording, thresholds) for one in recording.series]
-            self._stage.load(expr, playbacks)
+            self._stage.load(expr, recording, playbacks)
             if self._healthy:
                 self._go_on_cured(expr, playbacks, start)
 

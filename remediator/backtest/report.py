@@ -31,14 +31,15 @@ LITTLE = 2 * 86400.0
 
 class Report(msgspec.Struct, frozen=True):
     """`findings` are by reading; `against` those of the rules to compare with, if there are any. `earnest` names the
-    runbooks that were played as if their mode were `auto`; `warnings` are Prometheus',
-    `interval` is how often the daemon evaluates, in seconds."""
+    runbooks that were played as if their mode were `auto`; `warnings` are Prometheus', `remarks` are sentences about what it
+    remembers, `interval` is how often the daemon evaluates, in seconds."""
 
     findings: dict[Reading, Findings]
     against: dict[Reading, Findings]
     earnest: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     interval: float | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def any(self) -> Findings:
@@ -60,6 +61,7 @@ class Report(msgspec.Struct, frozen=True):
         """What this backtest has to say of itself."""
         played = f"Played as if their mode were auto: {', '.join(self.earnest)}." if self.earnest else ""
         warned = [f"Prometheus warned, so data may be missing: {warning}." for warning in self.warnings]
+        warned += self.remarks
         if self.interval not in (None, self.any.step):
             warned.append(
                 f"Thresholds are evaluated every {self.any.step}s here, by the config every {self.interval:g}s."

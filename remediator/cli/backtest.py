@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
             if old is not None:
                 told = bar(f"replaying the others, {reading}", count)
                 against[reading] = _found(old, policy, history, reading, alerts, told)
-    report = Report(findings, against, earnest, tuple(history.warnings), config.global_.evaluation_interval)
+    interval = config.global_.evaluation_interval
+    report = Report(findings, against, earnest, tuple(history.warnings), interval, tuple(history.remarks))
     if args.html:
         _write_page(Path(args.html), report)
     if args.output == "json":

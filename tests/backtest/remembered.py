@@ -22,6 +22,7 @@ class Remembered:
     def __init__(self) -> None:
         self.series: dict[str, list[tuple[dict[str, str], Value]]] = {}
         self.asked: list[str] = []
+        self.failing: list[tuple[str, Range, Callable[[int], bool]]] = []
 
     def has(self, expr: str, value: Value, **labels: str) -> None:
         """A series of an expression."""
@@ -37,6 +38,16 @@ class Remembered:
             **labels,
         )
 
+    def fails(
+        self, expr: str, when: Callable[[int], bool], error: str = "many-to-many", sight: Sight = Sight.EXECUTION
+    ) -> None:
+        """Queries of an expression that have a step at such a time are not answered."""
+        self.failing.append((expr, Range(sight, error=error), when))
+
+    def warns(self, expr: str, when: Callable[[int], bool], warning: str = "a store is away") -> None:
+        """Queries of an expression that have a step at such a time are answered with a warning."""
+        self.failing.append((expr, Range(Sight.SEEN, warnings=(warning,)), when))
+
     def query_blocking(self, expr: str) -> Answer:
         """Only whether it is a scalar is asked for."""
         return Answer(START, Sight.SEEN, [Series({}, 1.0)], kind="scalar" if expr.startswith("scalar") else "vector")
@@ -44,12 +55,19 @@ class Remembered:
     def query_range_blocking(self, expr: str, start: int, end: int, step: int) -> Range:
         self.asked.append(expr)
         lines = []
+        at_fault = [
+            answer
+            for failing, answer, when in self.failing
+            if failing == expr and any(when(at - START) for at in range(start, end + 1, step))
+        ]
+        if at_fault and at_fault[0].sight is not Sight.SEEN:
+            return at_fault[0]
         for labels, value in self.series.get(expr, []):
             points = [(float(at), value(at - START)) for at in range(start, end + 1, step)]
             given = [(at, number) for at, number in points if number is not None]
             if given:
                 lines.append(Line(labels, given))
-        return Range(Sight.SEEN, lines)
+        return Range(Sight.SEEN, lines, warnings=at_fault[0].warnings if at_fault else ())
 
     def history(self, folder: Path, seconds: int = DAY, *, step: int = 15, stretch: int = 4 * 3600) -> History:
         """What it remembers of so many seconds."""

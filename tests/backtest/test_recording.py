@@ -54,7 +54,7 @@ def test_halves_make_a_whole(values: list[float | None], middle: int) -> None:
     first = recorded([line(values[:middle])], 0, 15, middle)
     second = recorded([line(values[middle:], 15 * middle)], 15 * middle, 15, len(values) - middle)
     whole = recorded([line(values)], 0, 15, len(values))
-    together = joined(first, second)
+    together = joined([first, second])
     assert (together.count, together.start) == (whole.count, 0)
     for one in together.series:
         assert str(one.runs) == str(whole.series[0].runs)
@@ -63,7 +63,7 @@ def test_halves_make_a_whole(values: list[float | None], middle: int) -> None:
 def test_a_series_that_only_one_half_has() -> None:
     first = Recording(0, 15, 2, [Recorded({"a": "1"}, [Run(0, array("d", [1, 2]))])])
     second = Recording(30, 15, 2, [Recorded({"a": "2"}, [Run(1, array("d", [3]))])])
-    together = joined(first, second)
+    together = joined([first, second])
     assert [(one.labels, [run.first for run in one.runs]) for one in together.series] == [
         ({"a": "1"}, [0]),
         ({"a": "2"}, [3]),

@@ -13,8 +13,10 @@ import pytest
 from backtest.remembered import DAY, START, Remembered, troubled
 
 from remediator.backtest import replay as replaying
+from remediator.backtest.alerts import RecordedAlerts
 from remediator.backtest.compare import differences
 from remediator.backtest.findings import Findings, findings
+from remediator.backtest.history import ALERTS
 from remediator.backtest.playback import healthy_value
 from remediator.backtest.replay import Reading, in_earnest, replay
 from remediator.evaluator import Evaluator
@@ -238,6 +240,11 @@ def noise(seed: int) -> Remembered:
         remembered.has("error_ratio", episodes(5), service=name)
         remembered.has("error_ratio", episodes(2), service=name, instance="other")
     remembered.has("latency", episodes(1), service="checkout")
+    for failing in (remembered.fails, remembered.warns):
+        for expr in ("error_ratio", "latency", ALERTS):
+            since = dice.randrange(DAY)
+            until = since + dice.choice([15, 600, 9000])
+            failing(expr, lambda at, since=since, until=until: since <= at < until)
     for _ in range(4):
         start = dice.randrange(DAY)
         labels = {"alertname": dice.choice(["Down", "Slow"]), "service": dice.choice(["cart", "search"])}
@@ -322,3 +329,73 @@ def test_another_command_is_a_difference(tmp_path: Path) -> None:
 def test_the_longest_trouble_is_not_cut_by_incidents(tmp_path: Path) -> None:
     checkout = next(s for s in found(shop(), tmp_path, Reading.RECORDED).services if s.name == "checkout")
     assert checkout.longest == pytest.approx(1800, abs=60)
+
+
+def healths(outcome: Findings, name: str) -> list[tuple[int, Health]]:
+    service = next(service for service in outcome.services if service.name == name)
+    return [(round(at - START), health) for at, health in service.healths]
+
+
+def while_unseen(remembered: Remembered, folder: Path, name: str = "checkout") -> list[tuple[int, Health]]:
+    return healths(found(remembered, folder, Reading.RECORDED), name)
+
+
+@pytest.mark.parametrize("failing", ["fails", "warns"])
+def test_what_was_not_answered_is_unknown_for_that_time(tmp_path: Path, failing: str) -> None:
+    remembered = Remembered()
+    remembered.has("error_ratio", troubled(), service="checkout")
+    # A stretch ends at 14,400.
+    for since, until in ((7215, 7230), (14_385, 14_430)):
+        getattr(remembered, failing)("error_ratio", lambda at, since=since, until=until: since <= at < until)
+    assert while_unseen(remembered, tmp_path) == [
+        (0, Health.HEALTHY),
+        (7215, Health.UNKNOWN),
+        (7230, Health.HEALTHY),
+        (14_385, Health.UNKNOWN),
+        (14_430, Health.HEALTHY),
+    ]
+
+
+@pytest.mark.parametrize("failing", ["fails", "warns"])
+def test_a_breach_that_is_not_seen_opens_nothing(tmp_path: Path, failing: str) -> None:
+    remembered = Remembered()
+    remembered.has("error_ratio", troubled((7200, 7800)), service="checkout")
+    getattr(remembered, failing)("error_ratio", lambda at: 7200 <= at < 7500)
+    outcome = found(remembered, tmp_path, Reading.CURED)
+    assert told(outcome) == [(7530, "checkout", "recovered", ("restart",))]
+
+
+def test_a_cure_lasts_until_there_was_an_end_that_was_seen(tmp_path: Path) -> None:
+    remembered = Remembered()
+    remembered.has("error_ratio", troubled((7200, 9000), (9300, 9900)), service="checkout")
+    remembered.warns("error_ratio", lambda at: 9000 <= at < 9300)
+    assert [since for since, *_ in told(found(remembered, tmp_path, Reading.CURED))] == [7230]
+
+
+@pytest.mark.parametrize("failing", ["fails", "warns"])
+def test_a_guard_that_was_not_answered_holds(tmp_path: Path, failing: str) -> None:
+    remembered = shop()
+    getattr(remembered, failing)('deploying{service="checkout"} > 0', lambda at: at < 8000, "gone")
+    outcome = found(remembered, tmp_path, Reading.RECORDED)
+    first = outcome.troubles[0]
+    assert [command.action for command in first.commands] == ["restart", "rollback"]
+    assert START + 8000 <= first.commands[1].at <= START + 8030
+    held = next(held for service in outcome.services for held in service.held)
+    assert (held.gate, held.until) == ("guard", pytest.approx(START + 8000, abs=20))
+
+
+def test_alerts_that_are_not_seen_go_on_as_they_were(tmp_path: Path) -> None:
+    remembered = Remembered()
+    remembered.fired(1000, 20_000, alertname="CartDown", service="cart", severity="critical")
+    # Within it, over the end of a stretch, and where it ends.
+    for since, until in ((5000, 6000), (14_000, 15_000), (19_500, 21_000)):
+        remembered.fails(ALERTS, lambda at, since=since, until=until: since <= at < until)
+    history = remembered.history(tmp_path)
+    alerts = RecordedAlerts(history, ())
+    sent = [
+        (round(at - START), alert.ends_at is None)
+        for stretch in history.stretches()
+        for at, turns in alerts.turns(*stretch)
+        for alert in alerts.sent(at, turns)
+    ]
+    assert sent == [(1005, True), (21_000, False)]
