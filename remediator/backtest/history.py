@@ -15,7 +15,8 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,22 +25,15 @@ import msgspec
 from remediator.backtest.asking import RangeQueries, shown
 from remediator.backtest.recording import Recording, decode, encode
 from remediator.durations import rough_duration
-from remediator.errors import NeighbourError, RemediatorError
-from remediator.health import Sight
+from remediator.errors import RemediatorError
 from remediator.prometheus import Prometheus
 
 FRESH = 600.0
 """Seconds for which the newest values may still change: late samples, rules that are evaluated."""
+FILLS = 600.0
+"""What begins up to so many seconds after the start begins with it: the windows of expressions fill first."""
 KEPT = 7 * 86400.0
 """Seconds for which answers are kept."""
-_GRID = (86400, 43200, 21600, 10800, 3600, 1800, 600, 120)
-"""How long a stretch may be, in seconds."""
-_POINTS = 10_999
-"""The most points of a series that Prometheus answers with is 11,000; a stretch has one at either end."""
-_AT_ONCE = 400_000
-"""So many points in one answer are a fraction of what it may have in bytes."""
-_IN_MEMORY = 8_000_000
-"""So many points of all expressions together are held in memory."""
 _CONDITIONS = 8
 """How many recordings of conditions are held in memory."""
 
@@ -53,17 +47,29 @@ ALERTS = 'ALERTS{alertstate="firing"}'
 class History:
     """The answers over a time, `start` to `end`, every `step` seconds; all are seconds, and multiples of the step.
 
-    `folder` is where answers are kept; `source` tells those of one server and user from another's. Raises NeighbourError when Prometheus does
-    not answer.
+    `folder` is where answers are kept; `source` tells those of one server and user from another's. `asked_from` is the start
+    that was asked for, when it is known that nothing is remembered of its beginning. Raises NeighbourError when Prometheus
+    does not answer.
     """
 
     def __init__(
-        self, prometheus: Prometheus, source: str, folder: Path, start: int, end: int, step: int, stretch: int
+        self,
+        prometheus: Prometheus,
+        source: str,
+        folder: Path,
+        start: int,
+        end: int,
+        step: int,
+        stretch: int,
+        asked_from: int | None = None,
     ) -> None:
         self.start = start
         self.end = end
+        self.remembered_from = start
+        """From when on Prometheus remembers anything of what was gathered, in seconds: `start` or later."""
         self.step = step
         self.stretch = stretch
+        self._asked_from = start if asked_from is None else asked_from
         self._prometheus = prometheus
         self._queries = RangeQueries(prometheus, step)
         self._source = source
@@ -86,8 +92,16 @@ class History:
 
     @property
     def remarks(self) -> list[str]:
-        """What is to be said of the answers, as sentences: of each expression for how long it could not be seen."""
+        """What is to be said of the answers, as sentences: when they begin, and of each expression for how long it could not
+        be seen."""
         found = []
+        if self.start > self._asked_from:
+            asked, begins = (
+                f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%MZ}" for at in (self._asked_from, self.start)
+            )
+            found.append(
+                f"Prometheus remembers nothing of it before {begins}: the backtest begins there, not at {asked}."
+            )
         for expr, stretches in self._unseen.items():
             seconds, error = sum(seconds for seconds, _ in stretches.values()), stretches[min(stretches)][1]
             found.append(
@@ -103,12 +117,16 @@ class History:
         return [(k * self.stretch, min((k + 1) * self.stretch, self.end)) for k in range(first, last + 1)]
 
     def gather(self, exprs: Sequence[str], told: Callable[[], None]) -> None:
-        """Have everything in the folder. `told` is called once per expression and stretch."""
+        """Have everything in the folder, and begin where something is remembered of any of it. `told` is called once per
+        expression and stretch."""
         for stretch in self.stretches():
             for expr in exprs:
                 if not self._path(expr, *stretch).exists():
                     self._fetch(expr, *stretch)
                 told()
+        first = self._first(exprs)
+        if first - self.start > FILLS:
+            self.start = self.remembered_from = first
 
     def recording(self, expr: str, start: int, end: int) -> Recording:
         """What an expression answered over a stretch."""
@@ -131,12 +149,25 @@ class History:
         for path in self._fresh:
             path.unlink(missing_ok=True)
 
+    def _first(self, exprs: Sequence[str]) -> int:
+        """When the first of these expressions has its first series, or fails; `start` when none ever does."""
+        for start, end in self.stretches():
+            here = [self.recording(expr, start, end) for expr in exprs]
+            since = (self.start - start) // self.step
+            runs = (run for recording in here for one in recording.series for run in one.runs)
+            parts = (part for recording in here for part in recording.unseen)
+            spans = [*((run.first, run.end) for run in runs), *((part.first, part.end) for part in parts)]
+            steps = [max(first, since) for first, after in spans if after > since]
+            if steps:
+                return start + min(steps) * self.step
+        return self.start
+
     def _note_unseen(self, expr: str, found: Recording, end: int) -> None:
-        # The last step of a stretch is the first of the next.
-        first, last = found.step_at(self.start), found.count if end >= self.end else found.count - 1
-        parts = [part for part in found.unseen if part.end > first and part.first < last]
+        # The last step of a stretch is the first of the next; that of all is only a moment.
+        first, last = found.step_at(self.start), found.count - 1
+        parts = [part for part in found.unseen if part.end > first and (part.first < last or end >= self.end)]
         if parts:
-            steps = sum(min(part.end, last) - max(part.first, first) for part in parts)
+            steps = max(1, sum(min(part.end, last) - max(part.first, first) for part in parts))
             self._unseen.setdefault(expr, {})[found.start] = (float(steps * self.step), parts[0].error)
 
     def _read_file(self, expr: str, start: int, end: int) -> Recording:
@@ -187,24 +218,3 @@ def open_folder(folder: Path) -> Path:
 def default_folder() -> Path:
     """Where answers are kept unless told otherwise, by the XDG base directory specification."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "remediator" / "backtest"
-
-
-def stretch_for(prometheus: Prometheus, exprs: Sequence[str], times: Sequence[int], step: int) -> int:
-    """How long a stretch of these expressions may be, in seconds, by how many series they have at some times."""
-    most = [max(_counts(prometheus, expr, times, step), default=0) for expr in exprs]
-    for points in (stretch // step for stretch in _GRID):
-        if points <= _POINTS and points * max(most, default=0) <= _AT_ONCE and points * sum(most) <= _IN_MEMORY:
-            break
-    return max(points, 1) * step
-
-
-def _counts(prometheus: Prometheus, expr: str, times: Sequence[int], step: int) -> Iterator[float]:
-    for at in times:
-        answer = prometheus.query_range_blocking(f"count(\n{expr}\n)", at, at, step)
-        if answer.sight is Sight.BAD_DATA:
-            # A number without labels cannot be counted; what is no PromQL at all will be told of when it is asked.
-            yield 1
-        elif answer.sight is not Sight.SEEN:
-            raise NeighbourError(f"cannot replay {shown(expr)}: {answer.error}", retry=True)
-        else:
-            yield from (value for line in answer.lines for _, value in line.points)

@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         exprs = _exprs([rules, *([old] if old is not None else [])], alerts)
         count = len(history.stretches())
         history.gather(exprs, bar("asking Prometheus", count * len(exprs)))
+        count = len(history.stretches())
         findings, against = {}, {}
         for reading in readings:
             findings[reading] = _found(rules, policy, history, reading, alerts, bar(f"replaying, {reading}", count))
@@ -124,7 +125,13 @@ def _found(
 
     replayed = replay(rules, policy, history, reading, alerts, told)
     return findings(
-        replayed, reading, history.start, history.end, history.step, rules.named, seen_from=float(history.start)
+        replayed,
+        reading,
+        history.start,
+        history.end,
+        history.step,
+        rules.named,
+        seen_from=float(history.remembered_from),
     )
 
 
@@ -173,7 +180,8 @@ def _history(
 ) -> Iterator[History]:
     import asyncio
 
-    from remediator.backtest.history import History, default_folder, open_folder, stretch_for
+    from remediator.backtest.extent import beginning, stretch_for
+    from remediator.backtest.history import History, default_folder, open_folder
     from remediator.errors import RemediatorError
     from remediator.metrics import Metrics
     from remediator.prometheus import Prometheus
@@ -190,11 +198,12 @@ def _history(
     prometheus = Prometheus(config.prometheus, query_timeout=120.0, metrics=Metrics())
     try:
         exprs = _exprs(rule_sets, alerts)
+        asked, start = start, beginning(prometheus, start, end, step)
         times = [end, (start + end) // 2 // step * step, start]
         stretch = stretch_for(prometheus, exprs, times, step)
         # Others may be let see other series at the same address.
         source = repr((config.prometheus.url, sorted(config.prometheus.all_headers().items())))
-        history = History(prometheus, source, folder, start, end, step, stretch)
+        history = History(prometheus, source, folder, start, end, step, stretch, asked)
         try:
             yield history
         finally:

@@ -71,6 +71,21 @@ class Prometheus:
         self._count(answer.sight, time.perf_counter() - started)
         return answer
 
+    def remembers_blocking(self, start: int, end: int) -> bool | None:
+        """Whether there are series of any time from `start` to `end`, in seconds; None when that cannot be told. Near ones
+        that are kept together with them may count. For worker threads."""
+        started = time.perf_counter()
+        try:
+            # The session hands on the whole of what it decoded, in the shape of an answer to a query.
+            result: Result = self._connect.get_label_names({"start": start, "end": end})["result"]
+            sight = Sight.SEEN
+        except Unseen as unseen:
+            result, sight = Result("", [], (), ()), unseen.sight
+        self._count(sight, time.perf_counter() - started)
+        if sight is not Sight.SEEN or (result.warnings and not result.series):
+            return None
+        return bool(result.series)
+
     async def close(self) -> None:
         """Let go of the connections, once the queries under way have ended."""
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)

@@ -122,6 +122,12 @@ class _Body(msgspec.Struct):
     infos: tuple[str, ...] | None = None
 
 
+class _Names(msgspec.Struct):
+    status: str
+    data: list[str] | None = None
+    warnings: tuple[str, ...] | None = None
+
+
 _BODY = msgspec.json.Decoder(_Body)
 _VECTOR = msgspec.json.Decoder(list[_Sample])
 _SCALAR = msgspec.json.Decoder(_Point)
@@ -148,6 +154,17 @@ def decode(response: requests.Response, body: bytes, shown: str, *, ranged: bool
     if decoded.status != "error" or sight is None:
         raise _stranger(response, body, shown)
     raise Unseen(sight, f"Prometheus says {decoded.errorType}: {short(decoded.error)}")
+
+
+def decode_names(response: requests.Response, body: bytes, shown: str) -> Result:
+    """The names that a response lists. Raises Unseen when it does not."""
+    try:
+        decoded = msgspec.json.decode(body, type=_Names)
+    except msgspec.DecodeError:
+        raise _stranger(response, body, shown) from None
+    if decoded.status != "success" or response.status_code != 200:
+        raise _stranger(response, body, shown)
+    return Result("names", list(decoded.data or ()), decoded.warnings or (), ())
 
 
 def _series(kind: str, result: msgspec.Raw) -> list[Series]:

@@ -16,7 +16,7 @@ from urllib3.util import Timeout
 from remediator.errors import NeighbourError
 from remediator.health import Sight
 from remediator.httpclient import HttpClient, TlsConfig
-from remediator.prometheus.answer import Result, Unseen, decode, short
+from remediator.prometheus.answer import Result, Unseen, decode, decode_names, short
 from remediator.wire import DeadlineAdapter
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -62,6 +62,8 @@ class Session(requests.Session):
         if len(body) > MAX_BYTES:
             text = f"the answer is larger than {MAX_BYTES >> 20} MiB: aggregate in the expression, as with sum by (…)"
             raise Unseen(Sight.BAD_ANSWER, text)
+        if str(url).endswith("/labels"):
+            return _Reply(decode_names(response, body, self._shown))
         ranged = str(url).endswith("/query_range")
         return _Reply(decode(response, body, self._shown, ranged=ranged))
 

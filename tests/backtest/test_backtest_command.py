@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,40 @@ def test_the_totals_of_either_rules_side_by_side(
     assert re.search(r"^incidents +0 +[1-9]\d* +0 +1$", told, re.MULTILINE)
     assert re.search(r"^  restart +0 +[1-9]\d* +0 +1$", told, re.MULTILINE)
     assert re.search(r"^held by guard +0s +[^ ]+ +0s +0s$", told, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("folder")
+def test_years_of_which_nothing_is_remembered_are_left_out(
+    prometheus: RealPrometheus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long_ago = f"{START - 40 * 365 * 86_400}"
+    words = ["--prometheus", prometheus.url, "--rules", "rules.yml", "--from", long_ago, "--to", str(END)]
+    assert main(["backtest", *words, "--output", "json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert START - 3600 <= report["from"] == report["seen_from"] <= START + 15
+    (remark,) = [
+        caveat for caveat in report["caveats"] if caveat.startswith("Prometheus remembers nothing of it before ")
+    ]
+    begins, asked = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%MZ}" for at in (report["from"], float(long_ago)))
+    assert remark.endswith(f"before {begins}: the backtest begins there, not at {asked}.")
+    (checkout,) = [s for s in report["readings"]["cured"]["services"] if s["name"] == "checkout"]
+    assert checkout["restarts_a_week"] == pytest.approx(7 * 24 / HOURS, rel=0.01)
+    # One for each of three stretches at most of the threshold, the alerts and a guard.
+    assert len(list((Path("cache") / "remediator" / "backtest").iterdir())) < 10
+
+
+def test_what_cannot_be_matched_is_unseen_and_said(
+    prometheus: RealPrometheus, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = RULES.replace(
+        "thresholds:", "thresholds:\n  - {name: mix, expr: busy * on () http_errors_total, failed: '> 9'}"
+    )
+    (folder / "rules.yml").write_text(rules)
+    assert backtest(prometheus, "--reading", "cured") == 0
+    told = capsys.readouterr().out
+    assert "For 8h in all busy * on () http_errors_total was not answered in full, and is taken as unseen" in told
+    assert "Prometheus says execution: found duplicate series" in told
+    assert "restart (ctl restart checkout)" in told
 
 
 @pytest.mark.usefixtures("folder")

@@ -13,7 +13,8 @@ import pytest
 from backtest.remembered import START, Remembered
 from real.prometheus import RealPrometheus
 
-from remediator.backtest.history import History, _counts, open_folder, stretch_for
+from remediator.backtest.extent import _counts, beginning, stretch_for
+from remediator.backtest.history import History, open_folder
 from remediator.backtest.recording import value_at
 from remediator.errors import NeighbourError, RemediatorError
 from remediator.httpclient import HttpClient
@@ -109,6 +110,11 @@ def test_a_comment_does_not_hide_how_many_series_there_are(prometheus: Prometheu
         assert list(_counts(prometheus, expr, [NOON + 3600], 15)) == [4]
 
 
+def test_what_cannot_be_counted_at_a_time_is_counted_at_others(prometheus: Prometheus) -> None:
+    # Two series instead of one until the second is gone.
+    assert list(_counts(prometheus, "load * on () load", [NOON, NOON + 7200], 15)) == [1]
+
+
 def test_infinite_is_a_value_and_a_label_alike(prometheus: Prometheus) -> None:
     expr = 'label_replace(load{service="a"} / 0, "le", "+Inf", "", "")'
     (line,) = prometheus.query_range_blocking(expr, NOON + 3600, NOON + 3630, 15).lines
@@ -148,6 +154,49 @@ def test_what_was_not_complete_is_said_and_asked_for_again(tmp_path: Path) -> No
     assert list(asked.warnings) == ["a store is away"]
     asked.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_data_begin_is_found_to_the_hour_with_few_questions(
+    prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    remembers = prometheus.remembers_blocking
+    monkeypatch.setattr(prometheus, "remembers_blocking", lambda *span: asked.append(1) or remembers(*span))
+    end = NOON + HOURS * 3600
+    assert NOON - 3600 < beginning(prometheus, NOON - 50 * 365 * 86_400, end, 15) <= NOON
+    assert len(asked) < 25
+    asked.clear()
+    assert beginning(prometheus, NOON + 3600, end, 15) == NOON + 3600
+    assert len(asked) == 1
+    assert beginning(prometheus, NOON - 3_600_000, NOON - 1_800_000, 15) == NOON - 1_800_000 - 86_400
+
+
+def test_who_cannot_say_where_data_begin_is_asked_of_everything() -> None:
+    class Silent(Remembered):
+        def remembers_blocking(self, start: int, end: int) -> None:
+            return None
+
+    assert beginning(Silent(), 0, START, 15) == 0  # type: ignore[arg-type]
+
+
+def test_it_begins_with_the_first_of_what_is_remembered(tmp_path: Path) -> None:
+    remembered = Remembered()
+    remembered.has("load", lambda at: 1.0 if at >= 40_000 else None, service="a")
+    remembered.has("late", lambda at: 1.0 if at >= 50_000 else None, service="a")
+    asked = remembered.history(tmp_path)
+    asked.gather(["late", "load"], lambda: None)
+    assert (asked.start, asked.remembered_from) == (START + 40_005, START + 40_005)
+    assert asked.remarks == [
+        "Prometheus remembers nothing of it before 2023-11-15 11:06Z: the backtest begins there, not at 2023-11-15 00:00Z."
+    ]
+    # A window that has to fill is no reason to begin later.
+    remembered.has("window", lambda at: 1.0 if at >= 600 else None, service="a")
+    asked = remembered.history(tmp_path)
+    asked.gather(["window"], lambda: None)
+    assert (asked.start, asked.remembered_from, asked.remarks) == (START, START, [])
+    asked = remembered.history(tmp_path)
+    asked.gather(["nothing"], lambda: None)
+    assert (asked.start, asked.remembered_from) == (START, START)
 
 
 def test_stretches_lie_on_a_grid(tmp_path: Path) -> None:

@@ -421,3 +421,20 @@ async def test_the_event_loop_runs_on_while_large_answers_are_read():
             answer = await query
     assert len(answer.series) == 10_000
     assert turns > 100
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        (lambda r: r.answer({"status": "success", "data": ["__name__"]}), True),
+        (lambda r: r.answer({"status": "success", "data": []}), False),
+        (lambda r: r.answer({"status": "success", "data": [], "warnings": ["a store is away"]}), None),
+        (lambda r: r.answer({"status": "error", "errorType": "internal", "error": "disk"}, 500), None),
+        (lambda r: r.answer("404 page not found", 404, "text/plain"), None),
+        (lambda r: r.connection.shutdown(socket.SHUT_RDWR), None),
+    ],
+)
+async def test_whether_there_is_anything_of_a_time(script, told):
+    with Scripted(script) as server:
+        async with client_of(server.url) as client:
+            assert await asyncio.to_thread(client.remembers_blocking, 0, 3600) is told
