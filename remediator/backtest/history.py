@@ -48,8 +48,8 @@ class History:
     """The answers over a time, `start` to `end`, every `step` seconds; all are seconds, and multiples of the step.
 
     `folder` is where answers are kept; `source` tells those of one server and user from another's. `asked_from` is the start
-    that was asked for, when it is known that nothing is remembered of its beginning. Raises NeighbourError when Prometheus
-    does not answer.
+    that was asked for, when it is known that nothing is remembered of its beginning. With `refresh` answers from before are
+    asked for again, and replaced. Raises NeighbourError when Prometheus does not answer.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class History:
         step: int,
         stretch: int,
         asked_from: int | None = None,
+        refresh: bool = False,
     ) -> None:
         self.start = start
         self.end = end
@@ -75,7 +76,12 @@ class History:
         self._source = source
         self._folder = folder
         self._began = time.time()
+        self._refresh = refresh
         self._fresh: set[Path] = set()
+        self._new: set[Path] = set()
+        """What was kept by this backtest itself."""
+        self._old: dict[Path, float] = {}
+        """What was kept by others before and is used here, with when."""
         self._unseen: dict[str, dict[int, tuple[float, str]]] = {}
         """Of expressions with unseen steps: by the start of a stretch for how many seconds, and the first error."""
         self._read = lru_cache(_CONDITIONS)(self._read_file)
@@ -84,6 +90,16 @@ class History:
     def asked(self) -> int:
         """How many range queries were asked."""
         return self._queries.asked
+
+    @property
+    def kept(self) -> list[float]:
+        """When the answers were asked that were there from before, in seconds since the epoch."""
+        return list(self._old.values())
+
+    @property
+    def answers(self) -> int:
+        """How many answers are used, of one expression and stretch each: those from before, and those asked now."""
+        return len(self._old) + len(self._new)
 
     @property
     def warnings(self) -> list[str]:
@@ -121,7 +137,7 @@ class History:
         expression and stretch."""
         for stretch in self.stretches():
             for expr in exprs:
-                if not self._path(expr, *stretch).exists():
+                if not self._there(self._path(expr, *stretch)):
                     self._fetch(expr, *stretch)
                 told()
         first = self._first(exprs)
@@ -130,11 +146,7 @@ class History:
 
     def recording(self, expr: str, start: int, end: int) -> Recording:
         """What an expression answered over a stretch."""
-        try:
-            found = decode(self._path(expr, start, end).read_bytes())
-        except (OSError, ValueError):
-            # Gone or damaged: it can be asked for again.
-            found = self._fetch(expr, start, end)
+        found = self._from_file(self._path(expr, start, end)) or self._fetch(expr, start, end)
         if found.unseen:
             self._note_unseen(expr, found, end)
         return found
@@ -193,8 +205,24 @@ class History:
             os.replace(file.name, path)
         except OSError as error:
             raise RemediatorError(f"cannot keep what Prometheus answered in {self._folder}: {error}") from None
+        self._new.add(path)
+        self._old.pop(path, None)
         if end > self._began - FRESH:
             self._fresh.add(path)
+
+    def _from_file(self, path: Path) -> Recording | None:
+        if self._there(path):
+            # What is gone or damaged can be asked for again.
+            with contextlib.suppress(OSError, ValueError):
+                return decode(path.read_bytes())
+        return None
+
+    def _there(self, path: Path) -> bool:
+        """Whether there is an answer to use."""
+        if path not in self._new and not self._refresh:
+            with contextlib.suppress(FileNotFoundError):
+                self._old[path] = path.stat().st_mtime
+        return path in self._new or path in self._old
 
     def _path(self, expr: str, start: int, end: int) -> Path:
         fresh = f"{self._began}" if end > self._began - FRESH else ""

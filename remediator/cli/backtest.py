@@ -61,6 +61,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--html", metavar="FILE", help="also write a page with a timeline of every service there")
     parser.add_argument("--output", choices=("table", "json"), default="table", help="default: %(default)s")
     parser.add_argument("--cache", metavar="DIR", type=Path, help="where answers are kept, to go on with later")
+    parser.add_argument("--refresh", action="store_true", help="ask everything again, whatever is kept there")
     parser.set_defaults(run=run)
 
 
@@ -97,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
             if old is not None:
                 told = bar(f"replaying the others, {reading}", count)
                 against[reading] = _found(old, policy, history, reading, alerts, told)
+        _tell_kept(history)
     interval = config.global_.evaluation_interval
     report = Report(findings, against, earnest, tuple(history.warnings), interval, tuple(history.remarks))
     if args.html:
@@ -203,13 +205,25 @@ def _history(
         stretch = stretch_for(prometheus, exprs, times, step)
         # Others may be let see other series at the same address.
         source = repr((config.prometheus.url, sorted(config.prometheus.all_headers().items())))
-        history = History(prometheus, source, folder, start, end, step, stretch, asked)
+        history = History(prometheus, source, folder, start, end, step, stretch, asked, args.refresh)
         try:
             yield history
         finally:
             history.close()
     finally:
         asyncio.run(prometheus.close())
+
+
+def _tell_kept(history: History) -> None:
+    from remediator.durations import rough_duration
+
+    if history.kept:
+        ago = rough_duration(max(0.0, time.time() - min(history.kept)))
+        print(
+            f"{len(history.kept)} of {history.answers} answers were kept from before, the oldest asked {ago} ago;"
+            " --refresh asks again",
+            file=sys.stderr,
+        )
 
 
 @contextlib.contextmanager

@@ -69,9 +69,12 @@ class Remembered:
                 lines.append(Line(labels, given))
         return Range(Sight.SEEN, lines, warnings=at_fault[0].warnings if at_fault else ())
 
-    def history(self, folder: Path, seconds: int = DAY, *, step: int = 15, stretch: int = 4 * 3600) -> History:
+    def history(
+        self, folder: Path, seconds: int = DAY, *, step: int = 15, stretch: int = 4 * 3600, **given: bool
+    ) -> History:
         """What it remembers of so many seconds."""
-        return History(self, "http://remembered", folder, START, START + seconds, step, stretch)  # type: ignore[arg-type]
+        end = START + seconds
+        return History(self, "http://remembered", folder, START, end, step, stretch, **given)  # type: ignore[arg-type]
 
 
 def troubled(*episodes: tuple[int, int], good: float = 0.01, bad: float = 0.3) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -137,10 +138,23 @@ def test_for_programs_and_without_asking_again(prometheus: RealPrometheus, capsy
     assert (before["incidents"], before["commands"], before["episodes"]) == (0, 0, 0)
     assert set(before) == set(cured) - {"against", "differences", "services", "unheeded"}
     # What was answered is kept: a Prometheus that is gone is missed only for how many series there are.
-    files = set((Path("cache") / "remediator" / "backtest").iterdir())
+    cache = Path("cache") / "remediator" / "backtest"
+    files = set(cache.iterdir())
+    for path in files:
+        os.utime(path, (time.time() - 7200, time.time() - 7200))
     assert backtest(prometheus, "--output", "json", "--against", "patient.yml") == 0
-    assert json.loads(capsys.readouterr().out) == report
-    assert set((Path("cache") / "remediator" / "backtest").iterdir()) == files
+    told = capsys.readouterr()
+    assert json.loads(told.out) == report
+    assert set(cache.iterdir()) == files
+    count, *rest = re.findall(
+        r"(\d+) of (\d+) answers were kept from before, the oldest asked 2h.* ago; --ref", told.err
+    )[0]
+    assert len(files) <= int(count) <= int(rest[0])
+    assert backtest(prometheus, "--output", "json", "--against", "patient.yml", "--refresh") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == report
+    assert "kept from before" not in told.err
+    assert all(path.stat().st_mtime > time.time() - 600 for path in files)
 
 
 @pytest.mark.usefixtures("folder")

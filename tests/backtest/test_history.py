@@ -87,6 +87,31 @@ def test_nothing_is_asked_twice(prometheus: Prometheus, server: RealPrometheus, 
     assert other.asked > 0
 
 
+def test_what_is_kept_is_counted_and_asked_again_when_told_so(tmp_path: Path) -> None:
+    remembered = Remembered()
+    remembered.has("load", lambda at: 1.0, service="a")
+    first = remembered.history(tmp_path)
+    first.gather(["load"], lambda: None)
+    assert (first.kept, first.answers) == ([], 6)
+    paths = sorted(tmp_path.iterdir())
+    for path in paths:
+        os.utime(path, (START, START))
+    remembered.has("load", lambda at: 2.0, service="b")
+    remembered.has("other", lambda at: 1.0, service="a")
+    again = remembered.history(tmp_path)
+    again.gather(["load", "other"], lambda: None)
+    assert (again.kept, again.answers, again.asked) == ([START] * 6, 12, 6)
+    refreshed = remembered.history(tmp_path, refresh=True)
+    refreshed.gather(["load"], lambda: None)
+    assert (refreshed.kept, refreshed.answers, refreshed.asked) == ([], 6, 6)
+    # Once is enough, and it is there for the next one.
+    assert len(refreshed.recording("load", *refreshed.stretches()[0]).series) == 2
+    refreshed.condition("other", START + 100)
+    assert refreshed.asked == 7
+    third = remembered.history(tmp_path)
+    assert [len(third.recording("load", *stretch).series) for stretch in third.stretches()] == [2] * 6
+
+
 def test_a_damaged_file_is_asked_for_again(prometheus: Prometheus, server: RealPrometheus, tmp_path: Path) -> None:
     asked = history(prometheus, server.url, tmp_path)
     asked.gather(["load"], lambda: None)
