@@ -6,7 +6,6 @@ and functions no types. Where the text is not understood the answer is None, and
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
@@ -14,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from remediator.durations import parse_duration
+from remediator.promqlwords import words
 
 T = TypeVar("T")
 
@@ -63,17 +63,8 @@ def look_back(expr: str, worse: int) -> float | None:
     return _told(expr, lambda node: min(_reach(node, worse), default=0.0))
 
 
-# Reading: text to words, words to a tree.
+# Reading: words to a tree.
 
-_WORD = re.compile(
-    r"""(?P<blank>(?:\s|\#[^\n]*)+)
-      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)
-      | (?P<range>\[[^\]]*\])
-      | (?P<number>(?:\d[\w.]*(?:(?<=[eE])[-+]\d+)?)|\.\d\w*)
-      | (?P<name>[a-zA-Z_:][\w:]*)
-      | (?P<mark>==|!=|<=|>=|=~|!~|[-+*/%^<>=(){},@])""",
-    re.VERBOSE,
-)
 _AGGREGATIONS = frozenset(
     {"sum", "min", "max", "avg", "group", "stddev", "stdvar", "count", "quantile"}
     | {"count_values", "bottomk", "topk", "limitk", "limit_ratio"}
@@ -161,16 +152,10 @@ class _Reader:
     """Walks through the words of an expression; `next` is the one to come, '' at the end."""
 
     def __init__(self, expr: str) -> None:
-        self._words: list[tuple[str, str]] = []
-        at = 0
-        while at < len(expr):
-            found = _WORD.match(expr, at)
-            if found is None:
-                raise _NotUnderstood
-            at = found.end()
-            if found.lastgroup != "blank":
-                self._words.append((found.lastgroup or "", found[0]))
-        self._words.append(("", ""))
+        found = words(expr)
+        if found is None:
+            raise _NotUnderstood
+        self._words = [*found, ("", "")]
         self._at = 0
 
     @property

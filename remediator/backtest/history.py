@@ -15,7 +15,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -25,8 +25,10 @@ import msgspec
 from remediator.backtest.asking import RangeQueries, shown
 from remediator.backtest.recording import Recording, decode, encode
 from remediator.durations import rough_duration
-from remediator.errors import RemediatorError
+from remediator.errors import NeighbourError, RemediatorError
 from remediator.prometheus import Prometheus
+from remediator.promqlwords import ahead
+from remediator.rulebook import Threshold
 
 FRESH = 600.0
 """Seconds for which the newest values may still change: late samples, rules that are evaluated."""
@@ -40,6 +42,8 @@ _CONDITIONS = 8
 _SUFFIX = ".recording"
 _OURS = re.compile(r"([0-9a-f]{64}|part-\w+)\.recording")
 
+_LOOKS_AHEAD = "by {} it would see here what it did not see then"
+"""Why an expression with such a modifier cannot be replayed."""
 ALERTS = 'ALERTS{alertstate="firing"}'
 """The series in which Prometheus remembers which alerts fired."""
 
@@ -152,7 +156,9 @@ class History:
         return found
 
     def condition(self, expr: str, now: float) -> Recording:
-        """What a condition answered over the stretch around this time."""
+        """What a condition answered over the stretch around this time. Raises NeighbourError also when it looks ahead."""
+        if (modifier := ahead(expr, self.start)) is not None:
+            raise NeighbourError(f"cannot replay {shown(expr)}: {_LOOKS_AHEAD.format(modifier)}", retry=False)
         start = math.floor(now / self.stretch) * self.stretch
         return self._read(expr, start, min(start + self.stretch, self.end))
 
@@ -228,6 +234,16 @@ class History:
         fresh = f"{self._began}" if end > self._began - FRESH else ""
         parts = (self._source, expr.strip(), str(start), str(end), str(self.step), fresh, sys.byteorder)
         return self._folder / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()}{_SUFFIX}"
+
+
+def refuse_to_look_ahead(thresholds: Iterable[Threshold], start: float) -> None:
+    """RemediatorError for the first threshold whose expression, from this time on, would see what was still to come."""
+    for threshold in thresholds:
+        if (modifier := ahead(threshold.expr, start)) is not None:
+            raise RemediatorError(
+                f"cannot backtest threshold {threshold.name}: {_LOOKS_AHEAD.format(modifier)}:"
+                " give rule files without it after --rules"
+            )
 
 
 def open_folder(folder: Path) -> Path:

@@ -183,7 +183,7 @@ def _history(
     import asyncio
 
     from remediator.backtest.extent import beginning, stretch_for
-    from remediator.backtest.history import History, default_folder, open_folder
+    from remediator.backtest.history import History, default_folder, open_folder, refuse_to_look_ahead
     from remediator.errors import RemediatorError
     from remediator.metrics import Metrics
     from remediator.prometheus import Prometheus
@@ -196,6 +196,8 @@ def _history(
         raise RemediatorError("cannot backtest: --from lies before 1970")
     if end - start < step:
         raise RemediatorError(f"cannot backtest: --from has to be a step ({step}s) or more before --to, and before now")
+    for rules in rule_sets:
+        refuse_to_look_ahead(rules.thresholds, start)
     folder = open_folder(args.cache or default_folder())
     prometheus = Prometheus(config.prometheus, query_timeout=120.0, metrics=Metrics())
     try:

@@ -79,6 +79,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPrometh
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "rules.yml").write_text(RULES)
+    (tmp_path / "ahead.yml").write_text("thresholds: [{name: tomorrow, expr: busy @ end(), failed: '> 1'}]")
     (tmp_path / "patient.yml").write_text(RULES.replace("    for: 30s", "    for: 1h"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -227,6 +228,10 @@ def test_modes_and_alerts_as_asked(prometheus: RealPrometheus, capsys: pytest.Ca
         ),
         (["--alerts", "severity"], "cannot read --alerts: "),
         (["--rules", "nowhere.yml"], "nowhere.yml"),
+        (
+            ["--rules", "rules.yml", "ahead.yml"],
+            "cannot backtest threshold tomorrow: by @ end() it would see here what it did not see then: give rule files",
+        ),
         (["--html", "no/such/folder/page.html"], "cannot write no/such/folder/page.html: No such file or directory"),
         (["--cache", "rules.yml"], "cannot use the folder rules.yml"),
     ],

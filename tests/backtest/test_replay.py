@@ -178,6 +178,16 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
     assert outcome.actions["rollback"] == 0
 
 
+def test_a_guard_that_would_look_ahead_is_said(tmp_path: Path) -> None:
+    remembered = shop()
+    book = rules(tmp_path, RULES.replace("'deploying{service=\"{{ service.name }}\"} > 0'", "'deploying offset -5m'"))
+    outcome = found(remembered, tmp_path, Reading.RECORDED, book)
+    assert outcome.notes == (
+        "cannot replay deploying offset -5m: by offset -5m it would see here what it did not see then",
+    )
+    assert outcome.actions["rollback"] == 0
+
+
 def test_a_count_that_was_not_recorded_is_made_up_and_that_is_said(tmp_path: Path) -> None:
     text = RULES.replace("steps: [restart,", "steps: [{scale: {by: 1, max: 3}},")
     counted = "replicas: [ctl, count], scale: [ctl, scale, '{{ replicas }}', "

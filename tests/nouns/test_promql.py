@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from real.prometheus import part
 
 from remediator.promql import look_back, series_labels
+from remediator.promqlwords import ahead
 from remediator.rehearsal.promtool import evaluate
 
 ALL = {"service", "code", "pod", "le"}
@@ -111,3 +112,28 @@ def test_no_text_is_too_strange(text: str) -> None:
 
 def test_no_depth_is_too_deep() -> None:
     assert series_labels("(" * 100_000) is None
+
+
+@pytest.mark.parametrize(
+    ("expr", "modifier"),
+    [
+        ("x", None),
+        ("rate(x[5m] @ end())", "@ end()"),
+        ("x @start ( )", "@ start()"),
+        ("x @ 1700000001", "@ 1700000001"),
+        ("x @ 1.8e9", "@ 1.8e9"),
+        ("x @ 1700000000", None),
+        ("x @ -1800000000", None),
+        ("x offset 5m", None),
+        ("x OFFSET - 5m > 1", "offset -5m"),
+        ("x offset 5m - 3", None),
+        ('x{path="@ end()"} # @ end()', None),
+        ("x{path='it''s @ end()'} > 1", None),
+        ("x\n# offset -5m\n", None),
+        ("end - offset - 5", None),
+        ("x @", None),
+        ("x ? @ end()", None),
+    ],
+)
+def test_modifiers_that_look_ahead(expr: str, modifier: str | None) -> None:
+    assert ahead(expr, 1_700_000_000) == modifier
