@@ -67,6 +67,21 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay, and show what came of it."""
+    from remediator.backtest.report import as_json
+    from remediator.cli.backtest_page import page_file
+    from remediator.cli.backtest_text import show_report
+
+    with page_file(args.html) as write_page:
+        report = _report(args)
+        write_page(report)
+    if args.output == "json":
+        print(json.dumps(as_json(report), indent=2, ensure_ascii=False))
+    else:
+        show_report(report)
+    return 0
+
+
+def _report(args: argparse.Namespace) -> Report:
     from remediator.backtest.replay import Reading, in_earnest
     from remediator.backtest.report import Report
     from remediator.errors import RemediatorError
@@ -100,18 +115,7 @@ def run(args: argparse.Namespace) -> int:
                 against[reading] = _found(old, policy, history, reading, alerts, told)
         _tell_kept(history)
     interval = config.global_.evaluation_interval
-    report = Report(findings, against, earnest, tuple(history.warnings), interval, tuple(history.remarks))
-    if args.html:
-        _write_page(Path(args.html), report)
-    if args.output == "json":
-        from remediator.backtest.report import as_json
-
-        print(json.dumps(as_json(report), indent=2, ensure_ascii=False))
-    else:
-        from remediator.cli.backtest_text import show_report
-
-        show_report(report)
-    return 0
+    return Report(findings, against, earnest, tuple(history.warnings), interval, tuple(history.remarks))
 
 
 def _found(
@@ -243,17 +247,6 @@ def _progress() -> Iterator[Callable[[str, int], Callable[[], None]]]:
             return lambda: progress.advance(task)
 
         yield bar
-
-
-def _write_page(file: Path, report: Report) -> None:
-    from remediator.backtest.page import page
-    from remediator.errors import RemediatorError
-
-    try:
-        file.write_text(page(report), encoding="utf-8")
-    except OSError as error:
-        raise RemediatorError(f"cannot write {file}: {error.strerror or error}") from None
-    print(f"wrote {file}", file=sys.stderr)
 
 
 def _moment(text: str) -> Callable[[float], float]:

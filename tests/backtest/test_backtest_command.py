@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -242,6 +243,41 @@ def test_what_cannot_be_done_is_said(
 ) -> None:
     assert backtest(prometheus, *words) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_page_that_cannot_be_written_is_said_before_anything_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    # Nobody is at that address.
+    words = ["--prometheus", "http://127.0.0.1:9", "--rules", "rules.yml"]
+    for page in ("no/such/page.html", "rules.yml/page.html", "."):
+        assert main(["backtest", *words, "--html", page]) == 2
+        assert f"cannot write {page}: " in capsys.readouterr().err
+
+
+def test_a_page_stays_until_the_next_is_whole(
+    prometheus: RealPrometheus, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "page.html").write_text("the one before")
+    (folder / "page.html").chmod(0o640)
+    (folder / "link.html").symlink_to("page.html")
+    before = {path.name for path in folder.iterdir()} | {"cache"}
+    assert backtest(prometheus, "--html", "link.html", "--against", "nowhere.yml") == 2
+    assert (folder / "page.html").read_text() == "the one before"
+    assert {path.name for path in folder.iterdir()} | {"cache"} == before
+    assert backtest(prometheus, "--html", "link.html") == 0
+    assert (folder / "page.html").read_text().startswith("<!doctype html>")
+    assert (folder / "page.html").stat().st_mode & 0o777 == 0o640
+    assert (folder / "link.html").is_symlink()
+    assert {path.name for path in folder.iterdir()} == before
+    assert "wrote link.html" in capsys.readouterr().err
+
+
+def test_a_page_can_go_to_what_is_no_file(prometheus: RealPrometheus, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    reader = subprocess.Popen(["cat", str(folder / "pipe")], stdout=subprocess.PIPE)
+    assert backtest(prometheus, "--html", "pipe") == 0
+    page, _ = reader.communicate(timeout=60)
+    assert page.rstrip().endswith(b"</html>")
 
 
 @pytest.mark.parametrize("given", ["yesterday", "7", "2026-13-01"])
