@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from remediator.backtest.asking import shown
 from remediator.errors import NeighbourError
+from remediator.guard import with_guards
 from remediator.health import Sight
 from remediator.prometheus import Prometheus
+from remediator.rulebook import Rulebook
 
 IN_MEMORY = 8_000_000
 """So many points of all expressions together are held in memory."""
@@ -44,6 +46,17 @@ def stretch_for(prometheus: Prometheus, exprs: Sequence[str], times: Sequence[in
         if points <= _POINTS and points * max(most, default=0) <= _AT_ONCE and points * sum(most) <= IN_MEMORY:
             break
     return max(points, 1) * step
+
+
+def plain_conditions(rulebook: Rulebook) -> Iterator[str]:
+    """The conditions and counts that steps ask for, but those with templates: of these it is not known what will be asked."""
+    for runbook in rulebook.runbooks:
+        for step in runbook.steps:
+            count = step.args.get("replicas")
+            for text in (step.if_, step.unless, count if isinstance(count, str) else ""):
+                expr = with_guards(text).strip()
+                if expr and not any(mark in expr for mark in ("{{", "{%", "{#")):
+                    yield expr
 
 
 def _counts(prometheus: Prometheus, expr: str, times: Sequence[int], step: int) -> Iterator[float]:

@@ -17,12 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
 from remediator.backtest.asking import RangeQueries, shown
+from remediator.backtest.recent import Recent
 from remediator.backtest.recording import Recording, decode, encode
 from remediator.durations import rough_duration
 from remediator.errors import NeighbourError, RemediatorError
@@ -36,8 +36,8 @@ FILLS = 600.0
 """What begins up to so many seconds after the start begins with it: the windows of expressions fill first."""
 KEPT = 7 * 86400.0
 """Seconds for which answers are kept."""
-_CONDITIONS = 8
-"""How many recordings of conditions are held in memory."""
+_CONDITIONS = 4_000_000
+"""So many points of conditions are held in memory."""
 
 _SUFFIX = ".recording"
 _OURS = re.compile(r"([0-9a-f]{64}|part-\w+)\.recording")
@@ -88,7 +88,7 @@ class History:
         """What was kept by others before and is used here, with when."""
         self._unseen: dict[str, dict[int, tuple[float, str]]] = {}
         """Of expressions with unseen steps: by the start of a stretch for how many seconds, and the first error."""
-        self._read = lru_cache(_CONDITIONS)(self._read_file)
+        self._conditions = Recent(_CONDITIONS)
 
     @property
     def asked(self) -> int:
@@ -160,7 +160,8 @@ class History:
         if (modifier := ahead(expr, self.start)) is not None:
             raise NeighbourError(f"cannot replay {shown(expr)}: {_LOOKS_AHEAD.format(modifier)}", retry=False)
         start = math.floor(now / self.stretch) * self.stretch
-        return self._read(expr, start, min(start + self.stretch, self.end))
+        end = min(start + self.stretch, self.end)
+        return self._conditions.get((expr, start), lambda: self.recording(expr, start, end))
 
     def close(self) -> None:
         """Delete what may have changed by the next time, or was not complete."""
@@ -187,9 +188,6 @@ class History:
         if parts:
             steps = max(1, sum(min(part.end, last) - max(part.first, first) for part in parts))
             self._unseen.setdefault(expr, {})[found.start] = (float(steps * self.step), parts[0].error)
-
-    def _read_file(self, expr: str, start: int, end: int) -> Recording:
-        return self.recording(expr, start, end)
 
     def _fetch(self, expr: str, start: int, end: int) -> Recording:
         found = self._queries.recording(expr, start, end)

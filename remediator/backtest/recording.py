@@ -64,6 +64,12 @@ class Recording(msgspec.Struct, frozen=True):
         """The number of the last step that is not after this time."""
         return math.floor((now - self.start) / self.step + 1e-6)
 
+    @property
+    def points(self) -> int:
+        """How many values it has, with one for what a series or an unseen part is beside them."""
+        values = sum(len(run.values) for one in self.series for run in one.runs)
+        return values + len(self.series) + len(self.unseen) + 1
+
     def unseen_at(self, index: int) -> Unseen | None:
         """Why a step was not answered; None when it was."""
         place = bisect_right(self.unseen, index, key=lambda part: part.first) - 1

@@ -186,7 +186,7 @@ def _history(
 ) -> Iterator[History]:
     import asyncio
 
-    from remediator.backtest.extent import beginning, stretch_for
+    from remediator.backtest.extent import beginning, plain_conditions, stretch_for
     from remediator.backtest.history import History, default_folder, open_folder, refuse_to_look_ahead
     from remediator.errors import RemediatorError
     from remediator.metrics import Metrics
@@ -208,7 +208,8 @@ def _history(
         exprs = _exprs(rule_sets, alerts)
         asked, start = start, beginning(prometheus, start, end, step)
         times = [end, (start + end) // 2 // step * step, start]
-        stretch = stretch_for(prometheus, exprs, times, step)
+        exprs += [expr for rules in rule_sets for expr in plain_conditions(rules)]
+        stretch = stretch_for(prometheus, list(dict.fromkeys(exprs)), times, step)
         # Others may be let see other series at the same address.
         source = repr((config.prometheus.url, sorted(config.prometheus.all_headers().items())))
         history = History(prometheus, source, folder, start, end, step, stretch, asked, args.refresh)

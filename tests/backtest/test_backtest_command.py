@@ -17,6 +17,8 @@ from playwright.async_api import Page, async_playwright, expect
 from real.prometheus import RealPrometheus, free_port
 from web.test_browser import CHROMIUM, FLAGS
 
+from remediator.backtest import extent
+from remediator.backtest.history import ALERTS
 from remediator.cli import main
 
 END = int(time.time()) // 3600 * 3600 - 3600
@@ -169,6 +171,19 @@ def test_the_totals_of_either_rules_side_by_side(
     assert re.search(r"^incidents +0 +[1-9]\d* +0 +1$", told, re.MULTILINE)
     assert re.search(r"^  restart +0 +[1-9]\d* +0 +1$", told, re.MULTILINE)
     assert re.search(r"^held by guard +0s +[^ ]+ +0s +0s$", told, re.MULTILINE)
+
+
+def test_stretches_are_as_long_as_conditions_let_them_be(
+    prometheus: RealPrometheus, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    stretch_for = extent.stretch_for
+    monkeypatch.setattr(
+        extent, "stretch_for", lambda p, exprs, *rest: asked.extend(exprs) or stretch_for(p, exprs, *rest)
+    )
+    (folder / "rules.yml").write_text(RULES.replace("'busy{service=\"{{ service.name }}\"} == 1'", "'busy > 0'"))
+    assert backtest(prometheus, "--reading", "cured") == 0
+    assert asked[1:] == [ALERTS, "busy > 0"]
 
 
 @pytest.mark.usefixtures("folder")

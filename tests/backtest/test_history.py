@@ -13,13 +13,16 @@ import pytest
 from backtest.remembered import START, Remembered
 from real.prometheus import RealPrometheus
 
-from remediator.backtest.extent import _counts, beginning, stretch_for
+from remediator.backtest import history as history_module
+from remediator.backtest.extent import _counts, beginning, plain_conditions, stretch_for
 from remediator.backtest.history import History, open_folder
 from remediator.backtest.recording import value_at
 from remediator.errors import NeighbourError, RemediatorError
+from remediator.health import Sight
 from remediator.httpclient import HttpClient
 from remediator.metrics import Metrics
 from remediator.prometheus import Prometheus, Range
+from remediator.rulefile import load_rules
 
 NOON = int(time.time()) // 86_400 * 86_400 - 43_200
 HOURS = 6
@@ -232,6 +235,51 @@ def test_stretches_lie_on_a_grid(tmp_path: Path) -> None:
     ends = [end for _, end in late.stretches()]
     assert [start for start, _ in late.stretches()[1:]] == ends[:-1]
     assert ends[-1] == START + 90_000
+
+
+def test_conditions_are_held_by_how_many_points_they_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "_CONDITIONS", 3000)
+    remembered = Remembered()
+    for expr in ("a", "b", "c"):
+        remembered.has(expr, lambda at: 1.0)
+    for service in range(10):
+        remembered.has("many", lambda at: 1.0, service=str(service))
+    asked = remembered.history(tmp_path)
+    read: list[str] = []
+    recording = asked.recording
+    monkeypatch.setattr(asked, "recording", lambda expr, *stretch: read.append(expr) or recording(expr, *stretch))
+    # A stretch of one series is 961 points.
+    for expr in ("a", "b", "c", "a", "b", "c"):
+        assert len(asked.condition(expr, START + 60).series) == 1
+    assert read == ["a", "b", "c"]
+    for _ in range(2):
+        assert len(asked.condition("many", START + 60).series) == 10
+    assert read == ["a", "b", "c", "many"]
+    asked.condition("c", START + 60)
+    assert read == ["a", "b", "c", "many", "c"]
+
+
+def test_a_condition_that_cannot_be_had_is_not_asked_for_again(tmp_path: Path) -> None:
+    remembered = Remembered()
+    remembered.fails("a", lambda at: at < 14_400, "no", Sight.BAD_DATA)
+    asked = remembered.history(tmp_path)
+    for _ in range(3):
+        with pytest.raises(NeighbourError, match="cannot replay a: no"):
+            asked.condition("a", START + 60)
+    assert asked.asked == 1
+    assert asked.condition("a", START + 15_000).series == []
+
+
+def test_conditions_without_templates_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text("""
+runbooks:
+  - name: web
+    steps:
+      - {restart: , unless: 'busy > 0', if: 'up{service="{{ service.name }}"}'}
+      - {scale: {by: 1, max: 3, replicas: 'count(up)'}, if: 'absent(guard(rollout_in_progress))'}
+""")
+    book, _ = load_rules([tmp_path / "rules.yml"], service_label="service")
+    assert list(plain_conditions(book)) == ["busy > 0", "count(up)"]
 
 
 def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
