@@ -382,6 +382,13 @@ def test_a_cure_lasts_until_there_was_an_end_that_was_seen(tmp_path: Path) -> No
     assert [since for since, *_ in told(found(remembered, tmp_path, Reading.CURED))] == [7230]
 
 
+def test_a_cure_ends_once_it_is_seen_again_that_there_was_an_end(tmp_path: Path) -> None:
+    remembered = Remembered()
+    remembered.has("error_ratio", troubled((7200, 9000), (12_000, 12_600)), service="checkout")
+    remembered.warns("error_ratio", lambda at: 8970 <= at < 9030)
+    assert [since for since, *_ in told(found(remembered, tmp_path, Reading.CURED))] == [7230, 12_030]
+
+
 @pytest.mark.parametrize("failing", ["fails", "warns"])
 def test_a_guard_that_was_not_answered_holds(tmp_path: Path, failing: str) -> None:
     remembered = shop()
