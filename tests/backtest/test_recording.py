@@ -8,9 +8,20 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.backtest.recording import Recorded, Recording, Run, decode, encode, joined, recorded, turns, value_at
+from remediator.backtest.recording import (
+    Recorded,
+    Recording,
+    Run,
+    Unseen,
+    decode,
+    encode,
+    joined,
+    recorded,
+    turns,
+    value_at,
+)
 from remediator.breach import judge_value
-from remediator.health import parse_comparison
+from remediator.health import Sight, parse_comparison
 from remediator.prometheus import Line
 from remediator.rulebook import Threshold
 
@@ -46,6 +57,22 @@ def test_every_value_is_where_it_was(values: list[float | None]) -> None:
 def test_a_file_has_all_of_it(values: list[float | None]) -> None:
     recording = recorded([line(values), Line({}, [(0.0, 1.0)])], 0, 15, max(1, len(values)))
     assert str(decode(encode(recording))) == str(recording)
+
+
+def test_what_was_not_seen_is_kept_and_joined() -> None:
+    parts = [
+        Recording(0, 15, 4, [], unseen=[Unseen(0, 1, Sight.PARTIAL, "away"), Unseen(3, 4, Sight.EXECUTION, "no")]),
+        Recording(60, 15, 2, [], unseen=[Unseen(0, 1, Sight.EXECUTION, "no"), Unseen(1, 2, Sight.EXECUTION, "other")]),
+    ]
+    whole = decode(encode(joined(parts)))
+    assert whole.unseen == [
+        Unseen(0, 1, Sight.PARTIAL, "away"),
+        Unseen(3, 5, Sight.EXECUTION, "no"),
+        Unseen(5, 6, Sight.EXECUTION, "other"),
+    ]
+    assert [whole.seen_from(step) for step in range(6)] == [1, 1, 2, 6, 6, 6]
+    assert [whole.border_after(at) for at in (0, 15, 59, 60, 75)] == [15, 45, 75, 75, 90]
+    assert whole.border_after(90) == math.inf
 
 
 @given(SERIES, st.integers(1, 119))
