@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from remediator import decide as d
 from remediator import escalate
 from remediator.actions import Run
 from remediator.agenda import Agenda
 from remediator.alert import Alert, Source, fingerprint
-from remediator.carry import Carrier, settlement
+from remediator.carry import Carrier
 from remediator.case import Case, Why
 from remediator.clock import Clock
 from remediator.docket import Docket
 from remediator.errors import ConflictError, StoreError
 from remediator.gates import GATES
-from remediator.incident import Disposition, Settlement, StoredAlert
+from remediator.incident import StoredAlert
 from remediator.metrics import Metrics
+from remediator.news import News
 from remediator.page import Hush, Page
 from remediator.policy import Policy
 from remediator.prometheus import Answer
@@ -35,14 +36,10 @@ log = logging.getLogger(__name__)
 
 _BATCH = 200
 """Services decided on before their writes are awaited, and others get their turn on the loop."""
-_PAGE = 500
 _POLL = 5.0
 _POLL_SHARED = 1.0
 _GRACE = 8.0
 """Seconds running steps are given to end when the engine stops."""
-_MEMORY = 8 * 86400.0
-"""Seconds for which step runs are kept in mind; longer than any rate window worth writing."""
-_FORGET_EVERY = 3600.0
 
 
 class Engine:
@@ -73,31 +70,27 @@ class Engine:
         self._metrics = metrics
         self._look = look
         self._told = told
-        self._poll_every = _POLL_SHARED if shared else poll
         self._leads = leads
-        self._shared = shared
         self._agenda = agenda or Agenda()
         self._steps = Steps(store, docket, clock, metrics, run, query, self._step_done, self._guards_asked)
         self._carrier = Carrier(store, docket, self._agenda, self._steps, metrics, look)
+        every = _POLL_SHARED if shared else poll
+        self._news = News(store, docket, self._agenda, self._carrier, look, told, every, leads=leads, shared=shared)
         self._woken = asyncio.Event()
-        self._seq = 0
-        self._polled = self._reread_at = self._forgot_at = float("-inf")
         self._loaded_at = clock.now()
-        self._asked_to_poll = True
-        self._asked_to_reread = False
         self._requests: dict[tuple[str, float], asyncio.Future[str]] = {}
 
     # What makes it look.
 
     def wake(self) -> None:
         """Something was stored: read it now."""
-        self._asked_to_poll = True
+        self._news.expect()
         self._woken.set()
 
     def answered(self) -> None:
         """An operator paused, answered or closed something: read what is open again."""
-        self._asked_to_reread = True
-        self.wake()
+        self._news.expect(operators=True)
+        self._woken.set()
 
     def changed(self, names: Collection[str], asked: Collection[str] = ()) -> None:
         """The judgement of these services changed, or was made anew because they were asked for."""
@@ -131,24 +124,8 @@ class Engine:
 
     async def load(self) -> None:
         """Take up what the store remembers: open incidents, firing alerts, recent runs, pauses."""
-        docket, now = self.docket, self._clock.now()
-        if self._leads and (moved := await self._store.bring_back(now)):
-            log.warning("the clock was set back: %d things that have happened would be yet to come, and are now", moved)
-        for run in await self._store.runs_since(now - _MEMORY):
-            docket.put_run(run)
-        for closing in await self._store.closings_since(now - _MEMORY):
-            docket.put_closing(closing)
-        for incident in await self._store.last_closed(now - _MEMORY):
-            docket.put_incident(incident)
-            if incident.owed:
-                self._agenda.put(incident.service, now)
-        for incident in await self._store.open_incidents():
-            docket.put_incident(incident)
-            for run in incident.runs:
-                docket.put_run(run)
-            self._agenda.put(incident.service, now)
-        await self._take_in(await self._store.firing_alerts(), now)
-        self._metrics.incidents_open.set(len(docket.open))
+        await self._news.load(self._clock.now())
+        self._metrics.incidents_open.set(len(self.docket.open))
 
     async def run(self) -> None:
         """Cycle until cancelled."""
@@ -160,10 +137,10 @@ class Engine:
                     await self.run_cycle(now)
             except StoreError as error:
                 log.error("cannot decide: %s", error)
-                self._asked_to_poll = True
+                self._news.expect()
                 await self._clock.wait(asyncio.Event(), RETRY)
                 continue
-            due = min(self._polled + self._poll_every, self._agenda.next())
+            due = min(self._news.due, self._agenda.next())
             await self._clock.wait(self._woken, due - self._clock.now())
 
     async def stop(self, grace: float = _GRACE) -> None:
@@ -172,9 +149,7 @@ class Engine:
 
     async def run_cycle(self, now: float) -> None:
         """Read what is new, then decide on every service that is due, until none is."""
-        if self._asked_to_poll or not 0 <= now - self._polled < self._poll_every:
-            self._asked_to_poll = False
-            await self._poll(now)
+        await self._news.read(now)
         while names := self._agenda.take(now, _BATCH):
             if not self._leads:
                 continue
@@ -192,7 +167,7 @@ class Engine:
         now = self._clock.now()
         firing = await self._store.firing_alerts()
         self.docket.swap(rulebook, policy)
-        await self._take_in(firing, now)
+        await self._news.take_in(firing, now)
         for name in self.docket.open:
             self._agenda.put(name, now)
         self.wake()
@@ -273,93 +248,6 @@ class Engine:
         self._woken.set()
 
     # The inside of a cycle.
-
-    async def _poll(self, now: float) -> None:
-        """Read pauses, operators' answers and alerts that were stored since the last time."""
-        self._polled = now
-        if now - self._forgot_at >= _FORGET_EVERY:
-            self._forgot_at = now
-            self.docket.forget(now - _MEMORY)
-        # What operators do here is told; what they do at another process is found in time.
-        if self._asked_to_reread or not 0 <= now - self._reread_at < self._poll_every:
-            asked = self._asked_to_reread or self._shared
-            self._asked_to_reread = False
-            try:
-                await self._read_operators(now, asked)
-            except StoreError:
-                self._asked_to_reread = True
-                raise
-            self._reread_at = now
-        while True:
-            page = await self._store.alerts_since(self._seq, _PAGE)
-            await self._take_in(page, now)
-            if len(page) < _PAGE:
-                return
-
-    async def _read_operators(self, now: float, answered: bool) -> None:
-        """Read pauses, and with `answered` what became of open incidents."""
-        if not self._leads:
-            await self._mirror()
-        elif answered:
-            await self._reread(now)
-        pauses = tuple(await self._store.pauses(now))
-        if pauses != self.docket.pauses:
-            self.docket.pauses = pauses
-            for name in {*self.docket.open, *self.docket.firing}:
-                self._agenda.put(name, now)
-
-    async def _reread(self, now: float) -> None:
-        """Bring the open incidents in line with the store."""
-        stored = {incident.service: incident for incident in await self._store.open_incidents()}
-        for name, known in list(self.docket.open.items()):
-            incident = stored.get(name)
-            if incident is None or incident.id != known.id:
-                incident = await self._store.incident(known.id)
-            if incident is not None and (incident.approval, incident.open) != (known.approval, known.open):
-                self.docket.put_incident(incident)
-                self._agenda.put(name, now)
-                self._agenda.stir(now)
-
-    async def _mirror(self) -> None:
-        """Have the open incidents as the store has them."""
-        stored = {incident.service: incident for incident in await self._store.open_incidents()}
-        for name, known in list(self.docket.open.items()):
-            if name not in stored and (closed := await self._store.incident(known.id)) is not None:
-                self.docket.put_incident(closed)
-        for name, incident in stored.items():
-            if incident != self.docket.open.get(name):
-                self.docket.put_incident(incident)
-
-    async def _take_in(self, page: Sequence[StoredAlert], now: float) -> None:
-        """Put alerts into the docket and have their services looked at; settle those that lead to nothing."""
-        over: list[StoredAlert] = []
-        settlements: list[Settlement] = []
-        looked_for: set[str] = set()
-        for stored in page:
-            self._seq = max(self._seq, stored.seq)
-            name = self.docket.admit(stored)
-            if name is not None:
-                self._agenda.put(name, now)
-                service = self.docket.service(name)
-                asks = stored.alert.firing and stored.alert.source is not Source.THRESHOLD
-                if asks and service is not None and self.docket.wants_look(service, now):
-                    looked_for.add(name)
-            if stored.alert.firing:
-                settled = name is not None or stored.disposition is Disposition.NO_SERVICE
-                kind, text = Disposition.NO_SERVICE, "no service in the rule files owns it"
-            else:
-                settled = stored.disposition is not None
-                kind, text = Disposition.RESOLVED, "was resolved before it was looked at"
-            if not settled:
-                over.append(stored)
-                settlements.append(settlement(stored, kind, text, name or ""))
-        if page:
-            self._agenda.stir(now)
-        if looked_for:
-            self._look(looked_for)
-        if settlements and self._leads:
-            await self._carrier.settle(settlements, over, now)
-            self._told()
 
     def _decide(self, names: Iterable[str], now: float) -> Iterable[tuple[Case, d.Decision]]:
         for name in names:
