@@ -44,12 +44,21 @@ _PLACES: dict[Kind, Place] = {
 }
 
 
-class Template:
-    """A compiled template. `labels` are the names it uses of `labels`, `variables` the variables it needs."""
+_PLAIN = re.compile(r"[^{\r\n]*")
+"""Text that Jinja would give back as it is: nothing begins in it, and no end of a line is made another or dropped."""
 
-    def __init__(self, source: str, kind: Kind, tree: nodes.Template) -> None:
+
+class Template:
+    """A compiled template. `labels` are the names it uses of `labels`, `variables` the variables it needs. Text that is
+    plain has no tree, and stands for itself."""
+
+    def __init__(self, source: str, kind: Kind, tree: nodes.Template | None) -> None:
         self.source = source
         self.kind = kind
+        self.variables = self.labels = frozenset[str]()
+        self._code: jinja2.Template | None = None
+        if tree is None:
+            return
         _Placing(source, kind).visit(tree)
         self.variables = frozenset(meta.find_undeclared_variables(tree))
         self.labels = frozenset(_labels_of(tree))
@@ -58,7 +67,7 @@ class Template:
     def render(self, context: Mapping[str, object]) -> str:
         """The text with every value in place. RefusedError when one is missing or unsafe."""
         try:
-            text = self._code.render(context)
+            text = self.source if self._code is None else self._code.render(context)
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise RefusedError(f"cannot render {shortened(self.source)}: {error}") from None
         if len(text.encode("utf-8", "replace")) > RESULT_LIMIT:
@@ -73,6 +82,9 @@ class Template:
 @lru_cache(maxsize=4096)
 def compile_template(source: str, kind: Kind) -> Template:
     """The template a text stands for. TemplateError, with the offset at fault, when it is none or would be unsafe."""
+    if _PLAIN.fullmatch(source):
+        # Most words of most commands are, and are ten thousand where each service has its own.
+        return Template(source, kind, None)
     try:
         tree = SANDBOX.parse(source)
     except jinja2.TemplateSyntaxError as error:

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from jinja2 import TemplateSyntaxError
 from markupsafe import Markup
 
 from remediator.errors import RefusedError, TemplateError
 from remediator.template import RESULT_LIMIT, VALUE_LIMIT, Kind, LabelView, compile_template
+from remediator.values import SANDBOX
 
 LABELS = {
     "pod": "web-1",
@@ -167,6 +169,18 @@ class TestText:
         template = compile_template("{{ labels.a }}{{ labels['b'] }}{% if labels.c %}{{ unit }}{% endif %}", Kind.TEXT)
         assert template.labels == {"a", "b", "c"}
         assert template.variables == {"labels", "unit"}
+
+    @given(st.text(st.sampled_from("a{}%#\r\n\t \\\"'\x85\u2028ü\0-")), st.sampled_from(Kind))
+    def test_text_without_an_expression_is_as_jinja_has_it(self, text: str, kind: Kind) -> None:
+        try:
+            expected: str | None = SANDBOX.from_string(text).render()
+        except TemplateSyntaxError:
+            expected = None
+        try:
+            rendered: str | None = compile_template(text, kind).render({})
+        except (TemplateError, RefusedError):
+            rendered = None
+        assert rendered == (None if expected is None or "\0" in expected else expected)
 
     def test_compiled_once(self) -> None:
         assert compile_template("{{ labels.pod }}", Kind.TEXT) is compile_template("{{ labels.pod }}", Kind.TEXT)
