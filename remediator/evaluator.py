@@ -35,6 +35,9 @@ THREADS = 8
 HEARTBEAT = "vector(1)"
 """What is asked when there are no thresholds, to know whether Prometheus answers."""
 _ANSWERED = (Sight.SEEN, Sight.PARTIAL, Sight.BAD_DATA, Sight.EXECUTION)
+_LATE = 0.1
+"""Seconds by which a look may be late and counts as on time, as Prometheus' evaluations do: a `for` of two intervals is
+over with the third look, and not sometimes with the fourth."""
 _MEANWHILE = 5.0
 """Seconds until the next round, at an interval of 0, while there is reason to look again: a breach is under way, whose
 `for` or `keep_for` runs, or alerts could not be handed on."""
@@ -149,9 +152,9 @@ class Evaluator:
 
     async def run(self) -> None:
         """Look at every interval, and when asked, until cancelled."""
-        due = self._clock.now()
+        due = now = self._clock.now()
         while True:
-            await self.round()
+            await self.round(due if 0 <= now - due < _LATE else None)
             now = self._clock.now()
             if self._interval > 0:
                 # Ticks that a long round has run over are left out.
@@ -160,13 +163,14 @@ class Evaluator:
             else:
                 wait = _MEANWHILE if self._unrest or self._outbox else math.inf
             await self._clock.wait(self._woken, wait)
+            now = self._clock.now()
 
-    async def round(self) -> None:
-        """Look at everything once."""
+    async def round(self, tick: float | None = None) -> None:
+        """Look at everything once. `tick` is when it was to be done, if it is done on time."""
         async with self._one_round:
             self._woken.clear()
             asked, self._asked = self._asked, set()
-            started, clocked = self._clock.now(), time.perf_counter()
+            started, clocked = self._clock.now() if tick is None else tick, time.perf_counter()
             changes = Changes()
             self._world = await self._look_at_all(started, changes)
             self.round_started_at = started

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import math
 import threading
 
@@ -645,6 +646,38 @@ async def test_rounds_never_overlap_and_what_is_asked_during_one_is_answered_aft
     with contextlib.suppress(asyncio.CancelledError):
         await task
     watch.evaluator.close()
+
+
+async def test_a_breach_counts_with_the_look_that_is_due_then_though_looks_are_a_little_late():
+    watch = Watch(service("checkout"), threshold(for_=10.0))
+    watch.set(checkout=0.0)
+    wait, late = watch.clock.wait, itertools.cycle([0.009, 0.001, 0.001])
+
+    async def oversleep(event, timeout):
+        await wait(event, timeout + next(late))
+
+    watch.clock.wait = oversleep
+    async with running(watch):
+        watch.set(checkout=0.3)
+        await watch.clock.run_for(10.5)
+        assert watch.health() is Health.HEALTHY
+        await watch.clock.run_for(5.0)
+        assert watch.health() is Health.FAILED
+        assert watch.told() == [("checkout", True, 1005.0, None)]
+
+
+async def test_a_look_that_is_late_by_more_is_of_its_own_time():
+    watch = Watch(service("checkout"), threshold())
+    watch.set(checkout=0.0)
+    wait = watch.clock.wait
+
+    async def oversleep(event, timeout):
+        await wait(event, timeout + 0.5)
+
+    watch.clock.wait = oversleep
+    async with running(watch):
+        await watch.clock.run_for(6.0)
+        assert watch.evaluator.round_started_at == 1005.5
 
 
 async def test_ticks_that_a_long_round_runs_over_are_left_out():
