@@ -154,7 +154,9 @@ class Evaluator:
         """Look at every interval, and when asked, until cancelled."""
         due = now = self._clock.now()
         while True:
-            await self.round(due if 0 <= now - due < _LATE else None)
+            # Who asks wants to see what is true now, and later than what they heard.
+            on_time = 0 <= now - due < _LATE and not self._asked
+            await self.round(due if on_time else None)
             now = self._clock.now()
             if self._interval > 0:
                 # Ticks that a long round has run over are left out.

@@ -666,6 +666,16 @@ async def test_a_breach_counts_with_the_look_that_is_due_then_though_looks_are_a
         assert watch.told() == [("checkout", True, 1005.0, None)]
 
 
+async def test_a_look_that_is_asked_for_is_of_the_time_at_which_it_is_made():
+    watch = Watch(service("checkout"), threshold())
+    watch.set(checkout=0.0)
+    async with running(watch):
+        await watch.clock.run_for(5.05)
+        watch.evaluator.look(["checkout"])
+        await watch.clock.settle()
+        assert watch.evaluator.round_started_at == 1005.05
+
+
 async def test_a_look_that_is_late_by_more_is_of_its_own_time():
     watch = Watch(service("checkout"), threshold())
     watch.set(checkout=0.0)
