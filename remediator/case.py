@@ -13,8 +13,9 @@ from remediator.incident import Closing, Hold, Incident, Pause, StepRun, StoredA
 from remediator.judge import Choice, Sighting, is_forced
 from remediator.ladder import Rung, next_rung
 from remediator.policy import Policy
-from remediator.rulebook import Plan, Service
+from remediator.rulebook import Plan, Service, merged_labels
 from remediator.silence import Silence
+from remediator.template import LabelView
 
 
 class GuardAnswer(msgspec.Struct, frozen=True):
@@ -140,6 +141,27 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         if before.verdict is not Verdict.RECOVERED or before.runbook != plan.runbook.name or self.asked:
             return None
         return before if self.now - before.closed_at <= plan.runbook.limits.relapse else None
+
+    @property
+    def context(self) -> dict[str, object]:
+        """What templates see."""
+        incident, choice, service = self.incident, self.choice, self.service
+        labels, annotations = dict(service.labels), dict[str, str]()
+        if incident is not None:
+            labels, annotations, service = incident.labels, incident.annotations, incident.plan.service
+        elif choice is not None:
+            alert = choice.alert.alert
+            labels, annotations = merged_labels(service, alert.labels), alert.annotations
+        return {
+            "labels": LabelView(labels),
+            "annotations": LabelView(annotations),
+            "service": {"name": service.name, "labels": LabelView(service.labels)},
+            "alert": {"name": labels.get("alertname", "")},
+            "incident": {"id": incident.id if incident is not None else 0},
+            "runbook": {"name": self.plan.runbook.name if self.plan else ""},
+            "health": str(self.health),
+            "values": {r.threshold: r.value for r in self.judgement.readings if r.value is not None},
+        }
 
 
 class ServiceView(msgspec.Struct, frozen=True):

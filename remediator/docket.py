@@ -7,7 +7,6 @@ engine changes it only after the store has committed the change, and fills it fr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 
 import msgspec
 
@@ -15,16 +14,15 @@ from remediator.alert import Source
 from remediator.case import Case, Dependency, GuardAnswer, Panic, ServiceView, Window
 from remediator.causes import root_causes
 from remediator.errors import RefusedError, TemplateError
-from remediator.escalate import Told, may_call, settled
+from remediator.escalate import may_call, settled
 from remediator.fleet import Fleet
 from remediator.health import Health, Judgement
 from remediator.incident import Closing, Hold, Incident, Pause, StepRun, StoredAlert, Verdict
 from remediator.judge import Choice, Sighting, choose, covering, judge
 from remediator.ledger import Ledger
 from remediator.policy import Policy
-from remediator.rulebook import Mode, Rate, Rulebook, Runbook, Service, merged_labels
+from remediator.rulebook import Mode, Rate, Rulebook, Runbook, Service
 from remediator.silence import Silence
-from remediator.template import LabelView
 
 Judge = Callable[[Service, float], Judgement]
 _CALLING = ("blind", "breaker")
@@ -162,7 +160,7 @@ class Docket:
 
     # What is read from it.
 
-    def told(self, now: float) -> list[Told]:
+    def told(self, now: float) -> list[Case]:
         """The cases that people may have to hear of: of services that are being healed, were given up, wait without an
         incident, or are waited for."""
         # While Prometheus does not answer, one page says so for all that is blind.
@@ -181,7 +179,7 @@ class Docket:
                 if root.name not in cases and (below := self.observe(root.name, now)) is not None:
                     cases[root.name] = below
         self.given_up = {name for name in self.given_up if name in cases and not settled(cases[name])}
-        return [Told(case, partial(self.context, case)) for _, case in sorted(cases.items())]
+        return [case for _, case in sorted(cases.items())]
 
     def panic(self, now: float) -> Panic | None:
         """Whether so much of the fleet turned bad at once that it is not the services."""
@@ -276,28 +274,6 @@ class Docket:
             would=self._would(case, runbook),
         )
 
-    def context(self, case: Case) -> dict[str, object]:
-        """What templates see."""
-        incident = case.incident
-        if incident is not None:
-            labels, annotations = incident.labels, incident.annotations
-        elif case.choice is not None:
-            alert = case.choice.alert.alert
-            labels, annotations = merged_labels(case.service, alert.labels), alert.annotations
-        else:
-            labels, annotations = dict(case.service.labels), {}
-        service = incident.plan.service if incident is not None else case.service
-        return {
-            "labels": LabelView(labels),
-            "annotations": LabelView(annotations),
-            "service": {"name": service.name, "labels": LabelView(service.labels)},
-            "alert": {"name": labels.get("alertname", "")},
-            "incident": {"id": incident.id if incident is not None else 0},
-            "runbook": {"name": case.plan.runbook.name if case.plan else ""},
-            "health": str(case.health),
-            "values": {r.threshold: r.value for r in case.judgement.readings if r.value is not None},
-        }
-
     def view(self, name: str, now: float) -> ServiceView | None:
         """The service as it is shown."""
         case = self.observe(name, now)
@@ -384,7 +360,7 @@ class Docket:
         if case.incident is None or (self.policy.auto_heal and runbook.mode is Mode.AUTO) or case.rung is None:
             return ""
         try:
-            return self._describe(case.incident.plan, case.rung.step, self.context(case))
+            return self._describe(case.incident.plan, case.rung.step, case.context)
         except (RefusedError, TemplateError) as error:
             return str(error)
 

@@ -6,8 +6,7 @@ not spoken of, a panic or a blackout of Prometheus stands for all that it holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from remediator.alert import Source
 from remediator.case import Case, Panic
@@ -34,18 +33,8 @@ _SHORT = frozenset({"settling", "dependency", "blast_radius", "concurrency"})
 """Gates that hold a heal up, but not for good: the page to people goes on being held back."""
 
 
-Context = Callable[[], Mapping[str, object]]
-
-
-class Told(NamedTuple):
-    """A case, and how to get the context that its templates see."""
-
-    case: Case
-    context: Context
-
-
 def pages(
-    told: Sequence[Told], panic: Panic | None, dark_since: float | None, waiting: Mapping[str, Hold], now: float
+    told: Sequence[Case], panic: Panic | None, dark_since: float | None, waiting: Mapping[str, Hold], now: float
 ) -> list[Page]:
     """Every page that is to fire now.
 
@@ -61,14 +50,14 @@ def pages(
         summary = f"Prometheus has not answered for {rough_duration(now - dark_since)}: nothing is healed"
         found.append(_everywhere("RemediationBlocked", summary, "critical", dark_since, gate="blind"))
     roots: dict[str, list[str]] = {}
-    for case, _ in told:
+    for case in told:
         hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
         if hold is not None and hold.gate == "dependency":
             for root in case.dependencies:
                 roots.setdefault(root.name, []).append(case.service.name)
-    for case, context in told:
+    for case in told:
         hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
-        found.extend(_of(case, context, hold, roots.get(case.service.name, []), quiet=dark or panic is not None))
+        found.extend(_of(case, hold, roots.get(case.service.name, []), quiet=dark or panic is not None))
     return found
 
 
@@ -115,7 +104,7 @@ def _heals(case: Case, incident: Incident) -> bool:
     return hold.until is not None and hold.until < end and hold.gate not in _WANTED
 
 
-def _of(case: Case, context: Context, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -> Iterator[Page]:
+def _of(case: Case, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -> Iterator[Page]:
     """The pages about one service; of being held nothing is said while it is `quiet`, as a greater page says it."""
     name, before, plan = case.service.name, case.previous, case.plan
     also = f"; {', '.join(sorted(waiters))} wait{'s' if len(waiters) == 1 else ''} for it" if waiters else ""
@@ -123,9 +112,7 @@ def _of(case: Case, context: Context, hold: Hold | None, waiters: Sequence[str],
     gave_up = before is not None and case.sighting.back > 0 and not settled(case)
     if gave_up and before is not None:
         summary = f"{name} is {case.health} and could not be healed: {before.closing}{also}"
-        yield _about(
-            case, context, before.plan, "RemediationFailed", summary, "critical", before.closed_at or 0.0, before
-        )
+        yield _about(case, before.plan, "RemediationFailed", summary, "critical", before.closed_at or 0.0, before)
     if plan is None:
         if waiters and not quiet and case.health is not Health.HEALTHY and case.now - case.judgement.since >= UNHEALED:
             summary = f"{name} is {case.health}, and nothing heals it{also}"
@@ -136,16 +123,14 @@ def _of(case: Case, context: Context, hold: Hold | None, waiters: Sequence[str],
         began = (open_breaker.until or case.now) - (
             plan.runbook.limits.breaker.window if plan.runbook.limits.breaker else 0
         )
-        yield _about(
-            case, context, plan, "RemediationBreakerOpen", f"{name}: {open_breaker.text}", "critical", began, before
-        )
+        yield _about(case, plan, "RemediationBreakerOpen", f"{name}: {open_breaker.text}", "critical", began, before)
     if hold is None or quiet:
         return
     incident = case.incident
     if hold.gate == "approval":
         if incident is not None and incident.approval is None:
             summary = f"{name} is {case.health}, and its heal {hold.text}"
-            yield _about(case, context, plan, "RemediationApprovalNeeded", summary, "warning", hold.since, incident)
+            yield _about(case, plan, "RemediationApprovalNeeded", summary, "warning", hold.since, incident)
         return
     held_from = incident.idle_since if incident is not None else hold.since
     due = held_from + plan.runbook.escalate.after
@@ -154,12 +139,11 @@ def _of(case: Case, context: Context, hold: Hold | None, waiters: Sequence[str],
     summary = (
         f"{name} is {case.health}, and nothing has been done for {rough_duration(case.now - held_from)}: {hold.text}"
     )
-    yield _about(case, context, plan, "RemediationBlocked", summary + also, "warning", due, incident, gate=hold.gate)
+    yield _about(case, plan, "RemediationBlocked", summary + also, "warning", due, incident, gate=hold.gate)
 
 
 def _about(
     case: Case,
-    context: Context,
     plan: Plan,
     name: str,
     summary: str,
@@ -170,7 +154,7 @@ def _about(
 ) -> Page:
     """A page about a service. What the runbook adds to it comes last; what cannot be rendered is left out of it."""
     escalate = plan.runbook.escalate
-    added = _rendered(escalate.labels, context)
+    added = _rendered(escalate.labels, case)
     given = incident.annotations.get("runbook_url", "") if incident is not None else ""
     annotations = {"summary": summary, **({"runbook_url": given} if given else {})}
     return Page(
@@ -183,7 +167,7 @@ def _about(
             "alertname": name,
             SENDER[0]: SENDER[1],
         },
-        annotations=annotations | _rendered(escalate.annotations, context),
+        annotations=annotations | _rendered(escalate.annotations, case),
         starts_at=starts_at,
         path=f"/incidents/{incident.id}" if incident is not None else f"/services/{case.service.name}",
     )
@@ -195,15 +179,15 @@ def _everywhere(name: str, summary: str, severity: str, starts_at: float, **labe
     )
 
 
-def _rendered(texts: Mapping[str, str], context: Context) -> dict[str, str]:
+def _rendered(texts: Mapping[str, str], case: Case) -> dict[str, str]:
     rendered: dict[str, str] = {}
     for name, text in texts.items():
         try:
-            rendered[name] = compile_template(text, Kind.TEXT).render(context())
+            rendered[name] = compile_template(text, Kind.TEXT).render(case.context)
         except RefusedError:
             # Somebody has to hear of it, even when a label is missing.
             continue
     return {name: text for name, text in rendered.items() if text}
 
 
-__all__ = ["Told", "hushes", "may_call", "pages", "settled"]
+__all__ = ["hushes", "may_call", "pages", "settled"]

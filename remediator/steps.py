@@ -58,7 +58,7 @@ class Steps:
 
     async def begin(self, case: Case, incident: Incident, decision: d.Gather | d.RunStep | d.Undo) -> StepRun:
         """Commit that a step starts, and only then spawn it."""
-        plan, now, context = incident.plan, case.now, self._docket.context(case)
+        plan, now, context = incident.plan, case.now, case.context
         index, attempt, step = _step_of(decision)
         call, action, limit = "", "diagnose", _diagnose_timeout(plan)
         if step is not None:
@@ -90,7 +90,7 @@ class Steps:
         name = case.service.name
         if name in self._asking:
             return
-        context = self._docket.context(case)
+        context = case.context
 
         async def ask() -> None:
             try:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 from cases import NOW, at, case, incident, plan, run, stored
 
 from remediator.alert import Source
 from remediator.case import Case, Dependency, Panic
-from remediator.escalate import BLACKOUT, UNHEALED, Told, hushes, pages
+from remediator.escalate import BLACKOUT, UNHEALED, hushes, pages
 from remediator.health import Health
 from remediator.incident import Closing, Hold, Incident, Verdict
 from remediator.judge import Sighting
 from remediator.page import Hush, Page
 from remediator.rulebook import Escalate, Limits, Mode, Rate
-from remediator.template import LabelView
 
 
 def told(*cases: Case, panic: Panic | None = None, dark_since: float | None = None, **waiting: Hold) -> list[Page]:
-    def context_of(one: Case) -> Mapping[str, object]:
-        return {"service": {"name": one.service.name}, "labels": LabelView(one.service.labels)}
-
-    return pages([Told(one, lambda one=one: context_of(one)) for one in cases], panic, dark_since, waiting, NOW)  # type: ignore[misc]
+    return pages(cases, panic, dark_since, waiting, NOW)
 
 
 def exhausted(ago: float = 100.0, **fields: object) -> Incident:
