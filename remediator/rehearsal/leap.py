@@ -1,5 +1,6 @@
 """Leaving out the looks that would see nothing new, and the decisions that would be as before. What is left out changes
-no decision, and no sentence of any.
+no decision. How long something has lasted, as a sentence has it, is counted to the last look that was made; and of two
+things that happen at the same time the other one may be first.
 
 A look is left out when it is certain that its answers, and what follows of them, would be those of the look before: until
 then no series gets a value that is judged otherwise, no pending breach comes to count, and none that is kept ends.

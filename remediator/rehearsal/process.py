@@ -50,6 +50,7 @@ class Process:
         evaluator: Callable[..., Evaluator] = Evaluator,
     ) -> None:
         self._seen = seen
+        self._interval = interval
         self._windows = (policy, -math.inf)
         """The policy, and when the next of its maintenance windows may open or close."""
         clock = VirtualClock()
@@ -128,11 +129,16 @@ class Process:
         self.engine.changed(names, asked)
 
     def _steady_until(self, now: float) -> float:
-        """Until when nothing changes by itself: what a look would see, and which maintenance windows are open."""
+        """Until when nothing changes by itself: what a look would see, and which maintenance windows are open. What was
+        seen grows stale with time alone where no look refreshes it."""
+        stale_at = self.evaluator.seen_at + self.docket.policy.stale_after
+        if not 0 < self._interval < self.docket.policy.stale_after:
+            return -math.inf
         policy, known = self.docket.policy, self._windows
         if policy is not known[0] or now >= known[1]:
             self._windows = policy, min((window.next_change(now) for window in policy.maintenance), default=math.inf)
-        return min(self._foresight.until(), self._windows[1])
+        answers = self.evaluator.sighting.answers
+        return min(self._foresight.until(), self._windows[1], math.inf if answers or now > stale_at else stale_at)
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
         for task in tasks:

@@ -319,7 +319,7 @@ CLOSED = Maintenance(
 )
 
 
-def told(rules: Rulebook, seed: int, policy: Policy | None = None, *, leap: bool) -> list[str]:
+def told(rules: Rulebook, seed: int, policy: Policy, interval: float, *, leap: bool) -> list[str]:
     """What became of a random hour. Its times are sums of powers of two, so that no clock rounds them."""
     dice = random.Random(seed)
     names = sorted(rules.named)
@@ -357,16 +357,24 @@ def told(rules: Rulebook, seed: int, policy: Policy | None = None, *, leap: bool
         ends = [f"{world.health(name)}, {world.decision(name)}" for name in names]
         return [str(entry) for entry in await world.journal()] + [str(ran) for ran in world.ran] + ends
 
-    return rehearse(rules, story, policy, leap=leap)
+    return rehearse(rules, story, policy, interval, leap=leap)
 
 
 @pytest.mark.parametrize("seed", range(25))
 @pytest.mark.parametrize(
-    ("text", "policy"), [(TROUBLED, Policy()), (HELD, Policy(maintenance=(CLOSED,), rate=(Rate(6, 1800.0),)))]
+    ("text", "policy", "interval"),
+    [
+        (TROUBLED, Policy(), 5.0),
+        (HELD, Policy(maintenance=(CLOSED,), rate=(Rate(6, 1800.0),)), 5.0),
+        # What was seen is stale before the next look.
+        (HELD, Policy(), 40.0),
+    ],
 )
-def test_what_is_left_out_would_have_changed_nothing(tmp_path: Path, text: str, policy: Policy, seed: int) -> None:
+def test_what_is_left_out_would_have_changed_nothing(
+    tmp_path: Path, text: str, policy: Policy, interval: float, seed: int
+) -> None:
     rules = rulebook(tmp_path, text)
-    leaping, looking = (told(rules, seed, policy, leap=leap) for leap in (True, False))
+    leaping, looking = (told(rules, seed, policy, interval, leap=leap) for leap in (True, False))
     for left_out, all_made in zip_longest(leaping, looking):
         assert left_out == all_made, (left_out, all_made)
 
