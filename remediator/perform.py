@@ -28,7 +28,7 @@ _CONNECT = 10
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT}", "--")
 _NO_CSH = 'test -z "$shell" || exec false\n'
 """To csh a newline ends a quote, and what follows is another command; $shell is its own variable."""
-_SSH_HOST = re.compile(r"(?:ssh://)?(?:[\w.+][\w.+-]*@)?[\w.:\[][\w.:%\]-]*", re.ASCII)
+_SSH_HOST = re.compile(r"(?:ssh://)?(?:[\w.+][\w.+-]*@)?(?:[\w.:][\w.:%-]*|\[[\w.:%-]+\](?::\d+)?)", re.ASCII)
 
 _FACTS = {
     "REMEDIATOR_INCIDENT": "{{ incident.id if incident is defined else '' }}",

@@ -152,6 +152,15 @@ _WRITERS: dict[Mode, Callable[[str, str], str]] = {
 # Filters: few, and each bounded by what it is given.
 
 
+def _literal(value: object, *words: str) -> str:
+    """The value, unless a command would take it for more than the one thing of that name: a pattern, or one of these
+    words."""
+    text = _text(value)
+    if text in words or any(sign in text for sign in "*?["):
+        raise ValueError(f"{shortened(text)!r} may stand for more than one thing")
+    return text
+
+
 def _replace(value: object, old: str, new: str) -> str:
     text = _text(value)
     if len(text) + (text.count(old) * len(new)) > RESULT_LIMIT:
@@ -176,6 +185,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "int": int,
     "last": lambda value: value[-1],
     "length": len,
+    "literal": _literal,
     "lower": lambda value: _text(value).lower(),
     "regex": _regex,
     "regex_escape": _regex_escape,

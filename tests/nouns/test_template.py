@@ -182,6 +182,13 @@ class TestText:
             rendered = None
         assert rendered == (None if expected is None or "\0" in expected else expected)
 
+    @pytest.mark.parametrize("value", ["a*", "?", "[ab]", "all"])
+    def test_what_may_be_more_than_one_thing_is_not_literal(self, value: str) -> None:
+        template = compile_template("stop {{ labels.unit | literal('all') }}", Kind.ARGUMENT)
+        with pytest.raises(RefusedError, match="may stand for more than one thing"):
+            template.render({"labels": LabelView({"unit": value})})
+        assert template.render({"labels": LabelView({"unit": "all.service"})}) == "stop all.service"
+
     def test_compiled_once(self) -> None:
         assert compile_template("{{ labels.pod }}", Kind.TEXT) is compile_template("{{ labels.pod }}", Kind.TEXT)
 
