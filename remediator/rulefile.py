@@ -59,6 +59,9 @@ T = TypeVar("T")
 _BOTH = (Health.DEGRADED, Health.FAILED)
 _STEP_FIELDS = ("name", "when", "if", "unless", "timeout", "attempts", "on_interrupt", "env", "run", "shell", "http")
 
+_OF_STEPS = {"when", "if", "unless", "timeout", "attempts", "on_interrupt"}
+"""The keys of a step that say when and how it is run."""
+
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
@@ -343,6 +346,10 @@ def _step_action(document: Document, doc: StepDoc, path: Path_) -> tuple[str, di
         return "", {}, None
     if not own:
         action, args = names[0], given[names[0]]
+        for name in _OF_STEPS & args.keys():
+            # As an argument nobody would ask for it, and what it is to hold would run.
+            message, remedy = f"{name} is a key of the step, not of its action", f"write it beside {action}:"
+            document.report((*path, action, name), "unknown-key", message, remedy)
         wrong = [
             name
             for name, value in args.items()
