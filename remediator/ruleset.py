@@ -12,7 +12,7 @@ from remediator.health import Comparison, Health
 from remediator.matcher import Matcher
 from remediator.problem import Position
 from remediator.rulebook import Runbook, Service, Step, Target, Threshold
-from remediator.template import Kind
+from remediator.template import Kind, compile_template
 from remediator.yamldoc import Path_
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ def reaches(runbook: Runbook, service: Service) -> bool | None:
     sure = True
     for matcher in runbook.match:
         value = service.labels.get(matcher.name)
-        if value is None or "{{" in value:
+        if value is None or made_by_template(value):
             sure = False
         elif not matcher.matches(service.labels):
             return False
@@ -107,12 +107,27 @@ def judges(threshold: Threshold, service: Service) -> bool | None:
     """Whether a threshold judges a service: None when that depends on labels which a templated one may get."""
     sure = True
     for matcher in threshold.match:
-        value = service.labels.get(matcher.name)
-        if (value is None and service.templated) or (value is not None and "{{" in value):
+        value = _own_label(service, matcher.name)
+        if value is None:
             sure = False
-        elif not matcher.matches(service.labels):
+        elif not matcher.matches({matcher.name: value}):
             return False
     return True if sure else None
+
+
+def _own_label(service: Service, name: str) -> str | None:
+    """The value that a service has of a label, empty when it has none; None when a template makes it. A templated
+    service has the labels that are written, and those that its name uses, but no others of the series it is made of."""
+    value = service.labels.get(name)
+    if value is None:
+        named = service.templated and name in compile_template(service.name, Kind.TEXT).labels
+        return None if named else ""
+    return None if made_by_template(value) else value
+
+
+def made_by_template(text: str) -> bool:
+    """Whether what stands in the place of a text is known only when it is rendered."""
+    return "{{" in text or "{%" in text
 
 
 def actions_of(service: Service, targets: Mapping[str, Target]) -> set[str]:

@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from remediator.health import Health
-from remediator.matcher import matches_all
 from remediator.problem import Problem, Severity
 from remediator.rulebook import Runbook, Service, Threshold
-from remediator.ruleset import RuleSet, Written, alike, contradiction, implied, reaches, shadows
+from remediator.ruleset import (
+    RuleSet,
+    Written,
+    alike,
+    contradiction,
+    implied,
+    judges,
+    made_by_template,
+    reaches,
+    shadows,
+)
 
 
 def matches_no_service(rules: RuleSet) -> Iterator[Problem]:
-    """A threshold or runbook whose matchers fit no service of the rules. Templated services may have any labels, and
-    what runbooks match may have those of an alert as well."""
+    """A threshold or runbook whose matchers surely fit no service of the rules, whatever templates make of it. What
+    runbooks match may have the labels of an alert as well."""
     services = [written.item for written in rules.services]
-    if not services or any(service.templated for service in services):
+    if not services or not all(written.whole for written in rules.services):
         return
     remedy = "correct its matchers, or the labels of a service"
     for threshold in rules.thresholds:
-        if _sound(threshold) and not any(matches_all(threshold.item.match, service.labels) for service in services):
+        if _sound(threshold) and all(judges(threshold.item, service) is False for service in services):
             message = f"threshold {threshold.item.name} judges no service: none has labels that its matchers want"
             yield Problem(threshold.at("match"), "matches-no-service", message, remedy, Severity.WARNING)
     for runbook in rules.runbooks:
@@ -60,7 +69,7 @@ def _chosen_before(earlier: Sequence[Written[Runbook]], later: Runbook, service:
         # One that believes an alert by itself may see another health than one that does not.
         same = runbook.corroborate == later.corroborate
         when = health in runbook.when if same else len(runbook.when) == 2
-        known = {name: value for name, value in service.labels.items() if "{{" not in value}
+        known = {name: value for name, value in service.labels.items() if not made_by_template(value)}
         if when and all(
             matcher.matches(known) if matcher.name in known else implied(matcher, later.match)
             for matcher in runbook.match

@@ -86,13 +86,56 @@ def test_each_lint(capsys: pytest.CaptureFixture[str], changes: dict[str, str], 
     assert said.endswith("SUCCESS: 2 services, 1 threshold, 1 runbook (1 warning)\n")
 
 
-def test_templated_services_may_have_any_labels(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("rule", "matcher", "warned"),
+    [
+        ("threshold", 'kind="deploymnt"', True),  # each has another
+        ("threshold", 'kind="deployment"', False),
+        ("threshold", 'kind="machine"', False),  # the one with a plain name
+        ("threshold", 'team="x"', True),  # the series may have it, but what is made of them has not
+        ("threshold", 'team!="x"', False),
+        ("threshold", 'namespace="shop"', False),  # used in the name
+        ("threshold", 'service=~"shop/.+"', False),  # the name itself
+        ("threshold", 'zone="eu"', False),  # the label is a template
+        ("threshold", 'size="big"', False),  # and so is this one
+        ("threshold", 'kind="machine", namespace="shop"', True),  # each has a part of it
+        ("runbook", 'kind="deploymnt"', True),
+        ("runbook", 'kind="deployment"', False),
+        ("runbook", 'team="x"', False),  # an alert may bring it
+        ("runbook", 'size="big"', False),
+    ],
+)
+def test_what_templated_services_surely_have_not(
+    capsys: pytest.CaptureFixture[str], rule: str, matcher: str, warned: bool
+) -> None:
     said = checked(
         capsys,
-        "services: [{name: '{{ labels.job }}', match: ['job!=\"\"']}]\n"
-        "thresholds: [{name: errors, expr: errors, failed: '> 0.1', match: ['team=\"x\"']}]\n",
+        f"""\
+services:
+  - name: '{{{{ labels.namespace }}}}/{{{{ labels.app }}}}'
+    match: ['namespace!=""', 'app!=""']
+    labels:
+      kind: deployment
+      zone: '{{{{ labels.namespace }}}}'
+      size: '{{% if labels.app == "web" %}}big{{% else %}}small{{% endif %}}'
+    target: kubernetes
+  - {{name: host, labels: {{kind: machine, size: small}}, target: systemd}}
+thresholds:
+  - {{name: errors, expr: errors, failed: '> 0.1', match: [{matcher if rule == "threshold" else ""}]}}
+runbooks:
+  - {{name: heal, steps: [restart], match: [{matcher if rule == "runbook" else ""}]}}
+""",
     )
-    assert warnings(said) == []
+    assert warnings(said) == (["matches-no-service"] if warned else [])
+
+
+def test_nothing_is_said_of_services_of_which_a_part_could_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("rules.yml").write_text(
+        "services: [{name: web, labels: {tier: [web]}}]\n"
+        "thresholds: [{name: errors, expr: errors, failed: '> 0.1', match: ['tier=\"web\"']}]\n"
+    )
+    assert main(["check", "rules.yml"]) == 1
+    assert "matches-no-service" not in capsys.readouterr().out
 
 
 # Runbooks that others keep from their services.
