@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from remediator.cli.promql import Seen
     from remediator.config import Config
@@ -69,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         from remediator.cli.promql import ask_prometheus
 
         found, seen, failure = ask_prometheus(rule_set, args.prometheus, config)
+        if not failure:
+            found += list(_unjudged(rule_set, found, seen))
     else:
         found, note = _checked_offline(rule_set)
     documents = {document.file: document for document in [*configs, *rules]}
@@ -103,6 +105,24 @@ def _checked_offline(rules: RuleSet) -> tuple[list[Problem], str]:
         return check_syntax(list(expressions(rules))), ""
     except NeighbourError as error:
         return [], f"the PromQL was not checked: {error}"
+
+
+def _unjudged(rules: RuleSet, found: Sequence[Problem], seen: Sequence[Seen]) -> Iterator[Problem]:
+    """The thresholds that see services, and judge none of them: nothing was found wrong with what they see."""
+    from remediator.cli.expressions import expressions
+    from remediator.problem import Problem, Severity
+
+    judging = {one.threshold for one in seen}
+    told = {problem.position for problem in found}
+    for expression in expressions(rules):
+        threshold = expression.threshold
+        if threshold is None or threshold.name in judging:
+            continue
+        places = {expression.at(offset) for offset in (None, *range(len(expression.asked)))}
+        if places.isdisjoint(told):
+            message = f"none of the services whose series threshold {threshold.name} sees now is judged by it"
+            remedy = "correct its matchers, or the labels of a service"
+            yield Problem(expression.at(None), "no-series", message, remedy, Severity.WARNING)
 
 
 def _sorted_out(documents: Sequence[Document]) -> tuple[list[Document], list[Document], Config | None]:

@@ -120,6 +120,34 @@ async def test_what_prometheus_says_of_the_rules(
             assert "FAILED: 4 errors" in out
 
 
+async def test_a_threshold_that_judges_none_of_the_services_it_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rules.yml").write_text(
+        """\
+services:
+  - {name: checkout, labels: {tier: web}}
+  - {name: cache, labels: {tier: cache}}
+thresholds:
+  - {name: up, match: ['tier="web"'], expr: up_to_now, failed: '< 1'}
+  - {name: full, match: ['tier="cache"'], expr: up_to_now, failed: '> 5'}
+  - {name: gone, match: ['tier="cache"'], expr: nowhere, failed: '> 5'}
+  - {name: broken, match: ['tier="cache"'], expr: 'up_to_now >> 5', failed: '> 5'}
+"""
+    )
+    with Exposition(METRICS) as exposition:
+        async with RealPrometheus(tmp_path, targets=[exposition.address]) as prometheus:
+            await until(in_thread(lambda: prometheus.query("orphans")))
+            assert await check("--prometheus", prometheus.url, "rules.yml") == 1
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rules.yml")]
+    assert told[0] == (
+        "rules.yml:6:49: warning: none of the services whose series threshold full sees now is judged by it [no-series]"
+    )
+    # Of these it was said already why they see nothing.
+    assert [line.rsplit(maxsplit=1)[1] for line in told[1:]] == ["[no-series]", "[bad-promql]"]
+
+
 async def test_a_prometheus_that_cannot_be_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
