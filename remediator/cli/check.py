@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     unread = [problem for problem in problems if problem.check == "unreadable-file"]
     seen: list[Seen] = []
-    note = failure = ""
+    notes: list[str] = []
+    failure = ""
     if args.prometheus and not errors:
         from remediator.cli.promql import ask_prometheus
 
@@ -72,7 +73,11 @@ def run(args: argparse.Namespace) -> int:
         if not failure:
             found += list(_unjudged(rule_set, found, seen))
     else:
-        found, note = _checked_offline(rule_set)
+        found, unchecked = _checked_offline(rule_set)
+        if args.prometheus:
+            notes.append("Prometheus was not asked, because of the errors: correct them, and check again")
+        if unchecked:
+            notes.append(unchecked)
     documents = {document.file: document for document in [*configs, *rules]}
     found = [problem for problem in found if not documents[problem.position.file].allows(problem)]
     known = {(problem.position, problem.check) for problem in problems}
@@ -81,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     files = {document.file: index for index, document in enumerate([*configs, *rules])}
     problems.sort(key=lambda problem: (files[problem.position.file], problem.position.line, problem.position.column))
     if args.output == "json":
-        print(json.dumps(_as_json(problems, rule_set, seen, note, failure), indent=2))
+        print(json.dumps(_as_json(problems, rule_set, seen, "; ".join(notes), failure), indent=2))
     elif args.output in ("github", "checkstyle"):
         from remediator.cli import reports
 
@@ -90,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _show_seen(seen)
         _show(problems, "" if failure else _summary(problems, rule_set))
-    for text in filter(None, (note, failure)):
+    for text in [*notes, failure] if failure else notes:
         print(f"remediator: {text}", file=sys.stderr)
     return 2 if unread or failure else 1 if errors else 0
 

@@ -159,6 +159,27 @@ async def test_a_prometheus_that_cannot_be_reached(
     assert "remediator: cannot reach Prometheus at http://127.0.0.1:" in shown.err
 
 
+@pytest.mark.parametrize("output", ["text", "json", "github", "checkstyle"])
+async def test_that_it_was_not_asked_because_of_errors_is_said(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")  # without promtool there is a note of that too
+    Path("rules.yml").write_text(
+        "thresholds: [{name: up, expr: up, failed: '< 1'}, {name: up, expr: up, failed: '< 1'}]\n"
+    )
+    assert await check("--prometheus", f"http://127.0.0.1:{free_port()}", f"--output={output}", "rules.yml") == 1
+    shown = capsys.readouterr()
+    note = "Prometheus was not asked, because of the errors: correct them, and check again"
+    asked, promtool = shown.err.splitlines()
+    assert asked == f"remediator: {note}"
+    assert promtool.startswith("remediator: the PromQL was not checked: ")
+    if output == "json":
+        told = json.loads(shown.out)
+        assert told["note"].startswith(f"{note}; the PromQL was not checked: ")
+        assert told["failure"] == ""
+
+
 async def test_an_address_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_text(RULES)
