@@ -125,8 +125,13 @@ def read_rules(
         evaluation_interval=evaluation_interval,
     )
     problems = [problem for document in documents for problem in document.problems] + find_problems(rules)
+    problems += find_warnings(rules)
     of_file = {document.file: document for document in documents}
-    problems += [found for found in find_warnings(rules) if not of_file[found.position.file].allows(found)]
+    problems = [
+        problem
+        for problem in problems
+        if problem.severity is Severity.ERROR or not of_file[problem.position.file].allows(problem)
+    ]
     order = {document.file: index for index, document in enumerate(documents)}
     return rules, sorted(set(problems), key=lambda problem: _order(order, problem))
 

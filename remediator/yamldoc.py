@@ -61,7 +61,7 @@ _SECRET_KEY = re.compile(rf"""\s*["']?(?:{_GUARDED})(?<!_file)["']?\s*:\s*(?:[|>
 """What stands for such a key, misspelt or not, is never shown; nor is a password in an address."""
 
 
-_ALLOW = re.compile(r"#.*?\bremediator:\s*allow\s+([a-z, -]+)")
+_ALLOW = re.compile(r"#.*?\bremediator:\s*allow\s+([\w, -]+)")
 
 
 class _Loader(yaml.CSafeLoader):
@@ -121,11 +121,26 @@ class Document:
 
     def allows(self, problem: Problem) -> bool:
         """Whether a comment on the problem's line, or on a line of its own above it, says that it is meant:
-        `# remediator: allow NAME`."""
+        `# remediator: allow NAME`. Further comments may stand between."""
         line = problem.position.line - 1
-        above = self._lines[line - 1] if line > 0 and self._lines[line - 1].lstrip().startswith("#") else ""
-        said = (found for text in (self._lines[line], above) for found in _ALLOW.findall(text))
-        return any(problem.check in re.split(r"[\s,]+", names) for names in said)
+        first = line
+        while first > 0 and self._lines[first - 1].lstrip().startswith("#"):
+            first -= 1
+        return any(problem.check == name for row in range(first, line + 1) for name, _ in self._allowed(row))
+
+    def allowances(self) -> Iterator[tuple[str, Position]]:
+        """Every name that a comment allows, with its place. An author may go on in prose behind a name: of further words
+        only those with a hyphen, as the names of checks have one, are taken for names."""
+        for row in range(len(self._lines)):
+            for name, column in self._allowed(row):
+                yield name, self.at(row, column)
+
+    def _allowed(self, row: int) -> Iterator[tuple[str, int]]:
+        """The names that the comment on a line allows, each with its column."""
+        for found in _ALLOW.finditer(self._lines[row]):
+            for index, word in enumerate(re.finditer(r"[^\s,]+", found[1])):
+                if index == 0 or "-" in word[0].strip("-"):
+                    yield word[0], found.start(1) + word.start()
 
     def sorted_problems(self) -> list[Problem]:
         """The problems in the order of the lines."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from remediator.cli.promql import Seen
     from remediator.config import Config
-    from remediator.problem import Problem
+    from remediator.problem import Position, Problem
     from remediator.ruleset import RuleSet
     from remediator.yamldoc import Document
 
@@ -22,6 +22,9 @@ _RULE_KEYS = frozenset({"services", "thresholds", "runbooks", "targets"})
 _CONFIG_KEYS = frozenset(
     {"global", "prometheus", "alertmanagers", "grafana", "rule_files", "storage", "limits", "severity"}
 )
+
+_MAY_WARN = ("unknown-dependency", "empty-pattern", "unknown-allowance", "allowed-error")
+"""The warnings beside the lints and what Prometheus says."""
 
 
 def add(commands: Any) -> None:
@@ -60,7 +63,12 @@ def run(args: argparse.Namespace) -> int:
     rule_set, problems = read_rules(
         rules, service_label=general.service_label, evaluation_interval=general.evaluation_interval
     )
-    problems = [problem for document in configs for problem in document.problems] + problems
+    problems = [
+        problem
+        for document in configs
+        for problem in document.problems
+        if problem.severity is Severity.ERROR or not document.allows(problem)
+    ] + problems
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     unread = [problem for problem in problems if problem.check == "unreadable-file"]
     seen: list[Seen] = []
@@ -79,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         if unchecked:
             notes.append(unchecked)
     documents = {document.file: document for document in [*configs, *rules]}
+    found += _idle_allowances(documents.values())
     found = [problem for problem in found if not documents[problem.position.file].allows(problem)]
     known = {(problem.position, problem.check) for problem in problems}
     problems += [problem for problem in found if (problem.position, problem.check) not in known]
@@ -128,6 +137,28 @@ def _unjudged(rules: RuleSet, found: Sequence[Problem], seen: Sequence[Seen]) ->
             message = f"none of the services whose series threshold {threshold.name} sees now is judged by it"
             remedy = "correct its matchers, or the labels of a service"
             yield Problem(expression.at(None), "no-series", message, remedy, Severity.WARNING)
+
+
+def _idle_allowances(documents: Iterable[Document]) -> list[Problem]:
+    """The allowances in comments that change nothing, which their authors would not find out."""
+    allowed = [(name, place) for document in documents for name, place in document.allowances()]
+    return [problem for name, place in allowed if (problem := _idle_allowance(name, place)) is not None]
+
+
+def _idle_allowance(name: str, place: Position) -> Problem | None:
+    from remediator import checks, yamldoc
+    from remediator.cli import promql
+    from remediator.lints import LINTS
+    from remediator.problem import Problem, Severity
+
+    allowable = {*LINTS, *promql.CHECKS, *_MAY_WARN}
+    if name in allowable:
+        return None
+    if name in yamldoc.CHECKS or name in checks.CHECKS:
+        message = f"{name} is an error, and cannot be allowed"
+        return Problem(place, "allowed-error", message, "mend what it is of, and take this away", Severity.WARNING)
+    message = f"there is no warning {name} that could be allowed"
+    return Problem(place, "unknown-allowance", message, yamldoc.nearest(name, allowable), Severity.WARNING)
 
 
 def _sorted_out(documents: Sequence[Document]) -> tuple[list[Document], list[Document], Config | None]:

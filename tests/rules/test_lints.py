@@ -492,6 +492,43 @@ def test_a_comment_above_allows_too_and_allows_no_error(capsys: pytest.CaptureFi
     assert main(["check", "rules.yml"]) == 1
 
 
+def test_a_comment_further_above_allows_the_next_line_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    allowed = "    # remediator: allow short-cooldown\n    # since it is quick\n    limits:"
+    text = of_rules(cooldown="30s")
+    assert warnings(checked(capsys, text.replace("    limits:", allowed))) == []
+    too_early = allowed.replace("    limits:", "    mode: auto\n    limits:")
+    assert warnings(checked(capsys, text.replace("    limits:", too_early))) == ["short-cooldown"]
+
+
+def test_an_allowance_that_changes_nothing_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    said = checked(capsys, of_rules(comment="  # remediator: allow short-cooldwn"))
+    assert (
+        "rules.yml:11:49: warning: there is no warning short-cooldwn that could be allowed [unknown-allowance]" in said
+    )
+    assert "    did you mean short-cooldown?\n" in said
+    assert warnings(checked(capsys, of_rules(comment="  # remediator: allow short_cooldown"))) == ["unknown-allowance"]
+    assert warnings(checked(capsys, of_rules(comment="  # remediator: allow no-such, unknown-allowance"))) == []
+    said = checked(capsys, of_rules(comment="  # remediator: allow short-for, runbook-never-chosen"))
+    assert "rules.yml:11:60: warning: runbook-never-chosen is an error, and cannot be allowed [allowed-error]" in said
+
+
+def test_prose_behind_an_allowance_is_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    comment = "  # remediator: allow short-cooldown, short-for as it is quick - and cheap, really"
+    assert warnings(checked(capsys, of_rules(cooldown="30s", comment=comment))) == []
+
+
+def test_every_warning_may_be_allowed(capsys: pytest.CaptureFixture[str], in_folder: Path) -> None:
+    rules = "services:\n  - {name: web, depends_on: [postgres]}"
+    assert warnings(checked(capsys, rules)) == ["unknown-dependency"]
+    assert warnings(checked(capsys, rules + "  # remediator: allow unknown-dependency")) == []
+    config = (
+        "prometheus: {url: 'http://localhost:9090'}\nrule_files: ['*.none.yml']  # remediator: allow empty-pattern\n"
+    )
+    (in_folder / "remediator.yml").write_text(config)
+    assert main(["check", "remediator.yml"]) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
 SHIPPED = sorted([*(ROOT / "examples/rules").glob("*.yml"), ROOT / "remediator/demo/files/rules.yml"])
 
 
