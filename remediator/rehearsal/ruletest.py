@@ -25,6 +25,7 @@ from remediator.rehearsal.texts import fits, one_line, typed
 from remediator.rehearsal.world import World
 from remediator.rulebook import Service
 from remediator.template import Kind, LabelView, compile_template
+from remediator.yamldoc import nearest
 
 _STORY = 12
 """How many entries of the journal are shown with a failure."""
@@ -66,6 +67,8 @@ class _Script:
         self._looked_at = 0
         self._fired: dict[int, Alert] = {}
         self._pauses: list[int] = []
+        self._known: set[str] = set()
+        """The services that there are at any time of the test."""
 
     @property
     def lasts(self) -> float:
@@ -100,6 +103,7 @@ class _Script:
     async def play(self) -> None:
         """Let it happen, and compare."""
         doc = self._tests.doc
+        self._known = {service.name for service in self._services(self._sighted())}
         self._world = world = World(self._tests.rulebook, self._tests.policy, doc.global_.evaluation_interval)
         for guard in self._guards():
             if (pattern := asked(guard)) is not None:
@@ -153,6 +157,13 @@ class _Script:
                 found.setdefault(service.name, service)
         return list(found.values())
 
+    def _sighted(self) -> Iterator[dict[str, str]]:
+        """The labels of every series that a threshold sees at any time of the test."""
+        exprs = {threshold.expr.strip() for threshold in self._tests.rulebook.thresholds}
+        later = (values for command in self._test.commands for values in command.then)
+        given = (self._tests.series(values, self._test) for values in (*self._test.values, *later))
+        return (series.labels for series in (*self._computed, *given) if series.expr in exprs)
+
     def _queries(self, guard: str, services: Iterable[Service]) -> Iterator[str]:
         """What a guard asks Prometheus for each service, as far as that rests on the service alone."""
         for service in services:
@@ -194,6 +205,8 @@ class _Script:
                 await self._world.resolve(self._fired[index])
 
     async def _act(self, index: int, doc: ActDoc) -> None:
+        if self._missing("acts", index, doc.at, doc.service):
+            return
         with _Noted(self, ("acts", index)):
             await self._do(doc)
 
@@ -245,6 +258,8 @@ class _Script:
         calls = [ran.call for ran in world.ran[self._looked_at :]]
         if expect.ran is not None:
             self._looked_at = len(world.ran)
+        if self._missing("expect", index, expect.at, expect.service):
+            return
         with _Noted(self, ("expect", index)):
             wrong = [mismatch async for mismatch in mismatches(world, expect, service, calls)]
             reasons = await self._reasons(service, whole=all(m.part[0] in _OF_ALL for m in wrong)) if wrong else []
@@ -252,6 +267,16 @@ class _Script:
                 # The reasons are the same for all, and said once.
                 self.failures.append(self._problem(index, expect, service, mismatch, reasons))
                 reasons = []
+
+    def _missing(self, kind: str, index: int, at: float, service: str) -> bool:
+        """Whether a service is named that never comes into being, of which anything could be expected: then that is the
+        failure. Of one that is yet to come, it may well be expected that nothing is known of it."""
+        if not service or service in self._known:
+            return False
+        message = f"{self._test.name}: at {format_duration(at)} there is no service {service}, and at no other time of this test"
+        place = self._at(kind, index, "service")
+        self.failures.append(Problem(place, "unknown-service", message, nearest(service, self._known)))
+        return True
 
     def _problem(self, index: int, expect: ExpectDoc, service: str, mismatch: Mismatch, reasons: list[str]) -> Problem:
         part, expected, found = mismatch

@@ -239,6 +239,8 @@ def _check_expect(document: Document, tests: RuleTests, expect: ExpectDoc, path:
     of_service: Iterable[object] = (expect.health, expect.held, expect.decision, expect.verdict, expect.annotation)
     if any(part is not None for part in of_service):
         _needs_service(document, tests, expect.service, path)
+    else:
+        _check_service(document, tests, expect.service, (*path, "service"))
     if expect.held is not None and expect.held not in GATE_NAMES:
         message = f"there is no gate {expect.held}"
         document.report((*path, "held"), "unknown-gate", message, nearest(expect.held, GATE_NAMES))

@@ -336,6 +336,7 @@ def test_junit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("  - {name: a, expect: [{at: 1s, held: pause}]}", "6:39", "there is no gate pause"),
         ("  - {name: a, expect: [{at: 1s, verdict: fixed}]}", "6:42", "'fixed' is none of recovered,"),
         ("  - {name: a, expect: [{at: 1s, service: web, health: failed}]}", "6:42", "there is no service web"),
+        ("  - {name: a, expect: [{at: 1s, service: web, ran: []}]}", "6:42", "there is no service web"),
         ("  - {name: a, expect: [{at: 1s, metrics: {'a{b=1}': 1}}]}", "6:53", 'something other than label="value"'),
         (
             "  - {name: a, expect: [], values: [{threshold: error, service: checkout, values: '1'}]}",
@@ -563,3 +564,54 @@ def test_without_promtool_it_says_what_to_install(
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yml")), ids=lambda file: file.stem)
 def test_the_examples_are_as_expected(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", str(file)]) == 0, capsys.readouterr().out
+
+
+TEMPLATED = """
+services:
+  - {name: 'unit {{ labels.unit }}', match: ['unit!=""'], target: {command: {restart: [ctl, restart]}}}
+thresholds:
+  - {name: errors, expr: error_ratio, failed: '> 0.10'}
+runbooks:
+  - {name: web, steps: [restart]}
+"""
+
+
+def test_a_service_that_never_comes_into_being_is_a_failure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "rules.yml").write_text(TEMPLATED)
+    text = """
+  - name: missed
+    values: [{threshold: errors, labels: {unit: nginx}, values: '0x10'}]
+    acts: [{at: 2s, do: pause, service: unit ngin, for: 1m}]
+    expect:
+      - {at: 1s, service: unit ngixn, health: unknown, verdict: none, held: none}
+      - {at: 1s, service: unit ngixn, ran: []}
+      - {at: 3s, service: unit nginx, held: none}
+"""
+    code, said = play(folder, text, capsys)
+    assert code == 1
+    sentence = "there is no service unit ngixn, and at no other time of this test [unknown-service]"
+    assert f"/test.yml:11:27: error: missed: at 1s {sentence}" in said
+    assert f"/test.yml:12:27: error: missed: at 1s {sentence}" in said
+    assert "/test.yml:9:41: error: missed: at 2s there is no service unit ngin," in said
+    assert said.count("did you mean unit nginx?") == said.count("error: ") == 3
+
+
+def test_a_service_that_is_yet_to_come_may_be_expected_not_to_be_there(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "rules.yml").write_text(TEMPLATED)
+    text = """
+  - name: yet to come
+    values:
+      - {threshold: errors, labels: {unit: late}, values: '_x3 0x10'}
+      - {threshold: errors, labels: {unit: nginx}, values: '0.2'}
+    commands: [{call: ctl restart, then: [{threshold: errors, labels: {unit: after}, values: '0'}]}]
+    alerts: [{alertname: Down, fires: 2m, labels: {unit: alerted, severity: critical}}]
+    expect:
+      - {at: 0s, service: unit late, health: unknown, verdict: none}
+      - {at: 0s, service: unit after, health: unknown}
+      - {at: 0s, service: unit alerted, health: unknown}
+      - {at: 3m, service: unit late, health: healthy}
+"""
+    code, said = play(folder, text, capsys)
+    assert code == 0, said
