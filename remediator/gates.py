@@ -90,9 +90,9 @@ def blind(case: Case) -> Hold | None:
 
 def corroborated(case: Case) -> Hold | None:
     """An alert fires, but the service's thresholds see it healthy."""
-    if case.incident is not None or case.asked or case.health is not Health.HEALTHY:
+    if not case.alerts or case.incident is not None or case.asked or case.health is not Health.HEALTHY:
         return None
-    name = case.choice.alert.alert.name if case.choice else ""
+    name = (case.choice.alert if case.choice else case.alerts[0]).alert.name
     text = f"alert {name} is not corroborated: {case.judgement.text}"
     return Hold("not_corroborated", text, way_out="corroborate: false in the runbook believes the alert by itself")
 

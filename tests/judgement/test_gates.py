@@ -150,6 +150,10 @@ def test_not_corroborated_says_what_the_thresholds_say() -> None:
     assert text(hold) == "alert HighLatency is not corroborated: error_ratio 0"
 
 
+def test_without_an_alert_there_is_nothing_to_corroborate() -> None:
+    assert gates.corroborated(case("healthy", alerts=())) is None
+
+
 def test_a_maintenance_window_holds_until_it_closes() -> None:
     hold = gates.maintenance(case("failed", incident(), window=Window("weekly", NOW + 5400, "database patches")))
     assert hold is not None
