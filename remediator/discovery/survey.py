@@ -25,17 +25,27 @@ from remediator.prometheus import Answer
 Ask = Callable[[str], Answer]
 """An instant query."""
 
+_KNOWN = '{{__name__=~"{}"}}'.format("|".join(chain.from_iterable(convention.metrics for convention in CONVENTIONS)))
+"""Every series of a metric that the conventions know."""
+
 
 def survey_prometheus(ask: Ask, label: str = "") -> Survey:
     """What a Prometheus knows. `label` is the service label where its user has said which one it is.
 
-    NeighbourError when Prometheus cannot be asked, DraftError when it has nothing that the conventions know.
+    NeighbourError when Prometheus cannot be asked, DraftError when it has nothing that the conventions know, or no series
+    of theirs with that label.
     """
     metrics = _metrics(ask, label)
     if not metrics:
         raise DraftError(
             "cannot draft rules: Prometheus has no series now of any metric that is known here, not even up; see on its"
             " page Status > Targets whether it scrapes anything"
+        )
+    if label and not any(metric.labels[label] for metric in metrics.values()):
+        there = ", ".join(_labels(ask)) or "none"
+        raise DraftError(
+            f"cannot draft rules: no series of the known metrics has the label {label} that --service-label names;"
+            f" the labels there are: {there}"
         )
     chosen, reason = choose_label(metrics) if not label else (label, "as --service-label says")
     sightings, blind = [], []
@@ -61,9 +71,8 @@ async def survey_alertmanager(alertmanagers: Alertmanagers) -> Neighbourhood:
 
 def _metrics(ask: Ask, label: str) -> dict[str, Metric]:
     """The metrics that are there, by name, with how many of their series carry which of the labels that matter."""
-    names = "|".join(chain.from_iterable(convention.metrics for convention in CONVENTIONS))
     labels = dict.fromkeys((*SERVICE_LABELS, *STATUS_LABELS, *([label] if label else ())))
-    answer = _asked(ask, f'count by (__name__, {", ".join(labels)}) ({{__name__=~"{names}"}})')
+    answer = _asked(ask, f"count by (__name__, {', '.join(labels)}) ({_KNOWN})")
     if answer.sight is not Sight.SEEN:
         raise NeighbourError(f"cannot ask for metrics: {answer.error}", retry=False)
     metrics: dict[str, Metric] = {}
@@ -71,6 +80,12 @@ def _metrics(ask: Ask, label: str) -> dict[str, Metric]:
         metric = metrics.setdefault(series.labels["__name__"], Metric(series.labels["__name__"]))
         metric.count(series.labels, int(series.value))
     return metrics
+
+
+def _labels(ask: Ask) -> list[str]:
+    """The labels that the series of those metrics carry. Some of each metric tell: a large Prometheus has very many."""
+    found = _asked(ask, f"topk by (__name__) (50, {_KNOWN})").series
+    return sorted({name for series in found for name in series.labels} - {"__name__", "le"})
 
 
 def _asked(ask: Ask, expr: str) -> Answer:

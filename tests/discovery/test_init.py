@@ -271,7 +271,9 @@ async def test_a_prometheus_without_a_metric_that_is_known(
         prometheus.reload()
         await scraped(prometheus, "prometheus")
         assert await remediator("init", "--prometheus", prometheus.url, "--service-label", "nobody") == 2
-        assert "names a service by the label nobody; name another one" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "no series of the known metrics has the label nobody that --service-label names" in said
+        assert "; the labels there are: code, handler, instance, job" in said
         nowhere = f"http://127.0.0.1:{free_port()}"
         assert await remediator("init", "--prometheus", prometheus.url, "--alertmanager", nowhere) == 2
         assert f"cannot read the configuration at {nowhere}: " in capsys.readouterr().err
