@@ -140,16 +140,18 @@ class Findings(msgspec.Struct, frozen=True):
         return counts
 
     @property
-    def busiest(self) -> tuple[float, int]:
-        """The hour in which most services would have been healed: when it begins, and how many."""
+    def hours(self) -> dict[float, int]:
+        """How many services would have been healed in each hour, by when it begins; without those in which none."""
         hours: dict[float, set[str]] = {}
         for service in self.services:
             for command in service.commands:
                 hours.setdefault(command.at // _HOUR * _HOUR, set()).add(service.name)
-        if not hours:
-            return self.start, 0
-        hour = max(hours, key=lambda at: (len(hours[at]), -at))
-        return hour, len(hours[hour])
+        return {at: len(hours[at]) for at in sorted(hours)}
+
+    @property
+    def busiest(self) -> tuple[float, int]:
+        """The hour in which most services would have been healed: when it begins, and how many."""
+        return max(self.hours.items(), key=lambda hour: (hour[1], -hour[0]), default=(self.start, 0))
 
     @property
     def seen(self) -> float:

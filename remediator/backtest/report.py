@@ -116,6 +116,7 @@ def _totals(findings: Findings) -> dict[str, Any]:
         "held_seconds": findings.gates,
         "alerts_unheeded": dict(findings.led_to_nothing),
         "busiest_hour": {"at": at, "services": services},
+        "services_an_hour": [{"at": hour, "services": count} for hour, count in findings.hours.items()],
     }
 
 

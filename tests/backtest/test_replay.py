@@ -94,6 +94,7 @@ def test_as_recorded_the_ladder_is_climbed_and_nothing_helps(tmp_path: Path) -> 
     assert checkout.bad == pytest.approx(1800 + 45 + 60 + 45 - 2 * 30, abs=31)
     assert {held.gate for held in checkout.held} == {"cooldown"}
     assert outcome.busiest == (START + 7200, 1)
+    assert outcome.hours == {START + 7200: 1, START + 46_800: 1}
     assert outcome.a_week(1) == 7
 
 
