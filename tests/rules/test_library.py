@@ -7,11 +7,14 @@ samber/awesome-prometheus-alerts give them.
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from real.prometheus import part
+from real.systemd import RealSystemd
 
 from remediator.cli import main
 from remediator.health import Health
@@ -171,6 +174,94 @@ def test_a_well_known_alert_finds_its_service_and_runbook(
     stem, _, service = owner.partition(": ")
     assert claims == ({stem: (service, runbook)} if owner else {})
     assert found_by(rulebook(*FILES), labels) == ((service, runbook) if owner else None)
+
+
+WEB = {"tier": "web", "service": "shop", "instance": "web1:8000"}
+QUEUE = {"namespace": "mq", "statefulset": "rabbit", "queue": "mails"}
+# Labels that two files could take for their own, with the file whose they are.
+CONTESTED = [
+    (WEB | {"job": "shop"}, "web"),
+    (WEB | {"job": "redis-web"}, "databases"),
+    (WEB | {"job": "redis-web", "alertname": "RedisDown"}, "databases"),
+    (WEB | PROBE, "blackbox"),
+    (WEB | PROBE | {"alertname": "BlackboxSslCertificateExpired"}, "certificates"),
+    (WEB | NODE, "nodes"),
+    (WEB | NODE | ROOT_DISK, "nodes"),
+    (WEB | NODE | {"name": "nginx.service", "type": "notify"}, "systemd"),
+    (WEB | NODE | {"name": "backup.service", "type": "oneshot"}, "cron"),
+    (WEB | CADVISOR, "containers"),
+    (WEB | {"job": "docker", "name": "shop"}, "containers"),
+    (WEB | {"exported_namespace": "shop", "name": "tls"}, "certificates"),
+    (WEB | {"queue": "mails"}, "queues"),
+    (WEB | {"namespace": "shop", "deployment": "web"}, "kubernetes"),
+    (QUEUE, "queues"),
+    (QUEUE | {"alertname": "RabbitmqNoConsumer"}, "queues"),
+    ({"namespace": "mq", "deployment": "readers", "consumergroup": "orders"}, "queues"),
+    ({"namespace": "ops", "daemonset": "agent", "node": "node1"}, "kubernetes"),
+    ({"job": "redis", "instance": "cache1:9121", "name": "redis.service", "type": "notify"}, "systemd"),
+    ({"job": "redis", "instance": "10.42.0.7:9121", "namespace": "shop", "deployment": "cache"}, "kubernetes"),
+    # A database in Kubernetes is for people: it is neither started over ssh nor restarted for what an exporter says.
+    ({"alertname": "PostgresqlDown", "job": "postgres", "instance": "10.42.0.7:9187", "namespace": "shop", "statefulset": "db"}, ""),
+]  # fmt: skip
+
+
+def claimants(labels: dict[str, str]) -> list[str]:
+    return [file.stem for file in FILES if rulebook(file).service_for(labels)]
+
+
+@pytest.mark.parametrize(("labels", "owner"), CONTESTED)
+def test_what_two_files_could_claim_is_one_files(labels: dict[str, str], owner: str) -> None:
+    assert claimants(labels) == ([owner] if owner else [])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_what_the_tests_of_a_file_have_is_claimed_by_one_file_at_most(file: Path) -> None:
+    tests = yaml.safe_load((LIBRARY / "tests" / file.name).read_text())["tests"]
+    seen = [
+        dict(re.findall(r'(\w+)="([^"]*)"', series["series"]))
+        for test in tests
+        for series in test.get("promql", {}).get("series", [])
+    ]
+    seen += [alert["labels"] | {"alertname": alert["alertname"]} for test in tests for alert in test.get("alerts", [])]
+    assert seen
+    assert [labels for labels in seen if len(claimants(labels)) > 1] == []
+
+
+def test_the_clusters_of_debians_postgresql_are_started_but_those_that_people_start(tmp_path: Path) -> None:
+    """Units as those of postgresql-common: the service runs nothing, and wants the clusters that start by themselves."""
+    start = rulebook(LIBRARY / "databases.yml").targets["postgresql"].actions["start"].shell
+    assert start is not None
+    units = {
+        "postgresql.service": "[Unit]\nWants=postgresql@15-main.service\n"
+        "[Service]\nType=oneshot\nExecStart=/bin/true\nRemainAfterExit=on\n",
+        "postgresql@.service": "[Unit]\nPartOf=postgresql.service\nBefore=postgresql.service\n"
+        "[Service]\nExecStart=/bin/sleep infinity\n",
+    }
+    with RealSystemd(tmp_path, units) as systemd:
+
+        def state(cluster: str) -> str:
+            return systemd.inside("systemctl", "is-active", f"postgresql@{cluster}.service")
+
+        systemd.inside("systemctl", "start", "postgresql.service", "postgresql@14-old.service")
+        systemd.inside("systemctl", "kill", "--signal=KILL", "postgresql@14-old.service")
+        # Until systemd itself would not start it again.
+        for _ in range(8):
+            systemd.inside("systemctl", "kill", "--signal=KILL", "postgresql@15-main.service")
+            until(lambda: state("15-main") == "failed")
+            systemd.inside("systemctl", "start", "postgresql.service")
+        assert (state("15-main"), state("14-old")) == ("failed", "failed")
+        systemd.inside("sh", "-c", start)
+        assert (state("15-main"), state("14-old")) == ("active", "inactive")
+        running = systemd.inside("systemctl", "show", "--property=MainPID", "postgresql@15-main.service")
+        systemd.inside("sh", "-c", start)
+        assert systemd.inside("systemctl", "show", "--property=MainPID", "postgresql@15-main.service") == running
+
+
+def until(true: Callable[[], bool], within: float = 30.0) -> None:
+    end = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_every_alert_that_a_file_names_is_tried() -> None:
