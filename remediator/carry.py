@@ -151,12 +151,11 @@ class Carrier:
 
     def _rest(self, case: Case, hold: Hold) -> None:
         """Look again when the hold ends, or something happens to it."""
-        name, now = case.service.name, case.now
+        name, now, until = case.service.name, case.now, math.inf if hold.until is None else hold.until
         if lasting(case, hold):
-            until = math.inf if hold.until is None else hold.until
             self._agenda.rest(name, now, until, RECHECK, alone=case.incident is None or hold.gate in OWN)
         else:
-            self._agenda.put(name, min(hold.until or now + RECHECK, now + RECHECK))
+            self._agenda.put(name, min(until, now + RECHECK))
 
     def _look_if_blind(self, hold: Hold, name: str, now: float) -> None:
         """Nobody else may look: at an interval of 0 thresholds are evaluated only when they are asked for."""

@@ -197,6 +197,11 @@ class Docket:
         """Every service known."""
         return sorted(self._every())
 
+    @property
+    def troubled(self) -> set[str]:
+        """Every service with an open incident or an alert that fires."""
+        return {*self.open, *self.firing}
+
     def concerns(self, name: str) -> bool:
         """Whether there may be something to decide about a service."""
         before = self.previous.get(name)

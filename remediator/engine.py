@@ -243,7 +243,7 @@ class Engine:
 
     def _look_at_all(self) -> None:
         now = self._clock.now()
-        for name in {*self.docket.open, *self.docket.firing}:
+        for name in self.docket.troubled:
             self._agenda.put(name, now)
         self._woken.set()
 

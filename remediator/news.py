@@ -117,7 +117,7 @@ class News:
         pauses = tuple(await self._store.pauses(now))
         if pauses != self._docket.pauses:
             self._docket.pauses = pauses
-            for name in {*self._docket.open, *self._docket.firing}:
+            for name in self._docket.troubled:
                 self._agenda.put(name, now)
 
     async def _reread(self, now: float) -> None:

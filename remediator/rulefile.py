@@ -57,10 +57,9 @@ from remediator.yamldoc import Document, Path_, open_document
 
 T = TypeVar("T")
 _BOTH = (Health.DEGRADED, Health.FAILED)
-_STEP_FIELDS = ("name", "when", "if", "unless", "timeout", "attempts", "on_interrupt", "env", "run", "shell", "http")
-
-_OF_STEPS = {"when", "if", "unless", "timeout", "attempts", "on_interrupt"}
+_OF_STEPS = ("when", "if", "unless", "timeout", "attempts", "on_interrupt")
 """The keys of a step that say when and how it is run."""
+_STEP_FIELDS = ("name", *_OF_STEPS, "env", "run", "shell", "http")
 
 
 @contextlib.contextmanager
@@ -127,11 +126,7 @@ def read_rules(
     problems = [problem for document in documents for problem in document.problems] + find_problems(rules)
     problems += find_warnings(rules)
     of_file = {document.file: document for document in documents}
-    problems = [
-        problem
-        for problem in problems
-        if problem.severity is Severity.ERROR or not of_file[problem.position.file].allows(problem)
-    ]
+    problems = [problem for problem in problems if of_file[problem.position.file].tells(problem)]
     order = {document.file: index for index, document in enumerate(documents)}
     return rules, sorted(set(problems), key=lambda problem: _order(order, problem))
 
@@ -351,7 +346,7 @@ def _step_action(document: Document, doc: StepDoc, path: Path_) -> tuple[str, di
         return "", {}, None
     if not own:
         action, args = names[0], given[names[0]]
-        for name in _OF_STEPS & args.keys():
+        for name in filter(args.__contains__, _OF_STEPS):
             # As an argument nobody would ask for it, and what it is to hold would run.
             message, remedy = f"{name} is a key of the step, not of its action", f"write it beside {action}:"
             document.report((*path, action, name), "unknown-key", message, remedy)

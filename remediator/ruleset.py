@@ -12,7 +12,7 @@ from remediator.health import Comparison, Health
 from remediator.matcher import Matcher
 from remediator.problem import Position
 from remediator.rulebook import Runbook, Service, Step, Target, Threshold
-from remediator.template import Kind, compile_template
+from remediator.template import Kind, compile_template, templated
 from remediator.yamldoc import Path_
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ def reaches(runbook: Runbook, service: Service) -> bool | None:
     sure = True
     for matcher in runbook.match:
         value = service.labels.get(matcher.name)
-        if value is None or made_by_template(value):
+        if value is None or templated(value):
             sure = False
         elif not matcher.matches(service.labels):
             return False
@@ -122,12 +122,7 @@ def _own_label(service: Service, name: str) -> str | None:
     if value is None:
         named = service.templated and name in compile_template(service.name, Kind.TEXT).labels
         return None if named else ""
-    return None if made_by_template(value) else value
-
-
-def made_by_template(text: str) -> bool:
-    """Whether what stands in the place of a text is known only when it is rendered."""
-    return "{{" in text or "{%" in text
+    return None if templated(value) else value
 
 
 def actions_of(service: Service, targets: Mapping[str, Target]) -> set[str]:

@@ -21,7 +21,7 @@ from remediator.errors import RefusedError, TemplateError
 from remediator.places import LAX, ArgumentPlace, Mode, Place, PromqlPlace, ShellPlace, TextPlace, UrlPlace
 from remediator.values import FILTERS, RESULT_LIMIT, SANDBOX, VALUE_LIMIT, WRITE, LabelView, shortened
 
-__all__ = ["RESULT_LIMIT", "VALUE_LIMIT", "Kind", "LabelView", "Template", "compile_template", "shortened"]
+__all__ = ["RESULT_LIMIT", "VALUE_LIMIT", "Kind", "LabelView", "Template", "compile_template", "shortened", "templated"]
 
 
 class Kind(StrEnum):
@@ -77,6 +77,11 @@ class Template:
         if "\0" in text:
             raise RefusedError(f"cannot render {shortened(self.source)}: it contains a NUL byte")
         return text
+
+
+def templated(text: str) -> bool:
+    """Whether what a text stands for is known only when it is rendered."""
+    return any(mark in text for mark in ("{{", "{%", "{#"))
 
 
 @lru_cache(maxsize=4096)

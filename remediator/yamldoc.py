@@ -128,6 +128,10 @@ class Document:
             first -= 1
         return any(problem.check == name for row in range(first, line + 1) for name, _ in self._allowed(row))
 
+    def tells(self, problem: Problem) -> bool:
+        """Whether a problem is to be told of: an error always, a warning unless it is allowed."""
+        return problem.severity is Severity.ERROR or not self.allows(problem)
+
     def allowances(self) -> Iterator[tuple[str, Position]]:
         """Every name that a comment allows, with its place. An author may go on in prose behind a name: of further words
         only those with a hyphen, as the names of checks have one, are taken for names."""

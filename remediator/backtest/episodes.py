@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -26,13 +26,19 @@ def fired(alerts: Iterable[StoredAlert], end: float) -> list[Episode]:
     return _joined(((one.alert.starts_at, ended(one, end)) for one in alerts), end)
 
 
+def spells(healths: Sequence[tuple[float, Health]], end: float) -> Iterator[tuple[Health, float, float]]:
+    """Each health with from when to when a service had it, by the times at which its health became another."""
+    for (at, health), until in zip(healths, [*(at for at, _ in healths[1:]), end], strict=False):
+        yield health, at, until
+
+
 def unwell(healths: Sequence[tuple[float, Health]], end: float) -> list[Episode]:
     """When a service was degraded or failed, by the times at which its health became another. It is over when it is seen
     healthy; what cannot be seen ends nothing, and is not counted."""
     found: list[Episode] = []
     since: float | None = None
     seconds = 0.0
-    for (at, health), until in zip(healths, [*(at for at, _ in healths[1:]), end], strict=False):
+    for health, at, until in spells(healths, end):
         if health.bad:
             since = at if since is None else since
             seconds += until - at

@@ -10,6 +10,7 @@ from remediator.guard import with_guards
 from remediator.health import Sight
 from remediator.prometheus import Prometheus
 from remediator.rulebook import Rulebook
+from remediator.template import templated
 
 IN_MEMORY = 8_000_000
 """So many points of all expressions together are held in memory."""
@@ -55,7 +56,7 @@ def plain_conditions(rulebook: Rulebook) -> Iterator[str]:
             count = step.args.get("replicas")
             for text in (step.if_, step.unless, count if isinstance(count, str) else ""):
                 expr = with_guards(text).strip()
-                if expr and not any(mark in expr for mark in ("{{", "{%", "{#")):
+                if expr and not templated(expr):
                     yield expr
 
 

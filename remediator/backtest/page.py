@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from remediator import __version__
+from remediator.backtest.episodes import spells
 from remediator.backtest.findings import Findings, ServiceFindings
 from remediator.backtest.report import READINGS, Report, first_after, restarts
 from remediator.backtest.totals import cleared, moment, totals
@@ -55,8 +56,7 @@ def page(report: Report) -> str:
 
 def bands(found: Findings, service: ServiceFindings) -> Iterator[Band]:
     """When the service was not healthy, or alerts that judge it fired, when an incident of it was open, and when a gate held."""
-    ends = [*(at for at, _ in service.healths[1:]), found.end]
-    for (at, health), until in zip(service.healths, ends, strict=False):
+    for health, at, until in spells(service.healths, found.end):
         if health is not Health.HEALTHY:
             yield _band(found, at, until, str(health), str(health))
     for episode in service.alerting:

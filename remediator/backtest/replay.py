@@ -204,9 +204,10 @@ class _Replay:
     def _playback(self, one: Recorded, recording: Recording, thresholds: list[Threshold]) -> Playback:
         """A series as those thresholds see it that judge its service."""
         owner = self._owner(one.labels)
+        judging = [threshold for threshold in thresholds if threshold in owner.judging]
         for threshold in thresholds:
-            self._sees[threshold.name] = self._sees.get(threshold.name, False) or threshold in owner.judging
-        return Playback(one, recording, [each for each in thresholds if each in owner.judging], owner.name)
+            self._sees[threshold.name] = self._sees.get(threshold.name, False) or threshold in judging
+        return Playback(one, recording, judging, owner.name)
 
     def _go_on_cured(self, expr: str, playbacks: Iterable[Playback], start: int) -> None:
         for playback in playbacks:
@@ -228,8 +229,7 @@ class _Replay:
     # What is seen, and what is done.
 
     def _concern(self) -> set[str]:
-        docket = self._process.docket
-        return {*docket.open, *docket.firing, *self._coming}
+        return self._process.docket.troubled | self._coming
 
     def _seen(self, names: Collection[str]) -> None:
         now, process = self._loop.time(), self._process

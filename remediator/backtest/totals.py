@@ -30,8 +30,9 @@ def totals(every: Sequence[Findings]) -> Iterator[Row]:
         return Row(name, tuple(str(cell(found)) for found in every), part)
 
     def parts(counts: Callable[[Findings], Counter[Key]], name: Callable[[Key], str]) -> Iterator[Row]:
-        for key in dict.fromkeys(key for found in every for key, _ in counts(found).most_common()):
-            yield Row(name(key), tuple(str(counts(found)[key]) for found in every), part=True)
+        counted = [counts(found) for found in every]
+        for key in dict.fromkeys(key for one in counted for key, _ in one.most_common()):
+            yield Row(name(key), tuple(str(one[key]) for one in counted), part=True)
 
     yield row("times of trouble", lambda found: found.episodes)
     yield row("cleared by itself", lambda found: cleared(found.cleared), part=True)

@@ -102,8 +102,9 @@ def _report(args: argparse.Namespace) -> Report:
         policy = earnest_policy
     readings = list(Reading) if args.reading == "both" else [Reading(args.reading)]
     alerts = None if args.no_alerts else _matchers(args.alerts or [])
-    with _history(args, config, [rules, *([old] if old is not None else [])], alerts) as history, _progress() as bar:
-        exprs = _exprs([rules, *([old] if old is not None else [])], alerts)
+    rule_sets = [rules] if old is None else [rules, old]
+    with _history(args, config, rule_sets, alerts) as history, _progress() as bar:
+        exprs = _exprs(rule_sets, alerts)
         count = len(history.stretches())
         history.gather(exprs, bar("asking Prometheus", count * len(exprs)))
         count = len(history.stretches())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from remediator.cli.promql import Seen
     from remediator.config import Config
@@ -63,12 +63,7 @@ def run(args: argparse.Namespace) -> int:
     rule_set, problems = read_rules(
         rules, service_label=general.service_label, evaluation_interval=general.evaluation_interval
     )
-    problems = [
-        problem
-        for document in configs
-        for problem in document.problems
-        if problem.severity is Severity.ERROR or not document.allows(problem)
-    ] + problems
+    problems = [p for document in configs for p in document.problems if document.tells(p)] + problems
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     unread = [problem for problem in problems if problem.check == "unreadable-file"]
     seen: list[Seen] = []
@@ -78,8 +73,6 @@ def run(args: argparse.Namespace) -> int:
         from remediator.cli.promql import ask_prometheus
 
         found, seen, failure = ask_prometheus(rule_set, args.prometheus, config)
-        if not failure:
-            found += list(_unjudged(rule_set, found, seen))
     else:
         found, unchecked = _checked_offline(rule_set)
         if args.prometheus:
@@ -119,24 +112,6 @@ def _checked_offline(rules: RuleSet) -> tuple[list[Problem], str]:
         return check_syntax(list(expressions(rules))), ""
     except NeighbourError as error:
         return [], f"the PromQL was not checked: {error}"
-
-
-def _unjudged(rules: RuleSet, found: Sequence[Problem], seen: Sequence[Seen]) -> Iterator[Problem]:
-    """The thresholds that see services, and judge none of them: nothing was found wrong with what they see."""
-    from remediator.cli.expressions import expressions
-    from remediator.problem import Problem, Severity
-
-    judging = {one.threshold for one in seen}
-    told = {problem.position for problem in found}
-    for expression in expressions(rules):
-        threshold = expression.threshold
-        if threshold is None or threshold.name in judging:
-            continue
-        places = {expression.at(offset) for offset in (None, *range(len(expression.asked)))}
-        if places.isdisjoint(told):
-            message = f"none of the services whose series threshold {threshold.name} sees now is judged by it"
-            remedy = "correct its matchers, or the labels of a service"
-            yield Problem(expression.at(None), "no-series", message, remedy, Severity.WARNING)
 
 
 def _idle_allowances(documents: Iterable[Document]) -> list[Problem]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHECKS = {
     "bad-promql": "Prometheus refuses an expression",
     "promql-failed": "Prometheus could not evaluate an expression",
-    "no-series": "a threshold's expression gives no series now",
+    "no-series": "a threshold's expression gives no series now, or none of a service that it judges",
     "no-service-label": "a threshold's series belong to no service",
     "service-unseen": "a service has thresholds, but none of them has a series of it now",
 }
@@ -71,7 +71,7 @@ def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[
             answered.add(expression.threshold.name)
             owned, judged = _shared_out(expression.threshold, answer, rulebook)
             seen += judged
-            problems += _unseen_threshold(expression, expression.threshold, answer, owned)
+            problems += _unseen_threshold(expression, expression.threshold, answer, owned, bool(judged))
     return [*problems, *_unseen_services(rules, rulebook, answered, seen)], seen, ""
 
 
@@ -98,7 +98,9 @@ def _shared_out(threshold: Threshold, answer: Answer, rulebook: Rulebook) -> tup
     return owned, sorted(judged.values(), key=lambda one: one.service)
 
 
-def _unseen_threshold(expression: Expression, threshold: Threshold, answer: Answer, owned: bool) -> Iterator[Problem]:
+def _unseen_threshold(
+    expression: Expression, threshold: Threshold, answer: Answer, owned: bool, judged: bool
+) -> Iterator[Problem]:
     place = expression.at(None)
     if not answer.series:
         message = f"threshold {threshold.name} sees no series now"
@@ -111,6 +113,10 @@ def _unseen_threshold(expression: Expression, threshold: Threshold, answer: Answ
         )
         remedy = "keep the label that names the service, as with sum by (service) (…)"
         yield Problem(place, "no-service-label", message, remedy, Severity.WARNING)
+    elif not judged:
+        message = f"none of the services whose series threshold {threshold.name} sees now is judged by it"
+        remedy = "correct its matchers, or the labels of a service"
+        yield Problem(place, "no-series", message, remedy, Severity.WARNING)
 
 
 def _unseen_services(rules: RuleSet, rulebook: Rulebook, answered: set[str], seen: list[Seen]) -> Iterator[Problem]:

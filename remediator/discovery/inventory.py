@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from remediator.discovery.conventions import IDENTITY, Kind
 from remediator.discovery.sightings import Sighting, Survey
+from remediator.template import templated
 
 TO_BE_WRITTEN = "to_be_written"
 """The target of services that nothing tells how to reach."""
@@ -100,8 +101,7 @@ def _ambiguous(survey: Survey) -> frozenset[str]:
 
 def _usable(name: str) -> bool:
     """Whether a rule file can have this as a name: on one line, with no blanks around it, and no template."""
-    template = any(mark in name for mark in ("{{", "{%", "{#"))
-    return 0 < len(name) <= _LONGEST and name == name.strip() and name.isprintable() and not template
+    return 0 < len(name) <= _LONGEST and name == name.strip() and name.isprintable() and not templated(name)
 
 
 def _reach(service: Found, kind: Kind, labels: Mapping[str, str], source: str) -> None:

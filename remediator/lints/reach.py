@@ -14,10 +14,10 @@ from remediator.ruleset import (
     contradiction,
     implied,
     judges,
-    made_by_template,
     reaches,
     shadows,
 )
+from remediator.template import templated
 
 
 def matches_no_service(rules: RuleSet) -> Iterator[Problem]:
@@ -69,7 +69,7 @@ def _chosen_before(earlier: Sequence[Written[Runbook]], later: Runbook, service:
         # One that believes an alert by itself may see another health than one that does not.
         same = runbook.corroborate == later.corroborate
         when = health in runbook.when if same else len(runbook.when) == 2
-        known = {name: value for name, value in service.labels.items() if not made_by_template(value)}
+        known = {name: value for name, value in service.labels.items() if not templated(value)}
         if when and all(
             matcher.matches(known) if matcher.name in known else implied(matcher, later.match)
             for matcher in runbook.match

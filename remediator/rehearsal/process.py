@@ -131,14 +131,14 @@ class Process:
     def _steady_until(self, now: float) -> float:
         """Until when nothing changes by itself: what a look would see, and which maintenance windows are open. What was
         seen grows stale with time alone where no look refreshes it."""
-        stale_at = self.evaluator.seen_at + self.docket.policy.stale_after
-        if not 0 < self._interval < self.docket.policy.stale_after:
-            return -math.inf
         policy, known = self.docket.policy, self._windows
+        if not 0 < self._interval < policy.stale_after:
+            return -math.inf
         if policy is not known[0] or now >= known[1]:
             self._windows = policy, min((window.next_change(now) for window in policy.maintenance), default=math.inf)
-        answers = self.evaluator.sighting.answers
-        return min(self._foresight.until(), self._windows[1], math.inf if answers or now > stale_at else stale_at)
+        stale_at = self.evaluator.seen_at + policy.stale_after
+        refreshed = self.evaluator.sighting.answers or now > stale_at
+        return min(self._foresight.until(), self._windows[1], math.inf if refreshed else stale_at)
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
         for task in tasks:
