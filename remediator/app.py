@@ -20,23 +20,23 @@ from aiohttp import web
 
 from remediator import __version__
 from remediator.actions.runner import Runner
-from remediator.alert import Notification
-from remediator.alertmanager import Alertmanagers, Member
-from remediator.clock import Clock, SystemClock
-from remediator.config import Config
+from remediator.clients.alertmanager import Alertmanagers, Member
+from remediator.clients.grafana import Grafana
+from remediator.clients.prometheus.client import Prometheus
+from remediator.config.settings import Config
+from remediator.engine.intake import Intake
 from remediator.errors import RemediatorError, StoreError
-from remediator.grafana import Grafana
-from remediator.intake import Intake
-from remediator.lease import Alone, FileLease, Leadership, SharedLease
 from remediator.metrics import Metrics
-from remediator.prometheus import Prometheus
-from remediator.store import Accepted, Store
+from remediator.model.alert import Notification
+from remediator.model.clock import Clock, SystemClock
+from remediator.replica import Standing, running
+from remediator.runtime import Loaded, System, load, mark_loaded
+from remediator.store.interface import Accepted, Store
+from remediator.store.leadership import Alone, FileLease, Leadership, SharedLease
 from remediator.store.sqlite import open_sqlite
-from remediator.system import Loaded, System, load, mark_loaded
-from remediator.term import Standing, running
-from remediator.web import RUNNER_OPTIONS, Parts, make_app
+from remediator.web.application import RUNNER_OPTIONS, Parts, make_app
 from remediator.web.auth import Security, check_listen, load_security, parse_listen
-from remediator.web.parts import Bell
+from remediator.web.context import Bell
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from remediator.actions import Outcome
-from remediator.alert import Alert, Source, fingerprint
-from remediator.case import Case
-from remediator.health import UNSEEN, Health, Judgement, Reading, Sight
-from remediator.incident import DIAGNOSE, Incident, StepRun, StoredAlert
-from remediator.judge import Choice, Sighting
-from remediator.rulebook import (
+from remediator.decision.assessment import Choice, Sighting
+from remediator.decision.case import Case
+from remediator.model.action import Outcome
+from remediator.model.alert import Alert, Source, fingerprint
+from remediator.model.health import UNSEEN, Health, Judgement, Reading, Sight
+from remediator.model.incident import DIAGNOSE, Incident, StepRun, StoredAlert
+from remediator.model.rulebook import (
     Limits,
     Plan,
     Runbook,

@@ -1,6 +1,6 @@
 """Virtual time: a clock that stands still while anything can be done, and then leaps to the next deadline.
 
-Use it wherever a `remediator.clock.Clock` is taken. Time passes only inside `run_for` and `run_until`:
+Use it wherever a `remediator.model.clock.Clock` is taken. Time passes only inside `run_for` and `run_until`:
 
     clock = VirtualClock(start=1_000.0)
     task = asyncio.create_task(evaluator.run())     # waits on the clock

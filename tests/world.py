@@ -12,21 +12,21 @@ from typing import Any
 
 from virtual import VirtualClock
 
-from remediator.actions import Call, Outcome, Result
-from remediator.alert import Alert, Source, fingerprint
-from remediator.docket import Docket
-from remediator.engine import Engine
-from remediator.evaluator import Evaluator
-from remediator.health import Sight
-from remediator.incident import Entry, Incident
-from remediator.intake import Intake
+from remediator.actions.render import describe
+from remediator.clients.prometheus.client import Answer, Series
+from remediator.config.policy import Policy
+from remediator.engine.evaluator import Evaluator
+from remediator.engine.intake import Intake
+from remediator.engine.loop import Engine
+from remediator.engine.state import Docket
 from remediator.metrics import Metrics
-from remediator.perform import describe
-from remediator.policy import Policy
-from remediator.prometheus import Answer, Series
-from remediator.rulebook import Rulebook, Share
-from remediator.rulefile import load_rules
-from remediator.store import Store
+from remediator.model.action import Call, Outcome, Result
+from remediator.model.alert import Alert, Source, fingerprint
+from remediator.model.health import Sight
+from remediator.model.incident import Entry, Incident
+from remediator.model.rulebook import Rulebook, Share
+from remediator.rules.loader import load_rules
+from remediator.store.interface import Store
 from remediator.store.sqlite import open_sqlite
 
 RULES = """

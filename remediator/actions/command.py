@@ -13,10 +13,10 @@ import os
 import signal
 import subprocess
 
-from remediator.actions import Call, Outcome, Result
-from remediator.actions.keeper import GRACE, MARGIN, Keeper
+from remediator.actions.supervisor import GRACE, MARGIN, Keeper
 from remediator.actions.watchdog import group_lives
-from remediator.durations import format_duration
+from remediator.model.action import Call, Outcome, Result
+from remediator.model.durations import format_duration
 
 OUTPUT_LIMIT = 8192
 """How many bytes are kept of what a command prints, from its end."""

@@ -7,8 +7,8 @@ from http import HTTPStatus
 
 import aiohttp
 
-from remediator.actions import Call, HttpSpec, Outcome, Result
-from remediator.durations import format_duration
+from remediator.model.action import Call, HttpSpec, Outcome, Result
+from remediator.model.durations import format_duration
 
 OUTPUT_LIMIT = 8192
 """How many bytes are kept of an answer's body, from its beginning."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import aiohttp
 
-from remediator.actions import Call, Outcome, Result
 from remediator.actions.command import run_command
 from remediator.actions.http import http_session, run_http
-from remediator.actions.keeper import Keeper
+from remediator.actions.supervisor import Keeper
+from remediator.model.action import Call, Outcome, Result
 
 
 class Runner:

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from remediator import __version__
 from remediator.errors import RemediatorError
 
-_COMMANDS = (
-    "init",
+_MODULES = (
+    "init.command",
     "serve",
-    "check",
+    "check.command",
     "test",
-    "backtest",
+    "backtest.command",
     "heal",
     "services",
     "incidents",
@@ -28,13 +28,12 @@ _COMMANDS = (
     "why",
     "pause",
     "resume",
-    "approve",
-    "deny",
-    "dismiss",
+    "answer",
     "backup",
     "schema",
-    "demo",
+    "demo.command",
 )
+"""The modules of the commands, in the order of the help text."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"remediator {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in _COMMANDS:
+    for name in _MODULES:
         importlib.import_module(f"remediator.cli.{name}").add(commands)
     args = parser.parse_args(argv)
     try:

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Copy it."""
     from pathlib import Path
 
-    from remediator.config import load_config
+    from remediator.config.settings import load_config
     from remediator.errors import StoreError
     from remediator.store.sqlite import back_up
 

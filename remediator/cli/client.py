@@ -23,7 +23,7 @@ from remediator.errors import NeighbourError, RemediatorError
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
-    from remediator.httpclient import HttpClient
+    from remediator.clients.http_options import HttpClient
 
 DEFAULT_URL = "http://127.0.0.1:9797"
 _TIMEOUT = 30.0
@@ -252,7 +252,7 @@ def seconds_of(at: str | None) -> float | None:
 
 def ago(at: str | None, now: float | None = None) -> str:
     """How long ago a time of the API was, or how far ahead it is."""
-    from remediator.durations import rough_duration
+    from remediator.model.durations import rough_duration
 
     seconds = seconds_of(at)
     if seconds is None:
@@ -267,12 +267,12 @@ def moment(at: str | None) -> str:
 
 
 def _server(url: str, file: Path | None) -> HttpClient:
-    from remediator.httpclient import BasicAuth, HttpClient, Secret
+    from remediator.clients.http_options import BasicAuth, HttpClient, Secret
 
     if not url.startswith(("http://", "https://")):
         raise RemediatorError(f"cannot reach {url!r}: an address begins with http:// or https://")
     if file is not None:
-        from remediator.cli.httpfile import read_http_file
+        from remediator.cli.http_config_file import read_http_file
 
         return read_http_file(url, file)
     username = os.environ.get("REMEDIATOR_USERNAME", "")

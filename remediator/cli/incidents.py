@@ -63,7 +63,7 @@ def _tell(incident: dict[str, Any]) -> None:
 
 
 def _took(incident: dict[str, Any]) -> str:
-    from remediator.durations import rough_duration
+    from remediator.model.durations import rough_duration
 
     end = seconds_of(incident["closedAt"]) or time.time()
     return rough_duration(max(0, round(end - (seconds_of(incident["openedAt"]) or end))))

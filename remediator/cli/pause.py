@@ -47,8 +47,8 @@ def run(args: argparse.Namespace, client: Client) -> None:
 
 
 def _matchers(args: argparse.Namespace) -> list[str]:
-    from remediator.durations import parse_duration
-    from remediator.matcher import parse_matchers
+    from remediator.model.durations import parse_duration
+    from remediator.model.matcher import parse_matchers
 
     try:
         parse_duration(args.duration)

@@ -27,10 +27,10 @@ def run(args: argparse.Namespace) -> int:
 
 def schema_text(file: str) -> str:
     """The schema of a kind of file (rules, tests or config) as JSON text."""
-    from remediator.config import Config
-    from remediator.rehearsal.testdoc import RuleTestsDoc
-    from remediator.ruledoc import RuleFileDoc
-    from remediator.shape import json_schema
+    from remediator.config.schema import json_schema
+    from remediator.config.settings import Config
+    from remediator.rules.fields import RuleFileDoc
+    from remediator.simulation.ruletest.fields import RuleTestsDoc
 
     documents = {
         "rules": (RuleFileDoc, "remediator rule file"),

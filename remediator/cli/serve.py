@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     import asyncio
     from pathlib import Path
 
-    from remediator.announce.log import set_up_logging
     from remediator.app import Options, serve
+    from remediator.notify.log import set_up_logging
 
     set_up_logging(args.log_level, args.log_format)
     options = Options(

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from remediator.problem import Problem
-    from remediator.rehearsal.ruletest import Played
-    from remediator.rehearsal.testfile import RuleTests
+    from remediator.simulation.ruletest.loader import RuleTests
+    from remediator.simulation.ruletest.runner import Played
 
 
 def add(commands: Any) -> None:
@@ -35,9 +35,9 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play them, and show what is not as expected."""
     from remediator.errors import ConfigError, RemediatorError
-    from remediator.rehearsal.junit import junit_xml
-    from remediator.rehearsal.ruletest import play
-    from remediator.rehearsal.testfile import load_tests
+    from remediator.simulation.ruletest.junit import junit_xml
+    from remediator.simulation.ruletest.loader import load_tests
+    from remediator.simulation.ruletest.runner import play
 
     loaded: list[RuleTests] = []
     problems: list[Problem] = []

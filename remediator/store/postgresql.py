@@ -7,11 +7,11 @@ import logging
 import re
 
 from remediator.errors import StoreError
-from remediator.store.lease_table import Fence
-from remediator.store.libpq import Address, PostgresConnection, Watch
 from remediator.store.migrations import migrations
+from remediator.store.psycopg_connection import Address, PostgresConnection, Watch
 from remediator.store.reader import Reader
-from remediator.store.tables import SharedStore
+from remediator.store.sql_store import SharedStore
+from remediator.store.tables.lease import Fence
 from remediator.store.writer import CAPACITY, Writer
 
 log = logging.getLogger(__name__)

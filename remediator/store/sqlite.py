@@ -14,7 +14,7 @@ from remediator.errors import ConflictError, StoreError
 from remediator.store.inline import Inline
 from remediator.store.migrations import migrations
 from remediator.store.reader import Reader
-from remediator.store.tables import TableStore
+from remediator.store.sql_store import TableStore
 from remediator.store.writer import CAPACITY, Writer
 
 APPLICATION_ID = 0x52454D44

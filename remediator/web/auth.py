@@ -19,8 +19,8 @@ from pathlib import Path
 import bcrypt
 
 from remediator.errors import RemediatorError
-from remediator.web.aside import aside
-from remediator.web.webconfig import ClientAuth, TlsServer, TlsVersion, WebConfig, load_web_config
+from remediator.web.threads import aside
+from remediator.web.web_config import ClientAuth, TlsServer, TlsVersion, WebConfig, load_web_config
 
 _CACHED = 100
 _WAITING = 100

@@ -6,8 +6,8 @@ import asyncio
 
 from aiohttp import web
 
-from remediator.web.aside import aside
-from remediator.web.parts import PARTS, Leader
+from remediator.web.context import PARTS, Leader
+from remediator.web.threads import aside
 
 _generating: web.AppKey[asyncio.Lock] = web.AppKey("generating", asyncio.Lock)
 

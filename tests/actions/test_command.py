@@ -13,8 +13,9 @@ import pytest
 from real.processes import alive
 from real.prometheus import until
 
-from remediator.actions import Call, Outcome, Result, command
+from remediator.actions import command
 from remediator.actions.runner import Runner
+from remediator.model.action import Call, Outcome, Result
 
 
 def sh(text: str, timeout: float = 30.0, **env: str) -> Call:

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from remediator.actions import Call, HttpSpec, Outcome, Result
 from remediator.actions.http import OUTPUT_LIMIT
 from remediator.actions.runner import Runner
+from remediator.model.action import Call, HttpSpec, Outcome, Result
 
 
 @pytest.fixture

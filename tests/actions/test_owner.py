@@ -14,13 +14,14 @@ import pytest
 from real.processes import alive, children
 from real.prometheus import until
 
-from remediator.actions import Call, Outcome
-from remediator.actions.keeper import Keeper
 from remediator.actions.runner import Runner
+from remediator.actions.supervisor import Keeper
+from remediator.model.action import Call, Outcome
 
 OWNER = """
 import asyncio, sys
-from remediator.actions import Call, keeper
+from remediator.model.action import Call
+from remediator.actions import supervisor as keeper
 from remediator.actions.runner import Runner
 
 keeper.GRACE = keeper.MARGIN = 0.3

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from remediator.actions import ActionSpec, Call, HttpSpec, Outcome, Result
-from remediator.actions.keeper import GRACE, MARGIN
+from remediator.actions.render import TIMEOUT, describe, diagnose, perform, step_timeout
 from remediator.actions.runner import Runner
-from remediator.health import Sight
-from remediator.perform import TIMEOUT, describe, diagnose, perform, step_timeout
-from remediator.prometheus import Answer, Series
-from remediator.rulebook import Plan, Runbook, Service, Step, Target, TargetRef
-from remediator.template import LabelView
+from remediator.actions.supervisor import GRACE, MARGIN
+from remediator.clients.prometheus.client import Answer, Series
+from remediator.model.action import ActionSpec, Call, HttpSpec, Outcome, Result
+from remediator.model.health import Sight
+from remediator.model.rulebook import Plan, Runbook, Service, Step, Target, TargetRef
+from remediator.template.compile import LabelView
 
 
 def plan(target: Target | None = None, labels: dict[str, str] | None = None, **params: str) -> Plan:

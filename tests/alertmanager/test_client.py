@@ -15,12 +15,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from real.prometheus import RealAlertmanager, free_port, in_thread, until
 
-from remediator.alertmanager import Alertmanagers, Member
-from remediator.clock import rfc3339
+from remediator.clients.alertmanager import Alertmanagers, Member
+from remediator.clients.http_options import HttpClient
 from remediator.errors import NeighbourError
-from remediator.httpclient import HttpClient
-from remediator.matcher import Matcher
-from remediator.web.payload import decode_notification
+from remediator.model.clock import rfc3339
+from remediator.model.matcher import Matcher
+from remediator.web.webhook_payload import decode_notification
 
 HOSTILE = {"alertname": "Down", "service": 'a "quoted"\nservice', "team": "zahlung €"}
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from virtual import VirtualClock
 
-from remediator.announce.alertmanager import EVERY, RESEND, Pager
-from remediator.clock import rfc3339
 from remediator.errors import NeighbourError
-from remediator.matcher import Matcher
 from remediator.metrics import Metrics
-from remediator.page import Hush, Page
-from remediator.silence import Silence
+from remediator.model.clock import rfc3339
+from remediator.model.matcher import Matcher
+from remediator.model.paging import Hush, Page
+from remediator.model.silence import Silence
+from remediator.notify.alertmanager import EVERY, RESEND, Pager
 
 START = 1_000_000.0
 FAILED = Page(

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from virtual import VirtualClock
 
-from remediator.alert import Alert, Source, fingerprint
-from remediator.alertmanager import Snapshot
+from remediator.clients.alertmanager import Snapshot
+from remediator.engine.intake import Intake
+from remediator.engine.reconcile import INTERVAL, SILENCES, YOUNG, Reconciler
 from remediator.errors import NeighbourError, StoreError
-from remediator.intake import Intake
-from remediator.matcher import parse_matcher
 from remediator.metrics import Metrics
-from remediator.reconcile import INTERVAL, SILENCES, YOUNG, Reconciler
-from remediator.silence import Silence
-from remediator.store import Store
+from remediator.model.alert import Alert, Source, fingerprint
+from remediator.model.matcher import parse_matcher
+from remediator.model.silence import Silence
+from remediator.store.interface import Store
 from remediator.store.sqlite import open_sqlite
 
 START = 1_000_000.0

@@ -9,10 +9,10 @@ import pytest
 from announce.story import HastyClock, Story
 from doubles.grafana import GrafanaDouble
 
-from remediator.grafana import Grafana
-from remediator.httpclient import HttpClient
+from remediator.clients.grafana import Grafana
+from remediator.clients.http_options import HttpClient
+from remediator.store.sql_store import TableStore
 from remediator.store.sqlite import open_sqlite
-from remediator.store.tables import TableStore
 
 
 @pytest.fixture

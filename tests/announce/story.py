@@ -7,12 +7,12 @@ import itertools
 
 import cases
 
-from remediator.actions import Outcome, Result
-from remediator.health import Health
-from remediator.incident import Incident, StepRun, Verdict
-from remediator.rulebook import Plan
-from remediator.store import NewIncident
-from remediator.store.tables import TableStore
+from remediator.model.action import Outcome, Result
+from remediator.model.health import Health
+from remediator.model.incident import Incident, StepRun, Verdict
+from remediator.model.rulebook import Plan
+from remediator.store.interface import NewIncident
+from remediator.store.sql_store import TableStore
 
 
 class HastyClock:

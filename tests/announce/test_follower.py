@@ -11,12 +11,12 @@ import pytest
 from announce.story import HastyClock, Story
 from virtual import VirtualClock
 
-from remediator.announce import Follower
-from remediator.clock import Clock, SystemClock
 from remediator.errors import ConflictError, NeighbourError, StoreError
-from remediator.incident import Entry
 from remediator.metrics import Metrics
-from remediator.store.tables import TableStore
+from remediator.model.clock import Clock, SystemClock
+from remediator.model.incident import Entry
+from remediator.notify.follower import Follower
+from remediator.store.sql_store import TableStore
 
 
 class Listener:

@@ -19,16 +19,16 @@ from doubles.grafana import Fault, GrafanaDouble
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediator.actions import Outcome
-from remediator.announce import Follower
-from remediator.announce.grafana import GrafanaAnnouncer
-from remediator.grafana import Grafana
-from remediator.httpclient import HttpClient
-from remediator.incident import DIAGNOSE, Hold, Verdict
+from remediator.clients.grafana import Grafana
+from remediator.clients.http_options import HttpClient
 from remediator.metrics import Metrics
-from remediator.rulebook import Dashboard
+from remediator.model.action import Outcome
+from remediator.model.incident import DIAGNOSE, Hold, Verdict
+from remediator.model.rulebook import Dashboard
+from remediator.notify.follower import Follower
+from remediator.notify.grafana import GrafanaAnnouncer
+from remediator.store.sql_store import TableStore
 from remediator.store.sqlite import open_sqlite
-from remediator.store.tables import TableStore
 
 Items = list[dict[str, Any]]
 
@@ -531,11 +531,11 @@ async def play(folder: Path, acts: list[tuple[str, Any]]) -> None:
 
 CHILD = """
 import asyncio, sys
-from remediator.announce import Follower
-from remediator.announce.grafana import GrafanaAnnouncer
-from remediator.clock import SystemClock
-from remediator.grafana import Grafana
-from remediator.httpclient import HttpClient
+from remediator.notify.follower import Follower
+from remediator.notify.grafana import GrafanaAnnouncer
+from remediator.model.clock import SystemClock
+from remediator.clients.grafana import Grafana
+from remediator.clients.http_options import HttpClient
 from remediator.metrics import Metrics
 from remediator.store.sqlite import open_sqlite
 

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 from doubles.grafana import Fault, GrafanaDouble
 
+from remediator.clients.grafana import Annotation, Grafana
+from remediator.clients.http_options import Authorization, BasicAuth, HttpClient, Secret, TlsConfig
 from remediator.errors import NeighbourError
-from remediator.grafana import Annotation, Grafana
-from remediator.httpclient import Authorization, BasicAuth, HttpClient, Secret, TlsConfig
 
 REGION = Annotation(1000.0004, "<b>text</b>", ("remediator", "key:1"), ends_at=1060.5)
 

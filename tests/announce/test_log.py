@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediator.announce.log import JsonFormatter, LogAnnouncer, LogfmtFormatter, set_up_logging
-from remediator.incident import Entry, EntryKind
+from remediator.model.incident import Entry, EntryKind
+from remediator.notify.log import JsonFormatter, LogAnnouncer, LogfmtFormatter, set_up_logging
 
 FIELD = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"=]+)')
 
 
 def record(message: str, level: int = logging.INFO, **fields: object) -> logging.LogRecord:
-    made = logging.LogRecord("remediator.engine", level, __file__, 1, message, (), None)
+    made = logging.LogRecord("remediator.engine.loop", level, __file__, 1, message, (), None)
     made.created = 1_700_000_000.125
     made.fields = fields
     return made
@@ -98,8 +98,8 @@ def test_set_up(capsys: pytest.CaptureFixture[str], format: str) -> None:
     before = root.handlers[:], root.level
     try:
         set_up_logging("warning", format)
-        logging.getLogger("remediator.engine").warning("heard %s", "clearly")
-        logging.getLogger("remediator.engine").info("not heard")
+        logging.getLogger("remediator.engine.loop").warning("heard %s", "clearly")
+        logging.getLogger("remediator.engine.loop").info("not heard")
     finally:
         for handler in root.handlers:
             handler.close()

@@ -10,14 +10,14 @@ from prometheus_client import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from remediator.actions import Outcome
-from remediator.alert import Alert
-from remediator.announce import Follower
-from remediator.announce.metrics import MetricsAnnouncer, follow_health
-from remediator.health import Health
-from remediator.incident import Disposition, Hold, Settlement, Verdict
 from remediator.metrics import Metrics
-from remediator.store.tables import TableStore
+from remediator.model.action import Outcome
+from remediator.model.alert import Alert
+from remediator.model.health import Health
+from remediator.model.incident import Disposition, Hold, Settlement, Verdict
+from remediator.notify.follower import Follower
+from remediator.notify.metrics import MetricsAnnouncer, follow_health
+from remediator.store.sql_store import TableStore
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from remediator.backtest.history import ALERTS, History
-from remediator.health import Sight
-from remediator.prometheus import Answer, Line, Range, Series
+from remediator.clients.prometheus.client import Answer, Line, Range, Series
+from remediator.model.health import Sight
+from remediator.simulation.backtest.data.history import ALERTS, History
 
 DAY = 86_400
 START = 1_700_006_400

@@ -11,15 +11,15 @@ import pytest
 from backtest.remembered import START, Remembered
 from real.prometheus import RealPrometheus
 
-from remediator.backtest import asking
-from remediator.backtest.asking import FAILED, RangeQueries
-from remediator.backtest.history import History
-from remediator.backtest.recording import Recording, Unseen, value_at
+from remediator.clients.http_options import HttpClient
+from remediator.clients.prometheus.client import Prometheus, Range
 from remediator.errors import NeighbourError
-from remediator.health import Sight
-from remediator.httpclient import HttpClient
 from remediator.metrics import Metrics
-from remediator.prometheus import Prometheus, Range
+from remediator.model.health import Sight
+from remediator.simulation.backtest.data import range_queries as asking
+from remediator.simulation.backtest.data.history import History
+from remediator.simulation.backtest.data.range_queries import FAILED, RangeQueries
+from remediator.simulation.backtest.data.recording import Recording, Unseen, value_at
 
 DAY = 86_400
 NOON = int(time.time()) // 86_400 * 86_400 - 43_200

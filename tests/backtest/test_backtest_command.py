@@ -17,9 +17,9 @@ from playwright.async_api import Page, async_playwright, expect
 from real.prometheus import RealPrometheus, free_port
 from web.test_browser import CHROMIUM, FLAGS
 
-from remediator.backtest import extent
-from remediator.backtest.history import ALERTS
 from remediator.cli import main
+from remediator.simulation.backtest.data import extent
+from remediator.simulation.backtest.data.history import ALERTS
 
 END = int(time.time()) // 3600 * 3600 - 3600
 HOURS = 8

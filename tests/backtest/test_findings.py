@@ -9,15 +9,15 @@ import pytest
 from backtest.remembered import DAY, START, Remembered, troubled
 from backtest.test_replay import RULES, found, rules, shop
 
-from remediator.backtest.episodes import Episode, either, median, unwell
-from remediator.backtest.findings import Findings, ServiceFindings, findings
-from remediator.backtest.replay import Reading, replay
-from remediator.backtest.report import Report
-from remediator.cli.backtest_text import show_report
-from remediator.health import Health
-from remediator.incident import Disposition
-from remediator.policy import Policy
-from remediator.rulefile import load_rules
+from remediator.cli.backtest.text_report import show_report
+from remediator.config.policy import Policy
+from remediator.model.health import Health
+from remediator.model.incident import Disposition
+from remediator.rules.loader import load_rules
+from remediator.simulation.backtest.analysis.episodes import Episode, either, median, unwell
+from remediator.simulation.backtest.analysis.findings import Findings, ServiceFindings, findings
+from remediator.simulation.backtest.replay import Reading, replay
+from remediator.simulation.backtest.report import Report
 
 
 def of(outcome: Findings, name: str) -> ServiceFindings:

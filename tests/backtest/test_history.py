@@ -13,16 +13,16 @@ import pytest
 from backtest.remembered import START, Remembered
 from real.prometheus import RealPrometheus
 
-from remediator.backtest import history as history_module
-from remediator.backtest.extent import _counts, beginning, plain_conditions, stretch_for
-from remediator.backtest.history import History, open_folder
-from remediator.backtest.recording import value_at
+from remediator.clients.http_options import HttpClient
+from remediator.clients.prometheus.client import Prometheus, Range
 from remediator.errors import NeighbourError, RemediatorError
-from remediator.health import Sight
-from remediator.httpclient import HttpClient
 from remediator.metrics import Metrics
-from remediator.prometheus import Prometheus, Range
-from remediator.rulefile import load_rules
+from remediator.model.health import Sight
+from remediator.rules.loader import load_rules
+from remediator.simulation.backtest.data import history as history_module
+from remediator.simulation.backtest.data.extent import _counts, beginning, plain_conditions, stretch_for
+from remediator.simulation.backtest.data.history import History, open_folder
+from remediator.simulation.backtest.data.recording import value_at
 
 NOON = int(time.time()) // 86_400 * 86_400 - 43_200
 HOURS = 6

@@ -8,7 +8,11 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.backtest.recording import (
+from remediator.clients.prometheus.client import Line
+from remediator.decision.threshold_state import judge_value
+from remediator.model.health import Sight, parse_comparison
+from remediator.model.rulebook import Threshold
+from remediator.simulation.backtest.data.recording import (
     Recorded,
     Recording,
     Run,
@@ -20,10 +24,6 @@ from remediator.backtest.recording import (
     turns,
     value_at,
 )
-from remediator.breach import judge_value
-from remediator.health import Sight, parse_comparison
-from remediator.prometheus import Line
-from remediator.rulebook import Threshold
 
 THRESHOLDS = [
     Threshold("high", "x", degraded=parse_comparison(">= 0.05"), failed=parse_comparison("> 0.1")),

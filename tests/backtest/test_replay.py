@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 from backtest.remembered import DAY, START, Remembered, troubled
 
-from remediator.backtest import replay as replaying
-from remediator.backtest.alerts import RecordedAlerts
-from remediator.backtest.compare import differences
-from remediator.backtest.findings import Findings, findings
-from remediator.backtest.history import ALERTS
-from remediator.backtest.playback import healthy_value
-from remediator.backtest.replay import Reading, in_earnest, replay
-from remediator.evaluator import Evaluator
-from remediator.health import Health, parse_comparison
-from remediator.matcher import parse_matcher
-from remediator.policy import Policy
-from remediator.rehearsal.process import Process
-from remediator.rulebook import Mode, Rulebook, Threshold
-from remediator.rulefile import load_rules
+from remediator.config.policy import Policy
+from remediator.engine.evaluator import Evaluator
+from remediator.model.health import Health, parse_comparison
+from remediator.model.matcher import parse_matcher
+from remediator.model.rulebook import Mode, Rulebook, Threshold
+from remediator.rules.loader import load_rules
+from remediator.simulation.backtest import replay as replaying
+from remediator.simulation.backtest.analysis.compare import differences
+from remediator.simulation.backtest.analysis.findings import Findings, findings
+from remediator.simulation.backtest.data.alerts import RecordedAlerts
+from remediator.simulation.backtest.data.history import ALERTS
+from remediator.simulation.backtest.playback import healthy_value
+from remediator.simulation.backtest.replay import Reading, in_earnest, replay
+from remediator.simulation.process import Process
 
 RULES = """
 services:
@@ -166,8 +166,8 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
             answer = super().query_range_blocking(expr, start, end, step)
             if not expr.startswith("deploying"):
                 return answer
-            from remediator.health import Sight
-            from remediator.prometheus import Range
+            from remediator.clients.prometheus.client import Range
+            from remediator.model.health import Sight
 
             return Range(Sight.BAD_DATA, error="Prometheus says bad_data: no")
 

@@ -25,13 +25,13 @@ from rich.table import Table
 
 sys.path.pop(0)
 
-from remediator.backtest.findings import findings
-from remediator.backtest.history import ALERTS, History
-from remediator.backtest.recording import Recorded, Recording, Run
-from remediator.backtest.replay import Reading, replay
-from remediator.policy import Policy
-from remediator.rulebook import Rulebook
-from remediator.rulefile import load_rules
+from remediator.config.policy import Policy
+from remediator.model.rulebook import Rulebook
+from remediator.rules.loader import load_rules
+from remediator.simulation.backtest.analysis.findings import findings
+from remediator.simulation.backtest.data.history import ALERTS, History
+from remediator.simulation.backtest.data.recording import Recorded, Recording, Run
+from remediator.simulation.backtest.replay import Reading, replay
 
 STEP, STRETCH, DAY = 15, 43_200, 86_400
 END = 1_700_006_400

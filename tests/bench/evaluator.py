@@ -29,14 +29,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from real.prometheus import Exposition, RealPrometheus, in_thread, until
 
-from remediator.clock import SystemClock
-from remediator.evaluator import Evaluator
-from remediator.health import Comparison, Health
-from remediator.httpclient import HttpClient
-from remediator.matcher import Matcher
+from remediator.clients.http_options import HttpClient
+from remediator.clients.prometheus.client import Prometheus
+from remediator.engine.evaluator import Evaluator
 from remediator.metrics import Metrics
-from remediator.prometheus import Prometheus
-from remediator.rulebook import Rulebook, Service, Threshold
+from remediator.model.clock import SystemClock
+from remediator.model.health import Comparison, Health
+from remediator.model.matcher import Matcher
+from remediator.model.rulebook import Rulebook, Service, Threshold
 
 METRICS = ("error_ratio", "latency_seconds", "saturation")
 

@@ -26,9 +26,9 @@ sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
 
-from remediator.health import Health
-from remediator.incident import Disposition, Verdict
-from remediator.store import Store
+from remediator.model.health import Health
+from remediator.model.incident import Disposition, Verdict
+from remediator.store.interface import Store
 from remediator.store.sqlite import open_sqlite
 
 A_DAY = 1000

@@ -21,12 +21,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from remediator import decide
-from remediator.case import Case
-from remediator.rehearsal.stage import Effect
-from remediator.rehearsal.world import World, rehearse
-from remediator.rulebook import Rulebook
-from remediator.rulefile import load_rules
+from remediator.decision import decide
+from remediator.decision.case import Case
+from remediator.model.rulebook import Rulebook
+from remediator.rules.loader import load_rules
+from remediator.simulation.scenario import World, rehearse
+from remediator.simulation.scripted import Effect
 
 Story = Callable[[World], Awaitable[None]]
 HOUR = 3600.0

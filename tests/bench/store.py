@@ -25,14 +25,14 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from remediator.actions import Outcome, Result
-from remediator.alert import Alert
-from remediator.health import Health
-from remediator.incident import Disposition, Settlement, Verdict
-from remediator.rulebook import Limits, Plan, Rate, Runbook, Service, Step, Target, TargetRef
-from remediator.store import NewIncident
+from remediator.model.action import Outcome, Result
+from remediator.model.alert import Alert
+from remediator.model.health import Health
+from remediator.model.incident import Disposition, Settlement, Verdict
+from remediator.model.rulebook import Limits, Plan, Rate, Runbook, Service, Step, Target, TargetRef
+from remediator.store.interface import NewIncident
+from remediator.store.sql_store import TableStore
 from remediator.store.sqlite import open_database, open_sqlite
-from remediator.store.tables import TableStore
 
 SIZE = 10_000
 NOW = 1_763_942_400.25

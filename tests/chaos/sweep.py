@@ -34,10 +34,10 @@ from doubles.grafana import GrafanaDouble
 from real.postgresql import RealPostgresql
 from real.prometheus import RealAlertmanager, free_port
 
-from remediator.alert import Source
-from remediator.clock import rfc3339
-from remediator.incident import DIAGNOSE
-from remediator.store import Store
+from remediator.model.alert import Source
+from remediator.model.clock import rfc3339
+from remediator.model.incident import DIAGNOSE
+from remediator.store.interface import Store
 from remediator.store.postgresql import open_postgresql
 from remediator.store.sqlite import open_sqlite
 

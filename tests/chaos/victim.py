@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from remediator import reconcile
 from remediator.cli import main
+from remediator.engine import reconcile
+from remediator.store.sql_store import SharedStore, TableStore
 from remediator.store.sqlite import SqliteConnection
-from remediator.store.tables import SharedStore, TableStore
 from remediator.store.writer import Writer
 
 OPERATIONS = (
@@ -94,7 +94,7 @@ def arm(plan: str, told: Path) -> None:
     Writer.submit_many = submit_named  # type: ignore[method-assign, assignment]
     watch(SqliteConnection)
     try:
-        from remediator.store.libpq import PostgresConnection
+        from remediator.store.psycopg_connection import PostgresConnection
     except ImportError:
         return
     watch(PostgresConnection)

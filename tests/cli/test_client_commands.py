@@ -20,11 +20,11 @@ from doubles.past import HOSTILE, open_incident, recovered_incident
 from doubles.site import NOW, Site, serving
 from doubles.system import view
 
-from remediator.health import Health
-from remediator.incident import EntryKind
-from remediator.rulebook import Mode
-from remediator.web import load_security
-from remediator.web.parts import STREAMS
+from remediator.model.health import Health
+from remediator.model.incident import EntryKind
+from remediator.model.rulebook import Mode
+from remediator.web.application import load_security
+from remediator.web.context import STREAMS
 
 
 @dataclass

@@ -13,13 +13,13 @@ import pytest
 from real.prometheus import part
 
 from remediator.cli import main
-from remediator.config import load_config
-from remediator.demo.faults import FAULTS, SPECS
-from remediator.demo.neighbours import Neighbours, write_files
-from remediator.demo.pace import hurried
-from remediator.health import Health
-from remediator.rulebook import Mode, Rulebook
-from remediator.rulefile import load_rules
+from remediator.cli.demo.faults import FAULTS, SPECS
+from remediator.cli.demo.pace import hurried
+from remediator.cli.demo.servers import Neighbours, write_files
+from remediator.config.settings import load_config
+from remediator.model.health import Health
+from remediator.model.rulebook import Mode, Rulebook
+from remediator.rules.loader import load_rules
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,7 +93,7 @@ def test_prometheus_and_alertmanager_take_their_configuration(
 
 WRITE = """
 from pathlib import Path
-from remediator.demo.neighbours import Neighbours, write_files
+from remediator.cli.demo.servers import Neighbours, write_files
 write_files(Path(), Neighbours("http://a:1", "http://a:2", "http://a:3"))
 """
 
@@ -113,7 +113,7 @@ def test_a_wheel_has_the_rules_of_the_library(tmp_path: Path, by_way_of: str) ->
         [sys.executable, "-c", WRITE], cwd=tmp_path, env=os.environ | {"PYTHONPATH": "installed"}, timeout=60
     )
     assert done.returncode == 0
-    text = (tmp_path / "installed/remediator/demo/files/web.yml").read_text()
+    text = (tmp_path / "installed/remediator/cli/demo/files/web.yml").read_text()
     assert text == (ROOT / "rules/web.yml").read_text()
     assert (tmp_path / "web.yml").read_text() == hurried(text)
 

@@ -17,10 +17,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from real.prometheus import in_thread, until
 
-from remediator.demo.control import ask
-from remediator.demo.fleet import DemoError, Fleet, Spec, _stop
-from remediator.demo.service import Kind
-from remediator.demo.switchboard import Switchboard
+from remediator.cli.demo.control import ask
+from remediator.cli.demo.control_server import Switchboard
+from remediator.cli.demo.processes import DemoError, Fleet, Spec, _stop
+from remediator.cli.demo.service import Kind
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_restart_leaves_no_gap(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) 
         stop(processes)
 
     with monkeypatch.context() as patched:
-        patched.setattr("remediator.demo.fleet._stop", look_and_stop)
+        patched.setattr("remediator.cli.demo.processes._stop", look_and_stop)
         fleet.restart("ledger")
     assert seen == [[(before, None, fleet.pids[0])]]
     assert fleet.pids[0] != before
@@ -181,7 +181,7 @@ def test_orders_that_cannot_be_carried_out(fleet: Fleet, words: list[str], sente
 
 
 def test_nobody_there_to_ask(tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "remediator.demo.control", "--folder", str(tmp_path), "restart", "shop"]
+    argv = [sys.executable, "-m", "remediator.cli.demo.control", "--folder", str(tmp_path), "restart", "shop"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert done.stderr.startswith(f"cannot reach the demo in {tmp_path}: ")
@@ -198,7 +198,7 @@ def test_a_service_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytes
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        monkeypatch.setattr("remediator.demo.fleet.free_port", lambda: taken.getsockname()[1])
+        monkeypatch.setattr("remediator.cli.demo.processes.free_port", lambda: taken.getsockname()[1])
         with pytest.raises(DemoError, match=r"cannot start shop: OSError: .*Address already in use"):
             Fleet(tmp_path, [Spec("shop")]).__enter__()
 
@@ -207,7 +207,7 @@ async def test_replicas_end_with_whoever_keeps_them(tmp_path: Path) -> None:
     keeper = """
 import sys
 from pathlib import Path
-from remediator.demo.fleet import Fleet, Spec
+from remediator.cli.demo.processes import Fleet, Spec
 with Fleet(Path(sys.argv[1]), [Spec("shop", replicas=2)]) as fleet:
     print(*fleet.pids, flush=True)
     sys.stdin.read()

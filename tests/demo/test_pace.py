@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from remediator.demo.pace import hurried
-from remediator.durations import parse_duration
-from remediator.promql import look_back
-from remediator.rulebook import Rulebook
-from remediator.rulefile import load_rules
+from remediator.cli.demo.pace import hurried
+from remediator.model.durations import parse_duration
+from remediator.model.rulebook import Rulebook
+from remediator.rules.loader import load_rules
+from remediator.rules.promql import look_back
 
 LIBRARY = Path(__file__).parents[2] / "rules"
 

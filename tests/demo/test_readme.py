@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from remediator.cli import main
-from remediator.config import load_config
-from remediator.rulefile import load_rules
+from remediator.config.settings import load_config
+from remediator.rules.loader import load_rules
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 from pytest_aiohttp import AiohttpServer
 
-from remediator.clock import rfc3339
-from remediator.demo.faults import Fault
-from remediator.demo.fleet import Fleet
-from remediator.demo.show import Show
+from remediator.cli.demo.director import Show
+from remediator.cli.demo.faults import Fault
+from remediator.cli.demo.processes import Fleet
+from remediator.model.clock import rfc3339
 
 SHOP = {"name": "shop", "health": "healthy", "readings": ["error_ratio"], "firingAlerts": []}
 

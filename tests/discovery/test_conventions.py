@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from real.prometheus import part
 
-from remediator.discovery.conventions import CONVENTIONS, expression
+from remediator.cli.init.conventions import CONVENTIONS, expression
 
 POD = 'namespace="shop",pod="web-5d9c7b8f6d-x2x9z"'
 

@@ -16,11 +16,11 @@ from real.prometheus import Exposition, RealAlertmanager, RealPrometheus, free_p
 from real.remediator import RealRemediator
 
 from remediator.cli import main
-from remediator.clock import rfc3339
-from remediator.config import load_config
-from remediator.httpclient import BasicAuth
-from remediator.rulebook import Mode, Rulebook
-from remediator.rulefile import load_rules
+from remediator.clients.http_options import BasicAuth
+from remediator.config.settings import load_config
+from remediator.model.clock import rfc3339
+from remediator.model.rulebook import Mode, Rulebook
+from remediator.rules.loader import load_rules
 
 WRITTEN = ("remediator.yml", "rules/services.yml", "remediator-config.schema.json", "remediator-rules.schema.json")
 ODD = 'it\'s: a "shop" # 1'
@@ -185,7 +185,7 @@ async def test_a_shop_is_drafted_checked_and_served(
 async def test_a_prometheus_that_knows_only_itself(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("remediator.cli.init._ALERTMANAGER", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr("remediator.cli.init.command._ALERTMANAGER", f"http://127.0.0.1:{free_port()}")
     prometheus = RealPrometheus(tmp_path)
     prometheus.targets = {"prometheus": [prometheus.address]}
     async with prometheus:
@@ -280,7 +280,7 @@ async def test_a_prometheus_without_a_metric_that_is_known(
         assert list(folder.iterdir()) == []
 
         Path("file").write_text("no folder")
-        monkeypatch.setattr("remediator.cli.init._ALERTMANAGER", nowhere)
+        monkeypatch.setattr("remediator.cli.init.command._ALERTMANAGER", nowhere)
         assert await remediator("init", "--prometheus", prometheus.url, "--directory", "file") == 2
         assert "cannot write file/rules/services.yml: Not a directory" in capsys.readouterr().err
 

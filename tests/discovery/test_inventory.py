@@ -15,16 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real.prometheus import part
 
-from remediator.discovery.conventions import CONVENTIONS, IDENTITY, Kind, expression
-from remediator.discovery.draft import draft_config, draft_rules
-from remediator.discovery.inventory import Inventory, take_inventory
-from remediator.discovery.questions import Metric, Question, choose_label, questions
-from remediator.discovery.receiver import EXCERPT, Receiver, find_receiver
-from remediator.discovery.sightings import Neighbourhood, Sighting, Survey
-from remediator.httpclient import BasicAuth, HttpClient, TlsConfig
-from remediator.rulebook import Rulebook
-from remediator.rulefile import make_rulebook, read_rules
-from remediator.yamldoc import Document
+from remediator.cli.init.conventions import CONVENTIONS, IDENTITY, Kind, expression
+from remediator.cli.init.draft import draft_config, draft_rules
+from remediator.cli.init.findings import Neighbourhood, Sighting, Survey
+from remediator.cli.init.inventory import Inventory, take_inventory
+from remediator.cli.init.questions import Metric, Question, choose_label, questions
+from remediator.cli.init.receiver import EXCERPT, Receiver, find_receiver
+from remediator.clients.http_options import BasicAuth, HttpClient, TlsConfig
+from remediator.config.document import Document
+from remediator.model.rulebook import Rulebook
+from remediator.rules.loader import make_rulebook, read_rules
 
 NO_OTHER = "Prometheus gives it to all that it scrapes, and most series have no other that names a service"
 

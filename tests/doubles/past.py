@@ -5,12 +5,12 @@ from __future__ import annotations
 from doubles.site import NOW, Site
 from doubles.system import cooldown, view
 
-from remediator.actions import Outcome, Result
-from remediator.alert import Alert, fingerprint
-from remediator.health import Health
-from remediator.incident import DIAGNOSE, Disposition, Hold, Incident, Settlement, Verdict
-from remediator.rulebook import Mode, Plan, Runbook, Service, Step
-from remediator.store import NewIncident
+from remediator.model.action import Outcome, Result
+from remediator.model.alert import Alert, fingerprint
+from remediator.model.health import Health
+from remediator.model.incident import DIAGNOSE, Disposition, Hold, Incident, Settlement, Verdict
+from remediator.model.rulebook import Mode, Plan, Runbook, Service, Step
+from remediator.store.interface import NewIncident
 
 HOSTILE = """<script>document.title='owned'</script>"'&\x1b[31m"""
 

@@ -15,13 +15,13 @@ import aiohttp
 from aiohttp import web
 from doubles.system import FakeSystem
 
-from remediator.alert import Notification
 from remediator.errors import StoreError
 from remediator.metrics import Metrics
-from remediator.store import Accepted
+from remediator.model.alert import Notification
+from remediator.store.interface import Accepted
+from remediator.store.sql_store import TableStore
 from remediator.store.sqlite import open_sqlite
-from remediator.store.tables import TableStore
-from remediator.web import RUNNER_OPTIONS, Parts, Security, make_app
+from remediator.web.application import RUNNER_OPTIONS, Parts, Security, make_app
 
 NOW = 1_800_000_000.0
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from remediator.alert import Alert, Source, fingerprint
-from remediator.case import ServiceView, Why
-from remediator.clock import Clock
+from remediator.decision.case import ServiceView, Why
 from remediator.errors import ConfigError, ConflictError
-from remediator.health import Health, Judgement, Reading, Sight
-from remediator.incident import Hold, Incident, StoredAlert
-from remediator.page import Page
+from remediator.model.alert import Alert, Source, fingerprint
+from remediator.model.clock import Clock
+from remediator.model.health import Health, Judgement, Reading, Sight
+from remediator.model.incident import Hold, Incident, StoredAlert
+from remediator.model.paging import Page
 from remediator.problem import Position, Problem
-from remediator.store import Store
-from remediator.web.parts import Leader
+from remediator.store.interface import Store
+from remediator.web.context import Leader
 
 GATES = ("auto_heal", "paused", "settling", "blind", "cooldown", "rate", "concurrency", "guard", "approval")
 
 
 class FakeSystem:
-    """Implements `remediator.web.System`. Tests read `woken_times`, and set `views`, `paged`,
+    """Implements `remediator.web.application.System`. Tests read `woken_times`, and set `views`, `paged`,
     `reasons`, `led_by` and `reload_problem`."""
 
     def __init__(self, store: Store, clock: Clock) -> None:

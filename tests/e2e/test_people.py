@@ -17,7 +17,7 @@ from e2e.test_heal import ALERT, Shop
 from real.prometheus import RealAlertmanager, RealPrometheus, free_port, in_thread, until
 from real.remediator import RealRemediator
 
-from remediator.clock import rfc3339
+from remediator.model.clock import rfc3339
 
 RULES = """
 services:

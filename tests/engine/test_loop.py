@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from world import NO_PANIC, RULES, Effect, world
 
-from remediator.actions import Call, Outcome, Result
-from remediator.health import Health, Sight
-from remediator.incident import Disposition, EntryKind, Verdict
-from remediator.policy import Policy
-from remediator.rulebook import Rate
+from remediator.config.policy import Policy
+from remediator.model.action import Call, Outcome, Result
+from remediator.model.health import Health, Sight
+from remediator.model.incident import Disposition, EntryKind, Verdict
+from remediator.model.rulebook import Rate
 
 
 async def test_a_breached_threshold_is_healed_and_verified(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ async def test_an_open_incident_finishes_the_text_it_started_with(tmp_path: Path
         await w.clock.run_until(lambda: w.ran)
         other = tmp_path / "other.yml"
         other.write_text(RULES.replace("ctl, rollback, checkout", "ctl, other, checkout"))
-        from remediator.rulefile import load_rules
+        from remediator.rules.loader import load_rules
 
         rulebook, _ = load_rules([other], service_label="service")
         w.evaluator.swap(rulebook)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from world import NO_PANIC, RULES, Effect, World, world
 
-from remediator.actions import Outcome
-from remediator.alert import Alert, fingerprint
-from remediator.health import Sight
-from remediator.incident import Approval, Disposition, EntryKind, Verdict
-from remediator.policy import Policy
-from remediator.silence import Silence
+from remediator.config.policy import Policy
+from remediator.model.action import Outcome
+from remediator.model.alert import Alert, fingerprint
+from remediator.model.health import Sight
+from remediator.model.incident import Approval, Disposition, EntryKind, Verdict
+from remediator.model.silence import Silence
 
 CALM = Policy(settle=0.0)
 
@@ -343,7 +343,7 @@ async def test_what_is_silenced_is_left_alone_until_the_silence_ends(tmp_path: P
 
 
 async def test_a_silence_on_one_alert_leaves_the_others(tmp_path: Path) -> None:
-    from remediator.matcher import parse_matcher
+    from remediator.model.matcher import parse_matcher
 
     async with world(tmp_path) as w:
         w.set("error_ratio", checkout=0.5)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.breach import advance, beyond, format_value, judge_value, reading
-from remediator.health import Health, Sight, parse_comparison
-from remediator.rulebook import Threshold
+from remediator.decision.threshold_state import advance, beyond, format_value, judge_value, reading
+from remediator.model.health import Health, Sight, parse_comparison
+from remediator.model.rulebook import Threshold
 
 SERIES = {"service": "checkout"}
 VALUES = {Health.HEALTHY: 0.01, Health.DEGRADED: 0.07, Health.FAILED: 0.2}

@@ -10,15 +10,15 @@ import msgspec
 import pytest
 from virtual import VirtualClock
 
-from remediator.alert import Source, fingerprint
+from remediator.clients.prometheus.client import Answer, Series
+from remediator.decision.evaluation import FORGET
+from remediator.engine.evaluator import HEARTBEAT, Evaluator
 from remediator.errors import StoreError
-from remediator.evaluator import HEARTBEAT, Evaluator
-from remediator.health import Health, Sight, parse_comparison
-from remediator.matcher import parse_matcher
 from remediator.metrics import Metrics
-from remediator.prometheus import Answer, Series
-from remediator.rounds import FORGET
-from remediator.rulebook import Rulebook, Service, Threshold
+from remediator.model.alert import Source, fingerprint
+from remediator.model.health import Health, Sight, parse_comparison
+from remediator.model.matcher import parse_matcher
+from remediator.model.rulebook import Rulebook, Service, Threshold
 
 H, D, F, U = Health.HEALTHY, Health.DEGRADED, Health.FAILED, Health.UNKNOWN
 

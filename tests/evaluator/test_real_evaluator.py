@@ -5,14 +5,14 @@ import contextlib
 
 from real.prometheus import Exposition, RealPrometheus, in_thread, until
 
-from remediator.clock import SystemClock
-from remediator.evaluator import Evaluator
-from remediator.health import Health, Sight, parse_comparison
-from remediator.httpclient import HttpClient
-from remediator.matcher import parse_matcher
+from remediator.clients.http_options import HttpClient
+from remediator.clients.prometheus.client import Prometheus
+from remediator.engine.evaluator import Evaluator
 from remediator.metrics import Metrics
-from remediator.prometheus import Prometheus
-from remediator.rulebook import Rulebook, Service, Threshold
+from remediator.model.clock import SystemClock
+from remediator.model.health import Health, Sight, parse_comparison
+from remediator.model.matcher import parse_matcher
+from remediator.model.rulebook import Rulebook, Service, Threshold
 
 NAMES = ("checkout", "search", "cart", "idle")
 RULES = Rulebook(

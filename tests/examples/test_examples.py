@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from remediator.errors import ConfigError
-from remediator.health import Health
-from remediator.incident import Verdict
 from remediator.metrics import Metrics
-from remediator.web.webconfig import load_web_config
+from remediator.model.health import Health
+from remediator.model.incident import Verdict
+from remediator.web.web_config import load_web_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DASHBOARD = EXAMPLES / "grafana/dashboards/remediator.json"

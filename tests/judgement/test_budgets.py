@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.budgets import failures, spent_until, tripped_until
-from remediator.incident import Closing, Verdict
-from remediator.rulebook import Rate
+from remediator.decision.budgets import failures, spent_until, tripped_until
+from remediator.model.incident import Closing, Verdict
+from remediator.model.rulebook import Rate
 
 TIMES = st.lists(st.integers(0, 300).map(float), max_size=12)
 RATES = st.builds(Rate, st.integers(1, 4), st.integers(1, 100).map(float))

@@ -9,17 +9,17 @@ from cases import NOW, case, evidence, incident, judgement, plan, run, step, sto
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator import decide as d
-from remediator.actions import ActionSpec, Outcome
-from remediator.alert import Source
-from remediator.case import GuardAnswer
-from remediator.decide import decide
-from remediator.health import Health
-from remediator.incident import UNWATCHED, Disposition, Incident, Pause, Verdict
-from remediator.judge import Choice
-from remediator.ladder import next_rung
-from remediator.policy import Policy
-from remediator.rulebook import Mode, OnInterrupt, Rate, Target, Verify
+from remediator.config.policy import Policy
+from remediator.decision import decide as d
+from remediator.decision.assessment import Choice
+from remediator.decision.case import GuardAnswer
+from remediator.decision.decide import decide
+from remediator.decision.next_step import next_rung
+from remediator.model.action import ActionSpec, Outcome
+from remediator.model.alert import Source
+from remediator.model.health import Health
+from remediator.model.incident import UNWATCHED, Disposition, Incident, Pause, Verdict
+from remediator.model.rulebook import Mode, OnInterrupt, Rate, Target, Verify
 
 
 def test_a_service_without_alerts_is_left_alone() -> None:

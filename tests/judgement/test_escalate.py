@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from cases import NOW, at, case, incident, plan, run, stored
 
-from remediator.alert import Source
-from remediator.case import Case, Dependency, Panic
-from remediator.escalate import BLACKOUT, UNHEALED, hushes, pages
-from remediator.health import Health
-from remediator.incident import Closing, Hold, Incident, Verdict
-from remediator.judge import Sighting
-from remediator.page import Hush, Page
-from remediator.rulebook import Escalate, Limits, Mode, Rate
+from remediator.decision.assessment import Sighting
+from remediator.decision.case import Case, Dependency, Panic
+from remediator.decision.escalation import BLACKOUT, UNHEALED, hushes, pages
+from remediator.model.alert import Source
+from remediator.model.health import Health
+from remediator.model.incident import Closing, Hold, Incident, Verdict
+from remediator.model.paging import Hush, Page
+from remediator.model.rulebook import Escalate, Limits, Mode, Rate
 
 
 def told(*cases: Case, panic: Panic | None = None, dark_since: float | None = None, **waiting: Hold) -> list[Page]:

@@ -6,10 +6,10 @@ from cases import NOW, judgement
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.case import Panic
-from remediator.fleet import LEAST, WITHIN, Fleet
-from remediator.health import Health
-from remediator.rulebook import Share
+from remediator.decision.case import Panic
+from remediator.engine.fleet import LEAST, WITHIN, Fleet
+from remediator.model.health import Health
+from remediator.model.rulebook import Share
 
 HALF = Share(50.0, percent=True)
 

@@ -7,16 +7,16 @@ from cases import NOW, at, case, incident, plan, run, stored
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator import gates
-from remediator.actions import Outcome
-from remediator.alert import Source
-from remediator.case import Dependency, Panic, Window
-from remediator.health import Health
-from remediator.incident import Approval, Closing, Hold, Pause, Verdict
-from remediator.judge import Sighting
-from remediator.policy import Policy
-from remediator.rulebook import Limits, Mode, Rate, Share
-from remediator.silence import Silence
+from remediator.config.policy import Policy
+from remediator.decision import gates
+from remediator.decision.assessment import Sighting
+from remediator.decision.case import Dependency, Panic, Window
+from remediator.model.action import Outcome
+from remediator.model.alert import Source
+from remediator.model.health import Health
+from remediator.model.incident import Approval, Closing, Hold, Pause, Verdict
+from remediator.model.rulebook import Limits, Mode, Rate, Share
+from remediator.model.silence import Silence
 
 
 def text(hold: object) -> str:

@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from remediator.actions import Outcome
-from remediator.incident import StepRun
-from remediator.ledger import Ledger
+from remediator.engine.budget_usage import Ledger
+from remediator.model.action import Outcome
+from remediator.model.incident import StepRun
 
 RUNBOOKS, SERVICES, TIMES = ("web", "worker"), ("checkout", "search"), st.integers(0, 20).map(float)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from remediator.alert import Alert, fingerprint
+from remediator.model.alert import Alert, fingerprint
 
 PAYLOADS = sorted((Path(__file__).parent.parent / "payloads").rglob("*.json"))
 

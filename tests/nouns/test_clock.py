@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.clock import SystemClock
+from remediator.model.clock import SystemClock
 
 T0 = 1_763_942_400.0
 

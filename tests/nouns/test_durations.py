@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.durations import format_duration, parse_duration, rough_duration
+from remediator.model.durations import format_duration, parse_duration, rough_duration
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from remediator.health import Comparison, Health, Judgement, parse_comparison, worst
+from remediator.model.health import Comparison, Health, Judgement, parse_comparison, worst
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.matcher import Matcher, matches_all, parse_matcher, parse_matchers
+from remediator.model.matcher import Matcher, matches_all, parse_matcher, parse_matchers
 
 
 @pytest.mark.parametrize(

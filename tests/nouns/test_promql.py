@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real.prometheus import part
 
-from remediator.promql import look_back, series_labels
-from remediator.promqlwords import ahead
-from remediator.rehearsal.promtool import evaluate
+from remediator.rules.promql import look_back, series_labels
+from remediator.rules.promql_words import ahead
+from remediator.simulation.ruletest.promtool_values import evaluate
 
 ALL = {"service", "code", "pod", "le"}
 SERIES = [

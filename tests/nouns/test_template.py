@@ -14,8 +14,8 @@ from jinja2 import TemplateSyntaxError
 from markupsafe import Markup
 
 from remediator.errors import RefusedError, TemplateError
-from remediator.template import RESULT_LIMIT, VALUE_LIMIT, Kind, LabelView, compile_template
-from remediator.values import SANDBOX
+from remediator.template.compile import RESULT_LIMIT, VALUE_LIMIT, Kind, LabelView, compile_template
+from remediator.template.escaping import SANDBOX
 
 LABELS = {
     "pod": "web-1",

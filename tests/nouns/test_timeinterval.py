@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediator.matcher import parse_matcher
-from remediator.timeinterval import (
+from remediator.model.matcher import parse_matcher
+from remediator.model.time_interval import (
     Maintenance,
     Span,
     TimeInterval,

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from doubles.scripted import Authority, Scripted
 
-from remediator.health import Sight
-from remediator.httpclient import Authorization, BasicAuth, HttpClient, Secret, TlsConfig
+from remediator.clients.http_options import Authorization, BasicAuth, HttpClient, Secret, TlsConfig
+from remediator.clients.prometheus import session
+from remediator.clients.prometheus.client import Answer, Prometheus, Series
 from remediator.metrics import Metrics
-from remediator.prometheus import Answer, Prometheus, Series, session
+from remediator.model.health import Sight
 
 PAYLOADS = Path(__file__).parents[1] / "payloads" / "promql-api"
 VECTOR = {

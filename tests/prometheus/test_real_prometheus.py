@@ -8,10 +8,10 @@ import pytest
 from doubles.scripted import Authority
 from real.prometheus import Exposition, RealPrometheus, in_thread, until
 
-from remediator.health import Sight
-from remediator.httpclient import BasicAuth, HttpClient, Secret, TlsConfig
+from remediator.clients.http_options import BasicAuth, HttpClient, Secret, TlsConfig
+from remediator.clients.prometheus.client import Prometheus, Series
 from remediator.metrics import Metrics
-from remediator.prometheus import Prometheus, Series
+from remediator.model.health import Sight
 
 
 @contextlib.asynccontextmanager

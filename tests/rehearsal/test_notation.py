@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediator.rehearsal.notation import NotationError, parse_values
+from remediator.simulation.ruletest.series_notation import NotationError, parse_values
 
 
 @pytest.mark.parametrize(

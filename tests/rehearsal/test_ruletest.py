@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from remediator.cli import main
 from remediator.errors import ConfigError, NeighbourError
-from remediator.rehearsal.promtool import evaluate
-from remediator.rehearsal.ruletest import play as play_test
-from remediator.rehearsal.testfile import load_tests, selector
-from remediator.rehearsal.texts import fits
+from remediator.simulation.patterns import fits
+from remediator.simulation.ruletest.loader import load_tests, selector
+from remediator.simulation.ruletest.promtool_values import evaluate
+from remediator.simulation.ruletest.runner import play as play_test
 
 EXAMPLES = Path(__file__).parents[2] / "examples/rules/tests"
 

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from remediator.actions import Outcome
-from remediator.health import Health, Sight
-from remediator.incident import EntryKind, Verdict
-from remediator.matcher import parse_matcher
-from remediator.policy import Policy
-from remediator.rehearsal.loop import START, StandstillError, run_virtually
-from remediator.rehearsal.stage import Effect, Line
-from remediator.rehearsal.world import World, rehearse
-from remediator.rulebook import Rate, Rulebook
-from remediator.rulefile import load_rules
-from remediator.timeinterval import Maintenance, Span, TimeInterval
+from remediator.config.policy import Policy
+from remediator.model.action import Outcome
+from remediator.model.health import Health, Sight
+from remediator.model.incident import EntryKind, Verdict
+from remediator.model.matcher import parse_matcher
+from remediator.model.rulebook import Rate, Rulebook
+from remediator.model.time_interval import Maintenance, Span, TimeInterval
+from remediator.rules.loader import load_rules
+from remediator.simulation.scenario import World, rehearse
+from remediator.simulation.scripted import Effect, Line
+from remediator.simulation.virtual_loop import START, StandstillError, run_virtually
 
 RULES = """
 services:

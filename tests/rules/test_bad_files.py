@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from remediator import checks, yamldoc
 from remediator.cli import main
+from remediator.config import document as yamldoc
+from remediator.rules import checks
 
 BAD = Path(__file__).parent / "bad"
 FILES = sorted(BAD.glob("*.yml"))

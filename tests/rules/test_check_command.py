@@ -182,7 +182,7 @@ SHIPPED = {
         *(ROOT / "rules").glob("*.yml"),
         *(ROOT / "examples/rules").glob("*.yml"),
         *(ROOT / "remediator/targets").glob("*.yml"),
-        ROOT / "remediator/demo/files/rules.yml",
+        ROOT / "remediator/cli/demo/files/rules.yml",
     ],
     "tests": [*(ROOT / "rules/tests").glob("*.yml"), *(ROOT / "examples/rules/tests").glob("*.yml")],
     "config": [

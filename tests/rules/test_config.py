@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from remediator.config import AlertmanagerClient, Config, Server, load_config
+from remediator.clients.http_options import Authorization, BasicAuth, Secret, TlsConfig
+from remediator.config.settings import AlertmanagerClient, Config, Server, load_config
 from remediator.errors import ConfigError
-from remediator.health import Health
-from remediator.httpclient import Authorization, BasicAuth, Secret, TlsConfig
-from remediator.rulebook import Rate, Share
+from remediator.model.health import Health
+from remediator.model.rulebook import Rate, Share
 
 FULL = (Path(__file__).parent / "config.yml").read_text()
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from remediator.config.document import MAX_BYTES, Document, open_document
 from remediator.errors import ConfigError
-from remediator.rulefile import load_rules, read_rules
-from remediator.yamldoc import MAX_BYTES, Document, open_document
+from remediator.rules.loader import load_rules, read_rules
 
 
 def problems_of(text: str) -> list[tuple[str, int, int]]:

@@ -7,13 +7,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remediator.config import read_config
+from remediator.config.document import Document
+from remediator.config.schema import shape_of
+from remediator.config.settings import read_config
 from remediator.errors import ConfigError, RefusedError
 from remediator.problem import Severity
-from remediator.ruledoc import RunbookDoc, ServiceDoc, StepDoc, TargetDoc, ThresholdDoc
-from remediator.rulefile import make_rulebook, read_rules, service_from_document
-from remediator.shape import shape_of
-from remediator.yamldoc import Document
+from remediator.rules.fields import RunbookDoc, ServiceDoc, StepDoc, TargetDoc, ThresholdDoc
+from remediator.rules.loader import make_rulebook, read_rules, service_from_document
 
 HERE = Path(__file__).parent
 GOOD = [path.read_text() for path in sorted((HERE / "good").glob("*.yml"))]

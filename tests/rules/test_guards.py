@@ -12,9 +12,9 @@ import yaml
 from real.prometheus import part
 
 from remediator.errors import ConfigError
-from remediator.guard import guards, with_guards
-from remediator.rulefile import load_rules
-from remediator.template import Kind, LabelView, compile_template
+from remediator.rules.guards import guards, with_guards
+from remediator.rules.loader import load_rules
+from remediator.template.compile import Kind, LabelView, compile_template
 
 LABELS = {"namespace": "shop", "deployment": "web", "instance": "node1:9100", "node": "node1"}
 

@@ -17,9 +17,9 @@ from real.prometheus import part
 from real.systemd import RealSystemd
 
 from remediator.cli import main
-from remediator.health import Health
-from remediator.rulebook import Mode, Rulebook, merged_labels
-from remediator.rulefile import load_rules
+from remediator.model.health import Health
+from remediator.model.rulebook import Mode, Rulebook, merged_labels
+from remediator.rules.loader import load_rules
 
 LIBRARY = Path(__file__).parents[2] / "rules"
 FILES = sorted(LIBRARY.glob("*.yml"))

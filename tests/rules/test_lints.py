@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from remediator.cli import main
-from remediator.lints import LINTS
-from remediator.lints.labels import needed_labels
-from remediator.template import Kind
+from remediator.rules.lints import LINTS
+from remediator.rules.lints.labels import needed_labels
+from remediator.template.compile import Kind
 
 ROOT = Path(__file__).parents[2]
 RULES = """\
@@ -529,7 +529,7 @@ def test_every_warning_may_be_allowed(capsys: pytest.CaptureFixture[str], in_fol
     assert "warning" not in capsys.readouterr().out
 
 
-SHIPPED = sorted([*(ROOT / "examples/rules").glob("*.yml"), ROOT / "remediator/demo/files/rules.yml"])
+SHIPPED = sorted([*(ROOT / "examples/rules").glob("*.yml"), ROOT / "remediator/cli/demo/files/rules.yml"])
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.parent.parent.name)

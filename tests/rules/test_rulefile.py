@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from remediator.actions import ActionSpec, HttpSpec
 from remediator.errors import ConfigError
-from remediator.health import Comparison, Health
-from remediator.matcher import Matcher
-from remediator.problem import Problem, Severity
-from remediator.rulebook import (
+from remediator.model.action import ActionSpec, HttpSpec
+from remediator.model.health import Comparison, Health
+from remediator.model.matcher import Matcher
+from remediator.model.rulebook import (
     Dashboard,
     Escalate,
     Limits,
@@ -27,7 +26,8 @@ from remediator.rulebook import (
     Threshold,
     Verify,
 )
-from remediator.rulefile import load_rules, service_from_document, shipped_targets
+from remediator.problem import Problem, Severity
+from remediator.rules.loader import load_rules, service_from_document, shipped_targets
 
 GOOD = Path(__file__).parent / "good"
 BOTH = (Health.DEGRADED, Health.FAILED)

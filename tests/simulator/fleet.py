@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from remediator.policy import Policy
-from remediator.rulebook import Rate, Share
+from remediator.config.policy import Policy
+from remediator.model.rulebook import Rate, Share
 
 MINUTES = 40
 """How long a story is."""

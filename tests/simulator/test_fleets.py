@@ -15,13 +15,13 @@ from simulator.fleet import MINUTES, STORIES, Act, Fleet
 from simulator.witness import Witness
 
 from remediator.errors import ConflictError
-from remediator.matcher import parse_matcher
-from remediator.rehearsal.loop import run_virtually
-from remediator.rehearsal.stage import Effect
-from remediator.rehearsal.world import World
-from remediator.rulebook import Rulebook
-from remediator.rulefile import load_rules
-from remediator.silence import Silence
+from remediator.model.matcher import parse_matcher
+from remediator.model.rulebook import Rulebook
+from remediator.model.silence import Silence
+from remediator.rules.loader import load_rules
+from remediator.simulation.scenario import World
+from remediator.simulation.scripted import Effect
+from remediator.simulation.virtual_loop import run_virtually
 
 SIMULATIONS = int(os.environ.get("SIMULATIONS", "250"))
 

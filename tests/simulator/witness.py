@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from simulator.fleet import Fleet
 
-from remediator.actions import Call, Outcome, Result
-from remediator.incident import Incident, StepRun, Verdict
-from remediator.rehearsal.world import EVALUATION, World
-from remediator.rulebook import Mode, Runbook
+from remediator.model.action import Call, Outcome, Result
+from remediator.model.incident import Incident, StepRun, Verdict
+from remediator.model.rulebook import Mode, Runbook
+from remediator.simulation.scenario import EVALUATION, World
 
 SEEN_FOR = 2 * EVALUATION + 1
 """Seconds after which what goes on being so has certainly been seen."""

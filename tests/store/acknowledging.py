@@ -13,9 +13,9 @@ import sys
 
 from store.makers import T0, make_alert, new_incident, settlement
 
-from remediator.incident import Disposition
+from remediator.model.incident import Disposition
+from remediator.store.sql_store import TableStore
 from remediator.store.sqlite import open_sqlite
-from remediator.store.tables import TableStore
 
 
 def acknowledge(line: str) -> None:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from real.postgresql import RealPostgresql
 
-from remediator.store import Store
+from remediator.store.interface import Store
 from remediator.store.postgresql import open_postgresql
 from remediator.store.sqlite import open_in_memory, open_sqlite
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from remediator.actions import ActionSpec, Outcome, Result
-from remediator.alert import Alert, Source, fingerprint
-from remediator.health import Health
-from remediator.incident import Disposition, Settlement
-from remediator.matcher import Matcher
-from remediator.rulebook import (
+from remediator.model.action import ActionSpec, Outcome, Result
+from remediator.model.alert import Alert, Source, fingerprint
+from remediator.model.health import Health
+from remediator.model.incident import Disposition, Settlement
+from remediator.model.matcher import Matcher
+from remediator.model.rulebook import (
     Dashboard,
     Limits,
     Plan,
@@ -20,7 +20,7 @@ from remediator.rulebook import (
     TargetRef,
     Verify,
 )
-from remediator.store import NewIncident
+from remediator.store.interface import NewIncident
 
 T0 = 1_763_942_400.123456
 """A time with more digits than a decimal shows exactly."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from store.makers import SUCCEEDED, T0, make_alert, make_plan, new_incident
 
-from remediator.actions import Outcome
-from remediator.incident import Disposition, Verdict
-from remediator.store import Store
+from remediator.model.action import Outcome
+from remediator.model.incident import Disposition, Verdict
+from remediator.store.interface import Store
 
 VERSIONS = {number: Path(__file__).with_name(f"version_{number}.sql").read_text(encoding="utf-8") for number in (1, 2)}
 """The SQL that makes a database of each version in SQLite."""

@@ -7,9 +7,9 @@ import random
 import msgspec
 from store.makers import T0, make_alert, new_incident, settlement
 
-from remediator.alert import Source
-from remediator.incident import Disposition, EntryKind
-from remediator.store import Accepted, Store
+from remediator.model.alert import Source
+from remediator.model.incident import Disposition, EntryKind
+from remediator.store.interface import Accepted, Store
 
 
 async def test_a_new_alert_fires_and_a_repeated_one_changes_nothing(store: Store) -> None:

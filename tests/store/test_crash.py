@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from store.makers import T0
 
-from remediator.incident import Disposition
+from remediator.model.incident import Disposition
 from remediator.store.sqlite import open_sqlite
 
 CHILD = Path(__file__).with_name("acknowledging.py")

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
 
-from remediator.actions import Outcome, Result
-from remediator.alert import Source
 from remediator.errors import ConflictError
-from remediator.health import Health
-from remediator.incident import DIAGNOSE, Approval, Disposition, EntryKind, Hold, Incident, StepRun, Verdict
-from remediator.rulebook import Dashboard
-from remediator.store import Store, Summary
+from remediator.model.action import Outcome, Result
+from remediator.model.alert import Source
+from remediator.model.health import Health
+from remediator.model.incident import DIAGNOSE, Approval, Disposition, EntryKind, Hold, Incident, StepRun, Verdict
+from remediator.model.rulebook import Dashboard
+from remediator.store.interface import Store, Summary
 
 
 async def begin(store: Store, incident: int, step: int = 0, attempt: int = 1, at: float = T0) -> StepRun:

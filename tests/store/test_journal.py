@@ -6,10 +6,10 @@ import pytest
 from store.makers import SUCCEEDED, T0, make_alert, make_plan, new_incident
 
 from remediator.errors import ConflictError
-from remediator.health import Health
-from remediator.incident import EntryKind, Verdict
-from remediator.matcher import parse_matchers
-from remediator.store import Store
+from remediator.model.health import Health
+from remediator.model.incident import EntryKind, Verdict
+from remediator.model.matcher import parse_matchers
+from remediator.store.interface import Store
 
 WEB = parse_matchers('tier="web", team!="db"')
 

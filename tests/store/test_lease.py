@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from remediator.errors import LeaseError
-from remediator.lease import FileLease
+from remediator.store.leadership import FileLease
 
 HOLDER = """
 import sys
-from remediator.lease import FileLease
+from remediator.store.leadership import FileLease
 lease = FileLease(sys.argv[1])
 lease.acquire()
 print("held", flush=True)

@@ -16,12 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from store.conftest import OPENERS, Opener
 from store.makers import T0, new_incident
 
-from remediator.actions import Outcome, Result
-from remediator.alert import Alert
 from remediator.errors import ConflictError
-from remediator.health import Health
-from remediator.incident import Approval, Disposition, Hold, Incident, Settlement, StepRun, Verdict
-from remediator.store import Accepted
+from remediator.model.action import Outcome, Result
+from remediator.model.alert import Alert
+from remediator.model.health import Health
+from remediator.model.incident import Approval, Disposition, Hold, Incident, Settlement, StepRun, Verdict
+from remediator.store.interface import Accepted
 
 TEXT = st.text(max_size=8)
 KEYS = st.tuples(st.sampled_from(["", "a", "a 1.0", "é\x00b"]), st.sampled_from([0.0, 0.1 + 0.2, 0.3, T0]))

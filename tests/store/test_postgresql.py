@@ -17,13 +17,14 @@ from store.conftest import cluster, database_of
 from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
 from store.old_versions import TABLES, VERSIONS, check_that_it_is_read_and_written, rows_of
 
-from remediator.alert import Source
 from remediator.errors import ConflictError, FencedError, StoreError
-from remediator.incident import Disposition
-from remediator.store import libpq, postgresql
+from remediator.model.alert import Source
+from remediator.model.incident import Disposition
+from remediator.store import postgresql
+from remediator.store import psycopg_connection as libpq
 from remediator.store.migrations import migrations
 from remediator.store.postgresql import database_name, open_postgresql
-from remediator.store.tables import SharedStore
+from remediator.store.sql_store import SharedStore
 
 
 async def opened(url: str) -> SharedStore:

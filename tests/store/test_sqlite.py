@@ -21,12 +21,12 @@ from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
 from store.old_versions import VERSIONS, check_that_it_is_read_and_written
 
 from remediator.errors import ConflictError, StoreError
-from remediator.health import Health
-from remediator.incident import Disposition, Incident, Verdict
+from remediator.model.health import Health
+from remediator.model.incident import Disposition, Incident, Verdict
 from remediator.store.database import Database
 from remediator.store.migrations import migrations
+from remediator.store.sql_store import TableStore
 from remediator.store.sqlite import APPLICATION_ID, back_up, open_sqlite
-from remediator.store.tables import TableStore
 from remediator.store.writer import Writer
 
 

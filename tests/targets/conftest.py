@@ -11,14 +11,14 @@ import msgspec
 import pytest
 from real.sshd import RealSshd
 
-from remediator.actions import ActionSpec, Call, Result
+from remediator.actions.render import diagnose, perform
 from remediator.actions.runner import Runner
-from remediator.health import Sight
-from remediator.perform import diagnose, perform
-from remediator.prometheus import Answer
-from remediator.rulebook import Plan, Runbook, Service, Step, TargetRef
-from remediator.rulefile import shipped_targets
-from remediator.template import LabelView
+from remediator.clients.prometheus.client import Answer
+from remediator.model.action import ActionSpec, Call, Result
+from remediator.model.health import Sight
+from remediator.model.rulebook import Plan, Runbook, Service, Step, TargetRef
+from remediator.rules.loader import shipped_targets
+from remediator.template.compile import LabelView
 
 Do = Callable[..., Awaitable[Result]]
 

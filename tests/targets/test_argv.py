@@ -14,13 +14,13 @@ import msgspec
 import pytest
 import yaml
 
-from remediator.actions import ActionSpec, Call, Outcome, Result
-from remediator.health import Sight
-from remediator.perform import describe, diagnose, perform
-from remediator.prometheus import Answer
-from remediator.rulebook import Plan, Runbook, Service, Step, TargetRef
-from remediator.rulefile import shipped_targets
-from remediator.template import LabelView
+from remediator.actions.render import describe, diagnose, perform
+from remediator.clients.prometheus.client import Answer
+from remediator.model.action import ActionSpec, Call, Outcome, Result
+from remediator.model.health import Sight
+from remediator.model.rulebook import Plan, Runbook, Service, Step, TargetRef
+from remediator.rules.loader import shipped_targets
+from remediator.template.compile import LabelView
 
 CASES = [
     pytest.param(file.stem, case, id=f"{file.stem}: {case['case']}")

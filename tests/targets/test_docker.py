@@ -11,7 +11,7 @@ from real.docker import IMAGE, RealDocker
 from real.prometheus import free_port, in_thread, part, until
 from real.sshd import RealSshd
 
-from remediator.actions import Outcome, Result
+from remediator.model.action import Outcome, Result
 
 Do = Callable[..., Awaitable[Result]]
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from doubles.cluster import Cluster
 
-from remediator.actions import Outcome, Result
+from remediator.model.action import Outcome, Result
 
 Do = Callable[..., Awaitable[Result]]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from remediator.actions import Outcome, Result
+from remediator.model.action import Outcome, Result
 
 Do = Callable[..., Awaitable[Result]]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from remediator.actions import Outcome, Result
+from remediator.model.action import Outcome, Result
 
 NOMAD = r"""#!/bin/sh
 case "$1 $2 $4" in

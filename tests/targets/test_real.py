@@ -17,7 +17,7 @@ from real.sshd import RealSshd
 from real.supervisor import RealSupervisor
 from real.systemd import RealSystemd
 
-from remediator.actions import ActionSpec, Outcome, Result
+from remediator.model.action import ActionSpec, Outcome, Result
 
 Do = Callable[..., Awaitable[Result]]
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediator.actions import ActionSpec, Call, Outcome, Result
-from remediator.health import Sight
-from remediator.perform import diagnose, perform
-from remediator.prometheus import Answer
-from remediator.rulebook import Plan, Runbook, Service, Step, TargetRef
-from remediator.rulefile import shipped_targets
-from remediator.template import LabelView
+from remediator.actions.render import diagnose, perform
+from remediator.clients.prometheus.client import Answer
+from remediator.model.action import ActionSpec, Call, Outcome, Result
+from remediator.model.health import Sight
+from remediator.model.rulebook import Plan, Runbook, Service, Step, TargetRef
+from remediator.rules.loader import shipped_targets
+from remediator.template.compile import LabelView
 
 OWN = {"deploy": ActionSpec(run=("/srv/deploy", "{{ labels.evil }}"), env={"ZONE": "{{ labels.evil }}"})}
 ACTIONS = [

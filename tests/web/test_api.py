@@ -12,14 +12,14 @@ from doubles.past import open_incident, plan, recovered_incident
 from doubles.site import NOW, Site
 from doubles.system import view
 
-from remediator.clock import rfc3339
 from remediator.errors import StoreError
-from remediator.health import Health
-from remediator.incident import EntryKind
-from remediator.page import Page
-from remediator.rulebook import Mode
-from remediator.store import NewIncident
-from remediator.web.parts import CLOSING, STREAMS, Leader
+from remediator.model.clock import rfc3339
+from remediator.model.health import Health
+from remediator.model.incident import EntryKind
+from remediator.model.paging import Page
+from remediator.model.rulebook import Mode
+from remediator.store.interface import NewIncident
+from remediator.web.context import CLOSING, STREAMS, Leader
 
 ADA = {"author": "ada", "comment": "because"}
 

@@ -15,9 +15,9 @@ from doubles.site import Site, basic, send_raw, serving
 from doubles.system import view
 
 from remediator.errors import ConfigError, RemediatorError
-from remediator.web import Security, check_listen, load_security, parse_listen
+from remediator.web.application import Security, check_listen, load_security, parse_listen
 from remediator.web.auth import Users
-from remediator.web.webconfig import load_web_config
+from remediator.web.web_config import load_web_config
 
 ALERTS = {"version": "4", "alerts": []}
 

@@ -15,10 +15,10 @@ from doubles.site import NOW, Site, serving
 from doubles.system import view
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from remediator.health import Health
-from remediator.rulebook import Mode
-from remediator.web import load_security
-from remediator.web.parts import STREAMS
+from remediator.model.health import Health
+from remediator.model.rulebook import Mode
+from remediator.web.application import load_security
+from remediator.web.context import STREAMS
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [

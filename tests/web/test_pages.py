@@ -10,8 +10,8 @@ from doubles.past import HOSTILE, open_incident, recovered_incident
 from doubles.site import Site
 from doubles.system import view
 
-from remediator.health import Health
-from remediator.rulebook import Mode
+from remediator.model.health import Health
+from remediator.model.rulebook import Mode
 
 HTML = {"Accept": "text/html"}
 

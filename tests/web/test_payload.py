@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediator.alert import Notification, fingerprint
 from remediator.errors import PayloadError
-from remediator.web.payload import MOST_ALERTS, MOST_LABELS, decode_notification
+from remediator.model.alert import Notification, fingerprint
+from remediator.web.webhook_payload import MOST_ALERTS, MOST_LABELS, decode_notification
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 RECORDED = sorted(PAYLOADS.glob("am-*/*.json"))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from doubles.site import Site, send_raw, serving
 
-from remediator.web.body import Room
+from remediator.web.request_body import Room
 
 PAYLOADS = sorted((Path(__file__).parents[1] / "payloads").glob("am-*/*.json"))
 

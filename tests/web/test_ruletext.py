@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from remediator.actions import ActionSpec, HttpSpec
-from remediator.health import parse_comparison
-from remediator.matcher import parse_matcher
-from remediator.rulebook import Limits, Rate, Runbook, Step, Threshold
-from remediator.web.ruletext import rule_text
+from remediator.model.action import ActionSpec, HttpSpec
+from remediator.model.health import parse_comparison
+from remediator.model.matcher import parse_matcher
+from remediator.model.rulebook import Limits, Rate, Runbook, Step, Threshold
+from remediator.web.api.rule_text import rule_text
 
 
 def test_thresholds() -> None:

@@ -1,0 +1,288 @@
+"""From a step to its result: fills in the templates, reads the present count for scale, wraps ssh, and runs the call."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from remediator.actions.supervisor import GRACE, MARGIN
+from remediator.clients.prometheus.client import Answer
+from remediator.errors import RefusedError, TemplateError
+from remediator.model.action import TIMEOUT, ActionSpec, Call, HttpSpec, Outcome, Result, Run
+from remediator.model.health import Sight
+from remediator.model.rulebook import Plan, Step
+from remediator.template.compile import Kind, compile_template
+
+COUNT_TIMEOUT = 15.0
+"""Seconds for reading the present count, when its action names no timeout."""
+DIAGNOSE_TIMEOUT = 30.0
+
+Context = Mapping[str, object]
+Query = Callable[[str], Awaitable[Answer]]
+
+_CONNECT = 10
+_SSH = ("ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT}", "--")
+_NO_CSH = 'test -z "$shell" || exec false\n'
+"""To csh a newline ends a quote, and what follows is another command; $shell is its own variable."""
+_SSH_HOST = re.compile(r"(?:ssh://)?(?:[\w.+][\w.+-]*@)?(?:[\w.:][\w.:%-]*|\[[\w.:%-]+\](?::\d+)?)", re.ASCII)
+
+_FACTS = {
+    "REMEDIATOR_INCIDENT": "{{ incident.id if incident is defined else '' }}",
+    "REMEDIATOR_HEALTH": "{{ health | default('') }}",
+    "REMEDIATOR_ALERT": "{{ alert.name if alert is defined else '' }}",
+}
+
+
+async def perform(plan: Plan, step: Step, context: Context, run: Run, query: Query) -> tuple[Result, str]:
+    """Run a step to its end: what came of it, and the text of its call ('' when none was made).
+
+    A template that cannot be rendered safely, and an action that does not exist, give REFUSED; a scale that is at its
+    limit gives SKIPPED. Never raises for what the world does.
+    """
+    try:
+        spec = _spec(plan, step)
+        if step.spec is None and step.action == "scale":
+            return await _scale(plan, step, spec, context, run, query)
+        call = _call(plan, spec, step.name, context, _prepared(plan, step, context), step.timeout)
+    except (RefusedError, TemplateError) as error:
+        return Result(Outcome.REFUSED, str(error)), ""
+    return await run(call), str(call)
+
+
+def describe(plan: Plan, step: Step, context: Context) -> str:
+    """The text of the step's call, as far as it is known beforehand: '' when it rests on a count, or is refused."""
+    if step.spec is None and step.action == "scale":
+        return ""
+    try:
+        return str(_call(plan, _spec(plan, step), step.name, context, _prepared(plan, step, context), step.timeout))
+    except (RefusedError, TemplateError):
+        return ""
+
+
+async def diagnose(plan: Plan, context: Context, run: Run) -> tuple[Result, str]:
+    """Run the target's `diagnose` action, whose output is the evidence; SKIPPED when there is none."""
+    spec = plan.spec("diagnose")
+    if spec is None:
+        return Result(Outcome.SKIPPED, "the target has no action diagnose"), ""
+    try:
+        known = {**context, **_params(plan, context)}
+        call = _call(plan, spec, "diagnose", context, known, spec.timeout or DIAGNOSE_TIMEOUT)
+    except (RefusedError, TemplateError) as error:
+        return Result(Outcome.REFUSED, str(error)), ""
+    return await run(call), str(call)
+
+
+def step_timeout(plan: Plan, step: Step) -> float:
+    """Seconds within which a step is certainly over: its own timeout, the reading of a count, and TERM to KILL.
+
+    What runs over ssh begins, and so ends, up to the time to connect later there than here.
+    """
+    spec = step.spec or plan.spec(step.action)
+    given = plan.service.target.params if plan.service.target else {}
+    ssh = given.get("ssh", plan.target.ssh if plan.target else "")
+    end = GRACE + MARGIN + (_CONNECT if ssh else 0)
+    longest = step.timeout or (spec.timeout if spec else None) or TIMEOUT
+    if step.spec is None and step.action == "scale":
+        count = plan.spec("replicas")
+        longest += (count.timeout if count else None) or COUNT_TIMEOUT
+        longest += end
+    return longest + end
+
+
+# Templates to calls.
+
+
+def _spec(plan: Plan, step: Step) -> ActionSpec:
+    spec = step.spec or plan.spec(step.action)
+    if spec is None:
+        target = plan.service.target
+        reason = f"its target {target.name} has no such action" if target else "it has no target"
+        raise RefusedError(f"cannot {step.action} {plan.service.name}: {reason}")
+    return spec
+
+
+def _prepared(plan: Plan, step: Step, context: Context) -> dict[str, object]:
+    """The context with the target's parameters and the step's arguments filled in.
+
+    A parameter hides a variable of its name from the target's own actions, but not from what a step says itself: its
+    author writes for services of any target.
+    """
+    params = _params(plan, context)
+    known = {**context, **params} if step.spec is None else {**params, **context}
+    scale = step.action == "scale"
+    # Scale's `replicas` is PromQL, and rendered as such.
+    args = {
+        name: _text(value, known) if isinstance(value, str) and not (scale and name == "replicas") else value
+        for name, value in step.args.items()
+    }
+    return known | {"args": args}
+
+
+def _params(plan: Plan, context: Context) -> dict[str, str]:
+    """The target's parameters: those the service gives first, so that defaults may rest on them."""
+    reference = plan.service.target
+    if reference is None:
+        return {}
+    defaults = plan.target.defaults if plan.target else {}
+    missing = [name for name, default in defaults.items() if default is None and name not in reference.params]
+    if missing:
+        raise RefusedError(f"cannot reach {plan.service.name}: its target {reference.name} needs {', '.join(missing)}")
+    params = {name: _text(text, context) for name, text in reference.params.items()}
+    for name, default in defaults.items():
+        if name not in params and default is not None:
+            params[name] = _text(default, {**context, **params})
+    return params
+
+
+def _call(plan: Plan, spec: ActionSpec, step: str, facts: Context, context: Context, timeout: float | None) -> Call:
+    """What to run. `facts` is the context as it came, `context` the one with all that templates may use."""
+    limit = timeout or spec.timeout or TIMEOUT
+    if spec.http is not None:
+        return Call(http=_http(spec.http, context), timeout=limit)
+    if spec.run:
+        argv = tuple(compile_template(text, Kind.ARGUMENT).render(context) for text in spec.run)
+    elif spec.shell is not None:
+        argv = ("sh", "-c", compile_template(spec.shell, Kind.SHELL).render(context))
+    else:
+        raise RefusedError(f"cannot {step} {plan.service.name}: the action has nothing to run")
+    env = {name: _text(text, context) for name, text in spec.env.items()}
+    host = str(context.get("ssh", ""))
+    if host:
+        argv, env = _over_ssh(host, argv, env, limit), {}
+    told = {name: _text(text, facts) for name, text in _FACTS.items()}
+    told |= {"REMEDIATOR_SERVICE": plan.service.name, "REMEDIATOR_RUNBOOK": plan.runbook.name, "REMEDIATOR_STEP": step}
+    return Call(argv, timeout=limit, env={**told, **env})
+
+
+def _over_ssh(host: str, argv: tuple[str, ...], env: dict[str, str], limit: float) -> tuple[str, ...]:
+    """The command as ssh runs it on another machine, within the same limit there: sshd ends nothing when ssh is gone."""
+    if _SSH_HOST.fullmatch(host) is None:
+        raise RefusedError(f"cannot reach {host!r} by ssh: that is no host")
+    assignments = ("env", *(f"{name}={value}" for name, value in env.items())) if env else ()
+    command = ("timeout", "-k", f"{math.ceil(GRACE)}", f"{math.ceil(limit)}", *assignments, *argv)
+    # sshd hands one text to the login shell there.
+    text = " ".join(map(_shell_word, command))
+    return (*_SSH, host, _NO_CSH + text if "\n" in text else text)
+
+
+def _shell_word(text: str) -> str:
+    """One word for the shells people log in by. Backslashes stand outside of the quotes too: fish reads them inside."""
+    if re.fullmatch(r"[\w@+:,./-][\w@+:,./=-]*", text, re.ASCII):
+        return text
+    return "'" + re.sub(r"['\\]", lambda found: f"'\\{found[0]}'", text) + "'"
+
+
+def _http(spec: HttpSpec, context: Context) -> HttpSpec:
+    return HttpSpec(
+        url=compile_template(spec.url, Kind.URL).render(context),
+        method=spec.method,
+        headers={name: _text(text, context) for name, text in spec.headers.items()},
+        body=_text(spec.body, context),
+        expect=spec.expect,
+    )
+
+
+def _text(source: str, context: Context) -> str:
+    return compile_template(source, Kind.TEXT).render(context)
+
+
+# Scale: the present count, the new one, and the limits in between.
+
+
+async def _scale(
+    plan: Plan, step: Step, spec: ActionSpec, context: Context, run: Run, query: Query
+) -> tuple[Result, str]:
+    known = _prepared(plan, step, context)
+    numbers = {name: _whole(name, value) for name, value in step.args.items() if name in ("by", "to", "min", "max")}
+    try:
+        present = await _present(plan, step, context, known, run, query, needed="to" not in numbers)
+    except _UnreadableError as error:
+        return Result(Outcome.FAILED, f"cannot scale {plan.service.name}: {error}", output=error.output), ""
+    count, reason = _new_count(present, **numbers)
+    if count is None:
+        return Result(Outcome.SKIPPED, reason), ""
+    call = _call(plan, spec, step.name, context, known | {"replicas": count}, step.timeout)
+    result = await run(call)
+    return msgspec.structs.replace(result, text=f"{reason}: {result.text}"), str(call)
+
+
+def _new_count(
+    present: int | None, *, by: int | None = None, to: int | None = None, min: int | None = None, max: int | None = None
+) -> tuple[int | None, str]:
+    """The count to scale to, or None, and the sentence for it. Only an explicit `to` or `min` may lead below 1."""
+    low = min if min is not None else 0 if to is not None else 1
+    low = low if low > 0 else 0
+    high = max if max is not None else float("inf")
+    if to is not None:
+        wanted = to
+    else:
+        step = 1 if by is None else by
+        # Present is always read for `by`. Beyond a limit already, a step towards it is not a step the other way.
+        at = present or 0
+        if step > 0 and at >= high:
+            return None, f"already at {at}, max is {max}" if at > high else f"already at max {max}"
+        if step < 0 and at <= low:
+            return None, f"already at {at}, min is {low}" if at < low else f"already at min {low}"
+        wanted = at + step
+    count = int(low if wanted < low else high if wanted > high else wanted)
+    if count == present:
+        return None, f"already at {count}"
+    return count, f"scale to {count}" if present is None else f"scale from {present} to {count}"
+
+
+class _UnreadableError(Exception):
+    """The present count cannot be read; `output` is what its command printed."""
+
+    def __init__(self, message: str, output: str = "") -> None:
+        self.output = output
+        super().__init__(message)
+
+
+async def _present(
+    plan: Plan, step: Step, context: Context, known: Context, run: Run, query: Query, *, needed: bool
+) -> int | None:
+    """The present count: of PromQL if the step brings it, otherwise of the target's action `replicas`."""
+    if "replicas" in step.args:
+        return _count_of(await query(compile_template(str(step.args["replicas"]), Kind.PROMQL).render(known)))
+    spec = plan.spec("replicas")
+    if spec is not None:
+        return await _counted(_call(plan, spec, "replicas", context, known, spec.timeout or COUNT_TIMEOUT), run)
+    if needed:
+        raise RefusedError(
+            f"cannot scale {plan.service.name} by a number: neither the step nor the target says how many there are"
+        )
+    return None
+
+
+def _count_of(answer: Answer) -> int:
+    if answer.sight is not Sight.SEEN:
+        raise _UnreadableError(f"cannot read the present count: {answer.error or answer.sight}")
+    if len(answer.series) != 1:
+        raise _UnreadableError(f"the query for the present count gives {len(answer.series)} series instead of one")
+    value = answer.series[0].value
+    if not (value >= 0 and value.is_integer()):
+        raise _UnreadableError(f"the query for the present count gives {value:g}, which is no count")
+    return int(value)
+
+
+async def _counted(call: Call, run: Run) -> int:
+    result = await run(call)
+    if result.outcome is not Outcome.SUCCEEDED:
+        raise _UnreadableError(f"the command for the present count {result.text}", result.output)
+    numbers = re.findall(r"(?<![\w.-])\d{1,9}(?![\w.-])", result.output, re.ASCII)
+    if not numbers:
+        raise _UnreadableError("the command for the present count printed no number", result.output)
+    return int(numbers[-1])
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        if isinstance(value, bool) or int(value) != float(value):
+            raise ValueError
+        return int(value)
+    except (TypeError, ValueError):
+        raise RefusedError(f"cannot scale: {name} is {value!r}, not a whole number") from None

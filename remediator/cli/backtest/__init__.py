@@ -1,0 +1,1 @@
+"""`remediator backtest`: the command, and its report as text and as a file."""

@@ -1,0 +1,62 @@
+"""The PromQL that rules hold: what would be asked, with stand-ins for what is known only when it is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from remediator.model.rulebook import Threshold
+from remediator.problem import Position, Problem, Severity
+from remediator.rules.ruleset import Locate, RuleSet, steps_of
+
+_PARSE_ERROR = re.compile(r"(\d+):(\d+): parse error: (.*)", re.DOTALL)
+_TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_GUARD = re.compile(r"\bguard\([^()]*\)")
+
+
+@dataclass(frozen=True)
+class Expression:
+    """PromQL as it is written, and where it stands. A threshold's is expected to give series."""
+
+    written: str
+    at: Callable[[int | None], Position]
+    threshold: Threshold | None = None
+
+    @property
+    def asked(self) -> str:
+        """The expression with a word for each template and each guard, of the same length, so that places stay the
+        same. Templates stand within strings, and guards where a selector may."""
+        text = _TEMPLATE.sub(lambda found: "x" * len(found[0]), self.written)
+        return _GUARD.sub(lambda found: re.sub(r"\W", "_", found[0]), text)
+
+    def refused(self, error: str, remedy: str = "", severity: Severity = Severity.ERROR) -> Problem:
+        """The problem of which Prometheus' parser speaks, at the place that it names."""
+        found = _PARSE_ERROR.search(error)
+        if found is None:
+            return Problem(self.at(None), "bad-promql", error, remedy, severity)
+        *before, line = self.asked.split("\n")[: max(int(found[1]), 1)]
+        # Prometheus counts bytes.
+        within = len(line.encode()[: int(found[2]) - 1].decode(errors="ignore"))
+        offset = sum(len(one) + 1 for one in before) + within
+        place = self.at(min(offset, max(len(self.asked) - 1, 0)))
+        return Problem(place, "bad-promql", f"this is not PromQL: {found[3]}", remedy, severity)
+
+
+def expressions(rules: RuleSet) -> Iterator[Expression]:
+    """Every expression of the rules but those with an `{% if %}`, which are several, and the broken ones."""
+    for threshold in rules.thresholds:
+        if threshold.whole and "{{" not in threshold.item.expr:
+            yield Expression(threshold.item.expr, _place(threshold.at, "expr"), threshold.item)
+    for runbook, index, step in steps_of(rules):
+        texts = {"if": step.if_, "unless": step.unless}
+        for key, text in texts.items():
+            if text and "{%" not in text:
+                yield Expression(text, _place(runbook.at, "steps", index, key))
+        count = step.args.get("replicas") if step.action == "scale" and step.spec is None else None
+        if isinstance(count, str) and "{%" not in count:
+            yield Expression(count, _place(runbook.at, "steps", index, "scale", "replicas"))
+
+
+def _place(at: Locate, *path: str | int) -> Callable[[int | None], Position]:
+    return lambda offset: at(*path, offset=offset)

@@ -1,0 +1,131 @@
+"""What a running Prometheus says of the rules: which expressions it refuses, and whom each threshold sees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from remediator.cli.check.expressions import Expression, expressions
+from remediator.clients.http_options import HttpClient
+from remediator.clients.prometheus.client import Answer, Prometheus
+from remediator.metrics import Metrics
+from remediator.model.health import Health, Sight, worst
+from remediator.model.rulebook import Rulebook, Threshold
+from remediator.problem import Problem, Severity
+from remediator.rules.loader import make_rulebook
+from remediator.rules.ruleset import RuleSet, Written
+
+if TYPE_CHECKING:
+    from remediator.config.settings import Config
+
+CHECKS = {
+    "bad-promql": "Prometheus refuses an expression",
+    "promql-failed": "Prometheus could not evaluate an expression",
+    "no-series": "a threshold's expression gives no series now, or none of a service that it judges",
+    "no-service-label": "a threshold's series belong to no service",
+    "service-unseen": "a service has thresholds, but none of them has a series of it now",
+}
+"""What Prometheus is asked about, by the names of the problems."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a threshold sees of a service now: the worst value of its series, and what that means before any `for`."""
+
+    threshold: str
+    service: str
+    value: float
+    health: Health
+
+
+def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[list[Problem], list[Seen], str]:
+    """The problems of the rules' PromQL at this Prometheus, whom the thresholds see, and why it could not be asked, or
+    nothing.
+
+    The config's credentials are used when the address is its own.
+    """
+    client = HttpClient(url)
+    if config is not None and config.prometheus.url == url.rstrip("/"):
+        client = config.prometheus
+    prometheus = Prometheus(client, query_timeout=30.0, metrics=Metrics())
+    try:
+        return _asked(rules, make_rulebook(rules), prometheus)
+    finally:
+        asyncio.run(prometheus.close())
+
+
+def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[list[Problem], list[Seen], str]:
+    problems: list[Problem] = []
+    seen: list[Seen] = []
+    # What could not be seen is not said to be unseen: only thresholds that were answered count.
+    answered: set[str] = set()
+    for expression in expressions(rules):
+        answer = prometheus.query_blocking(expression.asked)
+        if answer.sight is Sight.UNREACHABLE:
+            return problems, seen, answer.error
+        if answer.sight is not Sight.SEEN:
+            problems.append(_refused(expression, answer))
+        elif expression.threshold is not None:
+            answered.add(expression.threshold.name)
+            owned, judged = _shared_out(expression.threshold, answer, rulebook)
+            seen += judged
+            problems += _unseen_threshold(expression, expression.threshold, answer, owned, bool(judged))
+    return [*problems, *_unseen_services(rules, rulebook, answered, seen)], seen, ""
+
+
+def _refused(expression: Expression, answer: Answer) -> Problem:
+    if answer.sight is Sight.BAD_DATA:
+        return expression.refused(answer.error)
+    return Problem(expression.at(None), "promql-failed", answer.error)
+
+
+def _shared_out(threshold: Threshold, answer: Answer, rulebook: Rulebook) -> tuple[bool, list[Seen]]:
+    """Whether any series belongs to a service, and the worst of each service that the threshold judges."""
+    owned, judged = False, dict[str, Seen]()
+    for series in answer.series:
+        service = rulebook.service_for(series.labels)
+        if service is None:
+            continue
+        owned = True
+        if threshold not in rulebook.thresholds_for(service):
+            continue
+        found = Seen(threshold.name, service.name, series.value, threshold.judge(series.value))
+        known = judged.setdefault(service.name, found)
+        if worst((known.health, found.health)) is not known.health:
+            judged[service.name] = found
+    return owned, sorted(judged.values(), key=lambda one: one.service)
+
+
+def _unseen_threshold(
+    expression: Expression, threshold: Threshold, answer: Answer, owned: bool, judged: bool
+) -> Iterator[Problem]:
+    place = expression.at(None)
+    if not answer.series:
+        message = f"threshold {threshold.name} sees no series now"
+        remedy = "see whether the metric exists, and whether the matchers fit"
+        yield Problem(place, "no-series", message, remedy, Severity.WARNING)
+    elif not owned:
+        labels = ", ".join(sorted(answer.series[0].labels)) or "none"
+        message = (
+            f"no series that threshold {threshold.name} sees belongs to a service; the first has the labels: {labels}"
+        )
+        remedy = "keep the label that names the service, as with sum by (service) (…)"
+        yield Problem(place, "no-service-label", message, remedy, Severity.WARNING)
+    elif not judged:
+        message = f"none of the services whose series threshold {threshold.name} sees now is judged by it"
+        remedy = "correct its matchers, or the labels of a service"
+        yield Problem(place, "no-series", message, remedy, Severity.WARNING)
+
+
+def _unseen_services(rules: RuleSet, rulebook: Rulebook, answered: set[str], seen: list[Seen]) -> Iterator[Problem]:
+    visible = {one.service for one in seen}
+    services: list[Written[Any]] = [written for written in rules.services if not written.item.templated]
+    for written in services:
+        service = written.item
+        names = [threshold.name for threshold in rulebook.thresholds_for(service)]
+        if names and answered.issuperset(names) and service.name not in visible:
+            message = f"no threshold sees service {service.name} now: no series of {', '.join(names)} is its own"
+            remedy = "see whether it is scraped, and whether its match fits its series"
+            yield Problem(written.at("name"), "service-unseen", message, remedy, Severity.WARNING)

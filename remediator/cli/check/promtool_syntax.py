@@ -1,0 +1,46 @@
+"""What promtool says of the syntax of PromQL, with no Prometheus at hand.
+
+promtool has no command that checks an expression alone: it is given a file of recording rules, one of each expression.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from remediator.cli.check.expressions import Expression
+from remediator.clients.promtool import ask_promtool
+from remediator.errors import NeighbourError
+from remediator.problem import Problem, Severity
+
+TIMEOUT = 60.0
+"""Seconds that promtool may take."""
+
+_REFUSED = re.compile(r'rule \d+, "expression:(\d+)": (?:could not parse expression: )?(.*)')
+
+
+def check_syntax(asked: Sequence[Expression]) -> list[Problem]:
+    """The expressions that promtool refuses. NeighbourError when there is no promtool, or it cannot say.
+
+    A function that it does not know is a warning: the Prometheus that is asked later may be a newer one.
+    """
+    if not asked:
+        return []
+    said = _said([expression.asked for expression in asked])
+    return [_problem(asked[int(index)], error.strip()) for index, error in _REFUSED.findall(said)]
+
+
+def _problem(expression: Expression, error: str) -> Problem:
+    if "unknown function" in error:
+        remedy = "correct its name; or is Prometheus newer than the promtool here? then use that one's"
+        return expression.refused(error, remedy, Severity.WARNING)
+    return expression.refused(error)
+
+
+def _said(texts: Sequence[str]) -> str:
+    """What promtool says to rules of these expressions, which it names `expression:` and their index."""
+    rules = [{"record": f"expression:{index}", "expr": text} for index, text in enumerate(texts)]
+    code, said = ask_promtool("check", {"groups": [{"name": "rules", "rules": rules}]}, TIMEOUT)
+    if code and not _REFUSED.search(said):
+        raise NeighbourError(f"promtool says: {' '.join(said.replace('FAILED:', '').split())}", retry=False)
+    return said

@@ -1,0 +1,99 @@
+"""The demo from its beginning to its end: everything started in order, and everything taken away again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from remediator.cli.demo.control_server import Switchboard
+from remediator.cli.demo.director import Show
+from remediator.cli.demo.faults import FAULTS, SPECS
+from remediator.cli.demo.processes import Fleet
+from remediator.cli.demo.screen import Screen, closing_line, summary
+from remediator.cli.demo.servers import Neighbours, find_programs, last_lines, neighbours
+
+_WIDTH = 160
+"""Columns of the summary where there is no terminal to fit it to."""
+
+
+def run_demo(*, keep: bool, speed: float) -> int:
+    """Run the demo in a temporary folder: 0 when every fault was healed, else 1. DemoError when it cannot be run.
+
+    With `keep` all goes on until Ctrl-C, and the folder stays.
+    """
+    find_programs()
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
+    with contextlib.ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="remediator-demo-"))
+        if not keep:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        _end_on_signals(stack)
+        begin = f"Starting {len(SPECS)} services, Prometheus, Alertmanager and remediator in {folder}"
+        console.print(begin, soft_wrap=True)
+        fleet = stack.enter_context(Fleet(folder, SPECS))
+        stack.enter_context(Switchboard(fleet))
+        where = stack.enter_context(neighbours(folder))
+        # From here on a second Ctrl-C must not interrupt the taking away.
+        stack.callback(_ignore_signals)
+        with Screen(console) as screen:
+            show = Show(
+                where.remediator,
+                fleet,
+                FAULTS,
+                speed=speed,
+                changed=screen.changed,
+                told=screen.told,
+                struck=screen.struck,
+            )
+            scene = asyncio.run(show.run())
+        console.print(summary(scene))
+        console.print(closing_line(scene), style="bold")
+        healed = all(patient.healed for patient in scene.patients)
+        if not healed:
+            console.print("The last of remediator's log:", *last_lines(folder, "remediator", 10), sep="\n    ")
+        if keep:
+            _wait_for_ctrl_c(console, folder, where)
+        return 0 if healed else 1
+
+
+def _wait_for_ctrl_c(console: Console, folder: Path, where: Neighbours) -> None:
+    console.print(
+        f"""
+Everything goes on running until Ctrl-C:
+    remediator    {where.remediator}
+    Prometheus    {where.prometheus}
+    Alertmanager  {where.alertmanager}
+Break something yourself, look at it, and approve what asks, as nobody else does now:
+    {folder}/fleet inject search slow
+    remediator incidents --url {where.remediator}
+    remediator approve ID --url {where.remediator}""",
+        soft_wrap=True,
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
+    console.print(f"Stopping; configuration, rules and logs stay in {folder}")
+
+
+def _end_on_signals(stack: contextlib.ExitStack) -> None:
+    """Make TERM and HUP end the demo as Ctrl-C does, and put back what was."""
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)),
+        (signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGINT)),
+    ):
+        stack.callback(signal.signal, number, signal.signal(number, handler))
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,183 @@
+"""The demo's neighbours: real Prometheus and Alertmanager, and remediator itself, each a process in the demo's folder.
+
+All listen on free loopback ports, scrape and evaluate every second, and write to `logs/`. They end with this process,
+even if it is killed. They have to be started from the main thread: that is what their end is tied to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from remediator.cli.demo.pace import hurried
+from remediator.cli.demo.processes import DemoError, free_port
+
+_READY_WITHIN = 30.0
+_STOP_WITHIN = 10.0
+_RULES = ("rules.yml", "web.yml")
+"""The shop's own rules, and the file of the library that it uses; what comes first has the first say."""
+_PACKAGES = "apt-get install prometheus prometheus-alertmanager"
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Where they are: URLs without a slash at the end."""
+
+    prometheus: str
+    alertmanager: str
+    remediator: str
+
+
+def find_programs() -> tuple[str, str]:
+    """The paths of Prometheus and Alertmanager; DemoError names the packages when one is missing."""
+    prometheus = shutil.which("prometheus")
+    if prometheus is None:
+        raise DemoError(f"cannot find prometheus: {_PACKAGES}")
+    # Debian's package prefixes the name that the project itself gives it.
+    alertmanager = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+    if alertmanager is None:
+        raise DemoError(f"cannot find prometheus-alertmanager: {_PACKAGES}")
+    return prometheus, alertmanager
+
+
+@contextlib.contextmanager
+def neighbours(folder: Path) -> Iterator[Neighbours]:
+    """Start all three, ready when entered and stopped on leaving."""
+    prometheus, alertmanager = find_programs()
+    where = Neighbours(*(f"http://127.0.0.1:{free_port()}" for _ in range(3)))
+    write_files(folder, where)
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str, url: str, *argv: str) -> None:
+            process = stack.enter_context(_process(folder, name, list(argv)))
+            _wait_until_ready(folder, name, process, url)
+
+        start(
+            "prometheus",
+            where.prometheus,
+            prometheus,
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=prometheus-data",
+            f"--web.listen-address={_address(where.prometheus)}",
+            "--rules.alert.resend-delay=5s",
+            # Without it a new target is first scraped after up to ten seconds.
+            "--scrape.discovery-reload-interval=200ms",
+        )
+        start(
+            "alertmanager",
+            where.alertmanager,
+            alertmanager,
+            "--config.file=alertmanager.yml",
+            "--storage.path=alertmanager-data",
+            f"--web.listen-address={_address(where.alertmanager)}",
+            "--cluster.listen-address=",
+        )
+        start(
+            "remediator",
+            where.remediator,
+            *(sys.executable, "-m", "remediator", "serve"),
+            "--config.file=remediator.yml",
+            f"--web.listen-address={_address(where.remediator)}",
+        )
+        yield where
+
+
+def write_files(folder: Path, where: Neighbours) -> None:
+    """The configuration of all three, and the rule files that come with the package, at the demo's pace."""
+    scrape = {"job_name": "shop", "file_sd_configs": [{"files": ["targets/*.json"]}]}
+    itself = {"job_name": "remediator", "static_configs": [{"targets": [_address(where.remediator)]}]}
+    prometheus = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["alerts.yml"],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [_address(where.alertmanager)]}]}]},
+        "scrape_configs": [scrape, itself],
+    }
+    webhook = {"url": f"{where.remediator}/webhook", "send_resolved": True}
+    alertmanager = {
+        "route": {
+            "receiver": "remediator",
+            "group_by": ["alertname", "service"],
+            "group_wait": "0s",
+            "group_interval": "1s",
+            "repeat_interval": "1h",
+        },
+        "receivers": [{"name": "remediator", "webhook_configs": [webhook]}],
+    }
+    remediator = {
+        "global": {"evaluation_interval": "1s", "query_timeout": "5s", "stale_after": "10s", "settle": "2s"},
+        "prometheus": {"url": where.prometheus},
+        "alertmanagers": [{"url": where.alertmanager, "receiver": "remediator"}],
+        "rule_files": list(_RULES),
+        "storage": {"url": "sqlite:///remediator.db"},
+        "limits": {"concurrent": 4},
+    }
+    for name, document in (("prometheus", prometheus), ("alertmanager", alertmanager), ("remediator", remediator)):
+        _write_yaml(folder / f"{name}.yml", document)
+    source = files("remediator.cli.demo") / "files"
+    (folder / "alerts.yml").write_text((source / "alerts.yml").read_text())
+    for name in _RULES:
+        (folder / name).write_text(hurried((source / name).read_text()))
+
+
+def _write_yaml(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def _address(url: str) -> str:
+    return url.removeprefix("http://")
+
+
+@contextlib.contextmanager
+def _process(folder: Path, name: str, argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    ends_with_us = shutil.which("setpriv")
+    if ends_with_us:
+        argv = [ends_with_us, "--pdeathsig", "TERM", *argv]
+    # In a session of its own: Ctrl-C shall reach only the demo, which ends the others in order.
+    with _log(folder, name).open("ab") as log:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_WITHIN)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_ready(folder: Path, name: str, process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + _READY_WITHIN
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/-/ready", timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise DemoError("\n    ".join([f"cannot start {name}:", *last_lines(folder, name)]))
+
+
+def last_lines(folder: Path, name: str, count: int = 5) -> list[str]:
+    """The end of what a process printed."""
+    return _log(folder, name).read_text(errors="replace").splitlines()[-count:]
+
+
+def _log(folder: Path, name: str) -> Path:
+    return folder / "logs" / f"{name}.log"

@@ -1,0 +1,290 @@
+"""What widely used metrics mean: whose their series are, and which values are trouble. A table, and no more.
+
+The names are those that the Prometheus client libraries' HTTP middlewares, Micrometer, OpenTelemetry's semantic conventions
+for HTTP servers, kube-state-metrics, cAdvisor, node exporter and blackbox exporter give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from remediator.model.health import Comparison
+
+SERVICE_LABELS = ("service", "service_name", "app", "app_kubernetes_io_name", "application", "job")
+"""Labels that may name a service, the likeliest first. Prometheus gives `job` to every series it scrapes."""
+STATUS_LABELS = ("code", "status", "status_code", "http_response_status_code", "http_status_code")
+"""Labels that hold the status of an HTTP response."""
+
+
+class Kind(StrEnum):
+    """What a series is of, and so how it names its service."""
+
+    SERVICE = "service"
+    DEPLOYMENT = "deployment"
+    CONTAINER = "container"
+    MACHINE = "machine"
+    PROBE = "probe"
+    UNIT = "unit"
+
+
+IDENTITY: dict[Kind, tuple[str, ...]] = {
+    Kind.SERVICE: ("<service>",),
+    Kind.DEPLOYMENT: ("namespace", "deployment"),
+    Kind.CONTAINER: ("name",),
+    Kind.MACHINE: ("instance",),
+    Kind.PROBE: ("instance",),
+    # Units are many on every machine: they are looked at where a service has the name of one, and make none.
+    Kind.UNIT: (),
+}
+"""The labels that tell one thing of a kind from another. Those of a kind that names services name them."""
+
+
+@dataclass(frozen=True)
+class Convention:
+    """One question about a service that a metric answers.
+
+    `metrics` are regular expressions of metric names, all of which have to be there; the first is the `<metric>` of
+    `expr`, once for each name it fits. Further marks in `expr` are `<service>`, the service label, and `<errors>`, the
+    rate of the metric's series with a status of 5xx; a metric without any label of a status is then passed over. A
+    service whose question an earlier convention answers is not asked again. `for_` is seconds.
+    """
+
+    name: str
+    question: str
+    kind: Kind
+    source: str
+    metrics: tuple[str, ...]
+    expr: str
+    degraded: Comparison | None
+    failed: Comparison
+    for_: float
+    unit: str
+    says: str
+
+
+# Without traffic there are no errors, and nothing to be slow: 0, since NaN would hide the rest of the service's health.
+_ERROR_RATIO = """\
+(
+  sum by (<service>) (<errors>)
+  or 0 * sum by (<service>) (rate(<metric>[5m]))
+)
+/ clamp_min(sum by (<service>) (rate(<metric>[5m])), 0.1)
+"""
+_LATENCY = """\
+histogram_quantile(0.95, sum by (<service>, le) (rate(<metric>[5m]))) >= 0
+or 0 * sum by (<service>) (rate(<metric>{le="+Inf"}[5m]))
+"""
+_ERRORS_SAY = "responses with a status of 5xx, of all; with less than a request in 10 s, errors count less"
+_POD = "([a-z0-9.-]+)-[a-z0-9]{6,10}-[a-z0-9]{5}"
+"""The name of a deployment's pod: the deployment's, a hash of its template, five letters."""
+_DISKLESS = "tmpfs|ramfs|overlay|squashfs|iso9660|erofs"
+
+
+def _of_histogram(source: str, errors: str, latency: str, metric: str) -> tuple[Convention, Convention]:
+    """What the histogram of an HTTP server's response times answers, with a label of the status among its own."""
+    return (
+        Convention(
+            name=errors,
+            question="errors",
+            kind=Kind.SERVICE,
+            source=f"The HTTP server's histogram ({source})",
+            metrics=(f"{metric}_count",),
+            expr=_ERROR_RATIO,
+            degraded=Comparison(">=", 0.05),
+            failed=Comparison(">", 0.1),
+            for_=60,
+            unit="ratio",
+            says=_ERRORS_SAY,
+        ),
+        Convention(
+            name=latency,
+            question="latency",
+            kind=Kind.SERVICE,
+            source=f"The HTTP server's histogram ({source})",
+            metrics=(f"{metric}_bucket",),
+            expr=_LATENCY,
+            degraded=Comparison(">", 1),
+            failed=Comparison(">", 5),
+            for_=120,
+            unit="seconds",
+            says="the time within which 95% of the requests are answered",
+        ),
+    )
+
+
+CONVENTIONS = (
+    Convention(
+        name="instances_up",
+        question="up",
+        kind=Kind.SERVICE,
+        source="Prometheus' own scrapes",
+        metrics=("up",),
+        expr="avg by (<service>) (<metric>)\n",
+        degraded=Comparison("<", 1),
+        failed=Comparison("<", 0.5),
+        for_=60,
+        unit="ratio",
+        says="the share of a service's instances that answer scrapes",
+    ),
+    Convention(
+        name="error_ratio",
+        question="errors",
+        kind=Kind.SERVICE,
+        source="The HTTP server's counter",
+        metrics=("(.+_)?http_requests_total",),
+        expr=_ERROR_RATIO,
+        degraded=Comparison(">=", 0.05),
+        failed=Comparison(">", 0.1),
+        for_=60,
+        unit="ratio",
+        says=_ERRORS_SAY,
+    ),
+    *_of_histogram("client libraries", "response_error_ratio", "latency_p95", "(.+_)?http_request_duration_seconds"),
+    *_of_histogram("Micrometer", "micrometer_error_ratio", "micrometer_latency_p95", "http_server_requests_seconds"),
+    *_of_histogram("OpenTelemetry", "otel_error_ratio", "otel_latency_p95", "http_server_request_duration_seconds"),
+    Convention(
+        name="replicas_unavailable",
+        question="replicas",
+        kind=Kind.DEPLOYMENT,
+        source="kube-state-metrics",
+        metrics=("kube_deployment_status_replicas_unavailable", "kube_deployment_spec_replicas"),
+        expr="""\
+label_replace(
+  max by (namespace, deployment) (<metric>)
+  / clamp_min(max by (namespace, deployment) (kube_deployment_spec_replicas), 1),
+  "<service>", "$1", "deployment", "(.+)"
+)
+""",
+        degraded=Comparison(">", 0),
+        failed=Comparison(">=", 0.5),
+        for_=300,
+        unit="ratio",
+        says="the share of a deployment's replicas that are missing; 5m is longer than an ordinary rollout takes",
+    ),
+    Convention(
+        name="pod_memory",
+        question="memory",
+        kind=Kind.DEPLOYMENT,
+        source="cAdvisor",
+        metrics=("container_memory_working_set_bytes", "container_spec_memory_limit_bytes"),
+        expr=f"""\
+max by (namespace, deployment, <service>) (
+  label_replace(
+    label_replace(
+      <metric>{{container!="", pod=~"{_POD}"}}
+      / (container_spec_memory_limit_bytes{{container!="", pod=~"{_POD}"}} > 0),
+      "deployment", "$1", "pod", "{_POD}"
+    ),
+    "<service>", "$1", "pod", "{_POD}"
+  )
+)
+""",
+        degraded=Comparison(">", 0.9),
+        failed=Comparison(">", 0.97),
+        for_=300,
+        unit="ratio",
+        says="the working set of a deployment's fullest container, of its memory limit: at 1 the kernel ends it",
+    ),
+    Convention(
+        name="container_memory",
+        question="memory",
+        kind=Kind.CONTAINER,
+        source="cAdvisor",
+        metrics=("container_memory_working_set_bytes", "container_spec_memory_limit_bytes"),
+        expr="""\
+label_replace(
+  max by (name) (
+    <metric>{name!="", pod=""}
+    / (container_spec_memory_limit_bytes{name!="", pod=""} > 0)
+  ),
+  "<service>", "$1", "name", "(.+)"
+)
+""",
+        degraded=Comparison(">", 0.9),
+        failed=Comparison(">", 0.97),
+        for_=300,
+        unit="ratio",
+        says="the working set of a container, of its memory limit: at 1 the kernel ends it",
+    ),
+    Convention(
+        name="unit_failed",
+        question="unit",
+        kind=Kind.UNIT,
+        source="Node exporter's systemd collector",
+        metrics=("node_systemd_unit_state",),
+        expr="""\
+max by (<service>, host) (
+  label_replace(
+    label_replace(
+      <metric>{state="failed", name=~".+[.]service"},
+      "host", "$1", "instance", "(.+?)(:[0-9]+)?"
+    ),
+    "<service>", "$1", "name", "(.+)[.]service"
+  )
+)
+""",
+        degraded=None,
+        failed=Comparison(">", 0),
+        for_=60,
+        unit="",
+        says="1 while systemd calls the service's unit failed",
+    ),
+    Convention(
+        name="disk_free",
+        question="disk",
+        kind=Kind.MACHINE,
+        source="Node exporter",
+        metrics=("node_filesystem_avail_bytes", "node_filesystem_size_bytes"),
+        expr=f"""\
+min by (instance, mountpoint) (
+  <metric>{{fstype!~"{_DISKLESS}"}}
+  / (node_filesystem_size_bytes{{fstype!~"{_DISKLESS}"}} > 0)
+)
+""",
+        degraded=Comparison("<", 0.1),
+        failed=Comparison("<", 0.03),
+        for_=300,
+        unit="ratio",
+        says="the share of a machine's fullest file system that is free",
+    ),
+    Convention(
+        name="memory_available",
+        question="memory",
+        kind=Kind.MACHINE,
+        source="Node exporter",
+        metrics=("node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes"),
+        expr="""\
+min by (instance) (<metric> / node_memory_MemTotal_bytes)
+""",
+        degraded=Comparison("<", 0.1),
+        failed=Comparison("<", 0.03),
+        for_=300,
+        unit="ratio",
+        says="the share of a machine's memory that programs can still have",
+    ),
+    Convention(
+        name="probe_success",
+        question="probe",
+        kind=Kind.PROBE,
+        source="Blackbox exporter",
+        metrics=("probe_success",),
+        expr="min by (instance, <service>) (<metric>)\n",
+        degraded=None,
+        failed=Comparison("<", 1),
+        for_=60,
+        unit="",
+        says="1 while the probe of an address succeeds",
+    ),
+)
+
+
+def expression(convention: Convention, metric: str, label: str, statuses: tuple[str, ...] = ()) -> str:
+    """The convention's PromQL for a metric, a service label and the status labels that the metric has; ends with a
+    line break."""
+    errors = " or ".join(f'rate({metric}{{{status}=~"5.."}}[5m])' for status in statuses)
+    marks = {"<service>": label, "<metric>": metric, "<errors>": errors}
+    text = convention.expr
+    for mark, value in marks.items():
+        text = text.replace(mark, value)
+    return text

@@ -1,0 +1,230 @@
+"""Writing an inventory down: the text of a config and of a rule file, with comments that say where things came from.
+Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from textwrap import fill, indent
+from typing import Any
+
+import msgspec
+
+from remediator.cli.init.conventions import Kind
+from remediator.cli.init.findings import Neighbourhood, Sighting, Survey
+from remediator.cli.init.inventory import TO_BE_WRITTEN, Found, Inventory
+from remediator.cli.init.receiver import EXCERPT, find_receiver
+from remediator.clients.http_options import HttpClient
+from remediator.model.durations import format_duration
+from remediator.model.matcher import Matcher
+
+RULE_FILE = "rules/services.yml"
+CONFIG_SCHEMA = "remediator-config.schema.json"
+RULES_SCHEMA = "remediator-rules.schema.json"
+
+_WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
+"""What YAML does not read as text."""
+_HEADINGS = {
+    Kind.SERVICE: "Named by the label {label}: {reason}.",
+    Kind.DEPLOYMENT: "Deployments of Kubernetes that no service has the name of, or several.",
+    Kind.CONTAINER: "Containers of Docker that no service has the name of.",
+    Kind.MACHINE: "Machines, by node exporter. No runbook is for them: a restart hardly mends a disk.",
+    Kind.PROBE: "Addresses that blackbox exporter probes. No runbook is for them until they have a target.",
+}
+_RUNBOOK_OF_KUBERNETES = """\
+  # What Kubernetes runs: it starts other pods before it ends these. Not while somebody is at it.
+  - name: restart_deployment
+    match: ['reached_by="kubernetes"']
+    when: [failed]
+    mode: observe
+    steps:
+      - restart:
+        unless: guard(rollout_in_progress)
+    verify: {healthy_for: 1m, within: 10m}
+    limits: {cooldown: 30m, rate: [2/1h, 5/1d], blast_radius: 30%, breaker: 3/6h}
+"""
+_RUNBOOK_OF_OTHERS = """\
+  - name: restart
+    match: ['reached_by=~"systemd|docker|to_be_written"']
+    when: [failed]
+    mode: observe
+    steps: [restart]
+    verify: {healthy_for: 1m, within: 10m}
+    limits: {cooldown: 15m, rate: [3/1h, 7/1d], blast_radius: 30%, breaker: 3/6h}
+"""
+_TARGETS = """
+# Nothing tells how these services are reached. Write here the command that restarts one, or give them another target:
+# systemd, docker, compose, kubernetes, supervisor, ... Until then a restart that you ask for fails, and says so.
+targets:
+  - name: to_be_written
+    actions:
+      restart:
+        shell: 'echo "the command to restart" {{ service.name }} "is still to be written" >&2; exit 1'
+"""
+
+
+def draft_config(
+    survey: Survey,
+    prometheus: HttpClient,
+    alertmanager: HttpClient,
+    neighbourhood: Neighbourhood | None = None,
+    grafana: str = "",
+) -> str:
+    """The text of the config. Without a neighbourhood Alertmanager was not found there; `grafana` is an address. Secrets
+    have to be in files, whose names are written as they are."""
+    return "".join(
+        (
+            f"# yaml-language-server: $schema={CONFIG_SCHEMA}\n",
+            "# Where things are, drafted by `remediator init`. `remediator check` reads this and the rule files.\n",
+            "global:\n",
+            f"  service_label: {survey.label}   # {survey.reason}\n\n",
+            f"prometheus: {_client(prometheus)}\n",
+            *_alertmanagers(alertmanager, neighbourhood),
+            *_grafana(grafana),
+            "\nrule_files: ['rules/*.yml']\n",
+            "storage: {url: 'sqlite:///remediator.db', retention: 90d}\n",
+        )
+    )
+
+
+def draft_rules(survey: Survey, inventory: Inventory, neighbourhood: Neighbourhood | None = None) -> str:
+    """The text of the rule file."""
+    targets = {service.target for service in inventory.services}
+    runbooks = [
+        *([_RUNBOOK_OF_KUBERNETES] if "kubernetes" in targets else []),
+        *([_RUNBOOK_OF_OTHERS] if targets - {"", "kubernetes"} else []),
+    ]
+    return "".join(
+        (
+            f"# yaml-language-server: $schema=../{RULES_SCHEMA}\n",
+            "# Who there is, how well is well, and what would be done, drafted by `remediator init` from what Prometheus knew.\n"
+            "# Every runbook observes: it decides and tells, and runs nothing. Read it, watch it for some days, correct it,\n"
+            "# then write mode: approve, and at last mode: auto.\n\n",
+            "# The first service whose match fits owns a series or an alert. Its labels name the thresholds that judge it.\n"
+            "services:\n",
+            *_services(survey, inventory),
+            *_strangers(survey.label, neighbourhood),
+            "\nthresholds:\n",
+            "\n".join(_threshold(sighting, inventory) for sighting in inventory.sightings),
+            *(["\nrunbooks:\n", "\n".join(runbooks)] if runbooks else []),
+            *([_TARGETS] if TO_BE_WRITTEN in targets else []),
+        )
+    )
+
+
+def _alertmanagers(client: HttpClient, neighbourhood: Neighbourhood | None) -> Iterator[str]:
+    receiver = find_receiver(neighbourhood.config) if neighbourhood is not None else None
+    if neighbourhood is None:
+        yield f"# No Alertmanager answered at {client.url}. To hear of alerts, and to speak to people:\n"
+        yield f"# alertmanagers: [{_client(client, receiver='remediator')}]\n"
+    elif receiver is None:
+        yield f"alertmanagers: [{_client(client)}]\n"
+        yield "# None of its receivers posts to remediator; until one does, remediator asks for the alerts once a minute. Add to\n"
+        yield "# Alertmanager's configuration what follows, and above receiver: remediator:\n"
+        yield indent(EXCERPT, "#   ")
+    else:
+        yield f"alertmanagers: [{_client(client, receiver=receiver.name)}]   # it posts to remediator\n"
+        if not receiver.routed:
+            yield "# No route there leads to that receiver. Add to Alertmanager's configuration, before your other routes:\n"
+            yield f"#   - {{receiver: {_quoted(receiver.name)}, continue: true}}\n"
+
+
+def _grafana(url: str) -> Iterator[str]:
+    if url:
+        yield "# The token of a service account with the role Editor, in a file of its own: echo glsa_… > grafana-token\n"
+        yield f"grafana: {{url: {_quoted(url)}, authorization: {{credentials_file: grafana-token}}}}\n"
+
+
+def _services(survey: Survey, inventory: Inventory) -> Iterator[str]:
+    kind = None
+    for service in inventory.services:
+        if service.kind is not kind:
+            yield "\n" if kind else ""
+            kind = service.kind
+            yield f"  # {_HEADINGS[kind].format(label=survey.label, reason=survey.reason)}\n"
+        yield _service(service, survey.label)
+    for name in inventory.unusable:
+        yield f"  # Left out, as no rule file can have its name: {name!r:.100}\n"
+
+
+def _service(service: Found, label: str) -> str:
+    labels = {
+        **service.labels,
+        **({"reached_by": service.target} if service.target else {}),
+        **{_judge(question): threshold for question, threshold in service.judged.items()},
+    }
+    # That one always holds the service's name.
+    labels.pop(label, None)
+    lines = [f"  - name: {_quoted(service.name)}"]
+    if service.match:
+        matchers = (_quoted(str(Matcher(name, "=", value))) for name, value in service.match.items())
+        lines.append(f"    match: [{', '.join(matchers)}]")
+    lines.append(f"    labels: {_mapping(labels)}")
+    if service.target:
+        target = f"{{{service.target}: {_mapping(service.params)}}}" if service.params else service.target
+        lines.append(f"    target: {target}" + (f"   # {service.why}" if service.why else ""))
+    return "\n".join(lines) + "\n"
+
+
+def _judge(question: str) -> str:
+    """The label that names the threshold by which a service's question is answered."""
+    return f"{question}_by"
+
+
+def _strangers(label: str, neighbourhood: Neighbourhood | None) -> Iterator[str]:
+    """Which of the alerts that fire do not name a service."""
+    alerts = neighbourhood.alerts if neighbourhood is not None else ()
+    strangers = sorted({labels.get("alertname", "") for labels in alerts if not labels.get(label)} - {""})
+    if strangers:
+        names = ", ".join(name if name.isprintable() else repr(name) for name in strangers[:10])
+        yield f"  # Alerts that fire now and have no label {label}: {names}. They reach a service only by its match.\n"
+
+
+def _threshold(sighting: Sighting, inventory: Inventory) -> str:
+    question = sighting.question
+    convention = question.convention
+    count = sum(question.name in service.judged.values() for service in inventory.services)
+    many = f"{count} service{'' if count == 1 else 's'}"
+    lines = [
+        indent(fill(f"{convention.source}: {convention.says}. It sees {many}.", 112), "  # "),
+        f"  - name: {question.name}",
+        f"    match: [{_quoted(str(Matcher(_judge(convention.question), '=', question.name)))}]",
+        "    expr: |",
+        indent(question.expr, " " * 6).rstrip(),
+        *([f"    degraded: {_quoted(str(convention.degraded))}"] if convention.degraded else []),
+        f"    failed: {_quoted(str(convention.failed))}",
+        f"    for: {format_duration(convention.for_)}",
+        *([f"    unit: {convention.unit}"] if convention.unit else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _client(client: HttpClient, **more: str) -> str:
+    """The settings of a neighbour as they stand in the config: what differs from the defaults."""
+    return _mapping({**_given(client), **more})
+
+
+def _given(settings: msgspec.Struct) -> dict[str, Any]:
+    pairs = {item.name: (getattr(settings, item.name), item) for item in msgspec.structs.fields(settings)}
+    return {
+        name: _given(value) if isinstance(value, msgspec.Struct) else value
+        for name, (value, item) in pairs.items()
+        if item.required or (value != item.default and value not in ({}, None))
+    }
+
+
+def _mapping(pairs: Mapping[str, Any]) -> str:
+    return "{" + ", ".join(f"{name}: {_written(value)}" for name, value in pairs.items()) + "}"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _mapping(value)
+    return str(value).lower() if isinstance(value, bool) else _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    """A text as YAML has it: as it is where that is plainly text, else in single quotes."""
+    if re.fullmatch(r"[A-Za-z][\w./-]*", text, re.ASCII) and text.lower() not in _WORDS:
+        return text
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,123 @@
+"""From the series that were seen to services: their names, what judges each of them, and how it may be reached. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from remediator.cli.init.conventions import IDENTITY, Kind
+from remediator.cli.init.findings import Sighting, Survey
+from remediator.template.compile import templated
+
+TO_BE_WRITTEN = "to_be_written"
+"""The target of services that nothing tells how to reach."""
+_LONGEST = 200
+_LOCAL = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass
+class Found:
+    """A service to be. Without `match` it owns what has its name in the service label. `judged` is the threshold that
+    answers each question about it; `target` is empty for what a command hardly mends, and `why` says who told of it."""
+
+    name: str
+    kind: Kind
+    match: Mapping[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    judged: dict[str, str] = field(default_factory=dict)
+    target: str = ""
+    params: dict[str, str] = field(default_factory=dict)
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The services, those with a match of their own first; the sightings that judge any of them; and the names that no
+    service can have."""
+
+    services: tuple[Found, ...]
+    sightings: tuple[Sighting, ...]
+    unusable: tuple[str, ...] = ()
+
+
+def take_inventory(survey: Survey) -> Inventory:
+    """Services of what was seen. What is seen of a thing with the name of a service is seen of that service."""
+    named: dict[str, Found] = {}
+    others: dict[str, Found] = {}
+    unusable: set[str] = set()
+    ambiguous = _ambiguous(survey)
+    for sighting in survey.sightings:
+        convention = sighting.question.convention
+        kind = convention.kind
+        for labels in sighting.series:
+            identity = _identity(labels, kind, survey.label)
+            name = "/".join(identity.values())
+            if (IDENTITY[kind] and not identity) or not all(map(_usable, identity.values())):
+                unusable |= {name} if name else set()
+                continue
+            service = named.get(_alias(labels, kind, survey.label))
+            if service is not None and kind is Kind.DEPLOYMENT and service.name in ambiguous:
+                service.why = "deployments of several namespaces have its name"
+                service = None
+            if service is None and kind is Kind.SERVICE:
+                service = named[name] = Found(name, kind, target=TO_BE_WRITTEN)
+            elif service is None and name and name not in named:
+                other = others.setdefault(name, Found(name, kind, identity))
+                service = other if other.match == identity else None
+            if service is None:
+                continue
+            service.judged.setdefault(convention.question, sighting.question.name)
+            _reach(service, kind, labels, convention.source)
+    services = (
+        *sorted(others.values(), key=lambda service: (service.kind, service.name)),
+        *sorted(named.values(), key=lambda service: service.name),
+    )
+    judging = {name for service in services for name in service.judged.values()}
+    kept = tuple(sighting for sighting in survey.sightings if sighting.question.name in judging)
+    return Inventory(services, kept, tuple(sorted(unusable)))
+
+
+def _alias(labels: Mapping[str, str], kind: Kind, label: str) -> str:
+    """The service that a series says it is of; the job of a probe is the exporter's, not that of what it looks at."""
+    return "" if kind is Kind.PROBE and label == "job" else labels.get(label, "")
+
+
+def _identity(labels: Mapping[str, str], kind: Kind, label: str) -> dict[str, str]:
+    """The labels that tell this thing from others of its kind; none where one is missing."""
+    names = [label if name == "<service>" else name for name in IDENTITY[kind]]
+    return {name: labels[name] for name in names} if all(labels.get(name) for name in names) else {}
+
+
+def _ambiguous(survey: Survey) -> frozenset[str]:
+    """The names that deployments of several namespaces have: which of them is the service's, nobody knows."""
+    namespaces: dict[str, set[str]] = defaultdict(set)
+    for sighting in survey.sightings:
+        if sighting.question.convention.kind is Kind.DEPLOYMENT:
+            for labels in sighting.series:
+                namespaces[labels.get(survey.label, "")].add(labels.get("namespace", ""))
+    return frozenset(name for name, found in namespaces.items() if len(found) > 1)
+
+
+def _usable(name: str) -> bool:
+    """Whether a rule file can have this as a name: on one line, with no blanks around it, and no template."""
+    return 0 < len(name) <= _LONGEST and name == name.strip() and name.isprintable() and not templated(name)
+
+
+def _reach(service: Found, kind: Kind, labels: Mapping[str, str], source: str) -> None:
+    """Note what a series tells of how to reach its service. Who tells of it first is believed: what has the name of a
+    deployment and is none is something else."""
+    if kind is Kind.DEPLOYMENT and service.target != "kubernetes":
+        at = {"namespace": labels["namespace"], "deployment": labels["deployment"]}
+        # Guards and alerts speak of a deployment by these labels.
+        service.labels.update(at)
+        service.target, service.params, service.why = "kubernetes", at, source
+    elif kind is Kind.UNIT and service.target == "systemd":
+        service.target, service.params, service.why = TO_BE_WRITTEN, {}, "its unit is on several machines"
+    elif kind is Kind.UNIT and not service.why and _usable(labels.get("host", "")):
+        at = {"unit": f"{service.name}.service"}
+        if labels["host"] not in _LOCAL:
+            at["host"] = f"root@{labels['host']}"
+        service.target, service.params, service.why = "systemd", at, source
+    elif kind is Kind.CONTAINER and not service.why:
+        service.target, service.params, service.why = "docker", {"container": labels["name"]}, source

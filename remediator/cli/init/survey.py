@@ -1,0 +1,96 @@
+"""Asking Prometheus and Alertmanager what they know: which conventions' metrics there are, and whom they see.
+
+Everything is asked by instant queries, so that only what has data now is found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import chain
+
+from remediator.cli.init.conventions import (
+    CONVENTIONS,
+    SERVICE_LABELS,
+    STATUS_LABELS,
+)
+from remediator.cli.init.errors import DraftError
+from remediator.cli.init.findings import Neighbourhood, Sighting, Survey
+from remediator.cli.init.questions import Metric, choose_label, questions
+from remediator.clients.alertmanager import Alertmanagers
+from remediator.clients.prometheus.client import Answer
+from remediator.errors import NeighbourError
+from remediator.model.health import Sight
+
+Ask = Callable[[str], Answer]
+"""An instant query."""
+
+_KNOWN = '{{__name__=~"{}"}}'.format("|".join(chain.from_iterable(convention.metrics for convention in CONVENTIONS)))
+"""Every series of a metric that the conventions know."""
+
+
+def survey_prometheus(ask: Ask, label: str = "") -> Survey:
+    """What a Prometheus knows. `label` is the service label where its user has said which one it is.
+
+    NeighbourError when Prometheus cannot be asked, DraftError when it has nothing that the conventions know, or no series
+    of theirs with that label.
+    """
+    metrics = _metrics(ask, label)
+    if not metrics:
+        raise DraftError(
+            "cannot draft rules: Prometheus has no series now of any metric that is known here, not even up; see on its"
+            " page Status > Targets whether it scrapes anything"
+        )
+    if label and not any(metric.labels[label] for metric in metrics.values()):
+        there = ", ".join(_labels(ask)) or "none"
+        raise DraftError(
+            f"cannot draft rules: no series of the known metrics has the label {label} that --service-label names;"
+            f" the labels there are: {there}"
+        )
+    chosen, reason = choose_label(metrics) if not label else (label, "as --service-label says")
+    sightings, blind = [], []
+    for question in questions(metrics, chosen):
+        answer = _asked(ask, question.expr)
+        if answer.sight is not Sight.SEEN:
+            blind.append(f"{question.name}: {answer.error}")
+            continue
+        seen = tuple(series.labels for series in answer.series if math.isfinite(series.value))
+        if seen:
+            sightings.append(Sighting(question, seen))
+        else:
+            blind.append(f"{question.name}: {question.metric} is there, but the expression sees no series now")
+    return Survey(chosen, reason, tuple(sightings), tuple(blind))
+
+
+async def survey_alertmanager(alertmanagers: Alertmanagers) -> Neighbourhood:
+    """What an Alertmanager knows. NeighbourError when it cannot be asked."""
+    config = await alertmanagers.config()
+    snapshot = await alertmanagers.alerts()
+    return Neighbourhood(config, tuple(alert.labels for alert in snapshot.alerts))
+
+
+def _metrics(ask: Ask, label: str) -> dict[str, Metric]:
+    """The metrics that are there, by name, with how many of their series carry which of the labels that matter."""
+    labels = dict.fromkeys((*SERVICE_LABELS, *STATUS_LABELS, *([label] if label else ())))
+    answer = _asked(ask, f"count by (__name__, {', '.join(labels)}) ({_KNOWN})")
+    if answer.sight is not Sight.SEEN:
+        raise NeighbourError(f"cannot ask for metrics: {answer.error}", retry=False)
+    metrics: dict[str, Metric] = {}
+    for series in answer.series:
+        metric = metrics.setdefault(series.labels["__name__"], Metric(series.labels["__name__"]))
+        metric.count(series.labels, int(series.value))
+    return metrics
+
+
+def _labels(ask: Ask) -> list[str]:
+    """The labels that the series of those metrics carry. Some of each metric tell: a large Prometheus has very many."""
+    found = _asked(ask, f"topk by (__name__) (50, {_KNOWN})").series
+    return sorted({name for series in found for name in series.labels} - {"__name__", "le"})
+
+
+def _asked(ask: Ask, expr: str) -> Answer:
+    """The answer, whatever it says. NeighbourError when there is none since Prometheus cannot be reached."""
+    answer = ask(expr)
+    if answer.sight is Sight.UNREACHABLE:
+        raise NeighbourError(answer.error, retry=True)
+    return answer

@@ -1,0 +1,136 @@
+"""A neighbour that is asked over HTTP and answers JSON: one request within its time, or a sentence that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+import yarl
+
+from remediator.clients.http_options import HttpClient, TlsConfig
+from remediator.errors import NeighbourError
+
+T = TypeVar("T")
+
+TIMEOUT = 10.0
+_FINAL = frozenset({400, 413, 422})
+"""The statuses that mean the request itself is at fault, so that repeating it cannot help. All others are about the
+way there, the neighbour's state or our permissions, which somebody may mend."""
+
+
+class Neighbour:
+    """One server, reached with these settings. Every request ends within `timeout` seconds, answer included, and of the
+    answer no more than `most` bytes are read. `name` is what messages call it, `hints` what may help by status."""
+
+    def __init__(
+        self,
+        settings: HttpClient,
+        name: str,
+        *,
+        timeout: float = TIMEOUT,
+        most: int = 4 * 1024 * 1024,
+        hints: Mapping[int, str] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._name = name
+        self._url = yarl.URL(settings.url)
+        self.shown = str(self._url.with_user(None))
+        """The address as messages may show it: without a password in it."""
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._most = most
+        self._hints = {401: "check the token or password it is given", **(hints or {})}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def ask(
+        self,
+        deed: str,
+        method: str,
+        path: str,
+        answer: type[T],
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: Any = None,
+    ) -> T:
+        """Send a request, and read its answer as this type; `deed` says what it is for, for messages.
+
+        NeighbourError when it was not done, with the status if there was one. What became of a request that failed is
+        unknown: it may have been carried out all the same.
+        """
+        url = self._url / path
+        if query:
+            url = url.with_query(list(query))
+        headers = self._settings.all_headers()
+        tls = self._settings.tls_config or TlsConfig()
+        try:
+            async with self._opened().request(
+                method,
+                url,
+                json=body,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                server_hostname=tls.server_name or None,
+            ) as response:
+                content = await self._bounded(response)
+        except TimeoutError:
+            raise self._failed(deed, f"no answer within {self._timeout.total:g}s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            # A certificate may be what is wrong: its files are read again for the next connection.
+            await self.close()
+            raise self._failed(deed, str(error) or type(error).__name__) from None
+        if response.status != 200:
+            raise self._refused(deed, response, content)
+        try:
+            return msgspec.json.decode(content or b"null", type=answer)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise self._failed(deed, f"its answer is not {self._name}'s (check the url)") from None
+
+    async def close(self) -> None:
+        """Let go of the connections. The next request opens new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            secure = self._url.scheme == "https"
+            connector = aiohttp.TCPConnector(ssl=self._settings.ssl_context() if secure else True)
+            self._session = aiohttp.ClientSession(connector=connector)
+        return self._session
+
+    async def _bounded(self, response: aiohttp.ClientResponse) -> bytes:
+        """The body, cut off where it becomes larger than any answer should be."""
+        content = bytearray()
+        async for chunk in response.content.iter_any():
+            content += chunk
+            if len(content) > self._most:
+                break
+        return bytes(content)
+
+    def _refused(self, deed: str, response: aiohttp.ClientResponse, content: bytes) -> NeighbourError:
+        reason = f"it answered {response.status}"
+        if said := _said(content):
+            reason += f": {said}"
+        if response.status in self._hints:
+            reason += f" ({self._hints[response.status]})"
+        elif 300 <= response.status < 400:
+            reason += f" to {str(response.headers.get('Location', ''))[:300]} (check the url)"
+        return self._failed(deed, reason, response.status)
+
+    def _failed(self, deed: str, reason: str, status: int | None = None) -> NeighbourError:
+        return NeighbourError(f"cannot {deed} at {self.shown}: {reason}", retry=status not in _FINAL, status=status)
+
+
+class _Said(msgspec.Struct):
+    message: str
+
+
+def _said(content: bytes) -> str:
+    """What an answer that refuses says: a text, or a mapping with a message."""
+    try:
+        said = msgspec.json.decode(content, type=_Said | str)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ""
+    return (said if isinstance(said, str) else said.message)[:300]

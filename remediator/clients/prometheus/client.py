@@ -1,0 +1,100 @@
+"""The PromQL client: queries through prometheus-api-client, each with a named outcome and never an exception."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from prometheus_api_client import PrometheusConnect
+
+from remediator.clients.http_options import HttpClient
+from remediator.clients.prometheus.answer import Answer, Line, Range, Result, Series, Unseen
+from remediator.clients.prometheus.session import Session
+from remediator.metrics import Metrics
+from remediator.model.health import Sight
+
+__all__ = ["Answer", "Line", "Prometheus", "Range", "Series"]
+
+THREADS = 8
+"""How many queries of `Prometheus.query` run at once."""
+
+
+class Prometheus:
+    """One Prometheus server. Connections are kept; `query_timeout` is seconds for a whole query."""
+
+    def __init__(
+        self, client: HttpClient, *, query_timeout: float, metrics: Metrics, now: Callable[[], float] = time.time
+    ) -> None:
+        self._timeout = query_timeout
+        self._now = now
+        self._results = {sight: metrics.queries.labels(sight.value) for sight in Sight}
+        self._duration = metrics.query_duration
+        self._session = Session(client, query_timeout, 2 * THREADS)
+        self._connect = PrometheusConnect(client.url.rstrip("/"), session=self._session, method="POST")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="promql")
+
+    async def query(self, expr: str) -> Answer:
+        """Evaluate an expression now."""
+        at = self._now()
+        loop = asyncio.get_running_loop()
+        # The session keeps to the deadline by itself, but for a name that is slow to resolve or threads that are taken.
+        limit = self._timeout + 0.5
+        try:
+            async with asyncio.timeout(limit):
+                return await loop.run_in_executor(self._threads, self.query_blocking, expr)
+        except TimeoutError:
+            self._count(Sight.TIMEOUT, limit)
+            return Answer(at, Sight.TIMEOUT, error=f"Prometheus was not asked within {limit:g}s")
+
+    def query_blocking(self, expr: str) -> Answer:
+        """Evaluate an expression now; for worker threads."""
+        at, started = self._now(), time.perf_counter()
+        try:
+            result: Result = self._connect.custom_query(expr, self._params())
+            answer = Answer(at, Sight.SEEN, result.series, "", result.warnings, result.infos, result.kind)
+        except Unseen as unseen:
+            answer = Answer(at, unseen.sight, error=unseen.text)
+        self._count(answer.sight, time.perf_counter() - started)
+        return answer
+
+    def query_range_blocking(self, expr: str, start: int, end: int, step: int) -> Range:
+        """Evaluate an expression at `start`, `start` + `step`, … up to `end`, in seconds; for worker threads."""
+        started, first, last = time.perf_counter(), *(datetime.fromtimestamp(at, UTC) for at in (start, end))
+        try:
+            result: Result = self._connect.custom_query_range(expr, first, last, str(step), self._params())
+            answer = Range(Sight.SEEN, result.series, "", result.warnings)
+        except Unseen as unseen:
+            answer = Range(unseen.sight, error=unseen.text)
+        self._count(answer.sight, time.perf_counter() - started)
+        return answer
+
+    def remembers_blocking(self, start: int, end: int) -> bool | None:
+        """Whether there are series of any time from `start` to `end`, in seconds; None when that cannot be told. Near ones
+        that are kept together with them may count. For worker threads."""
+        started = time.perf_counter()
+        try:
+            # The session hands on the whole of what it decoded, in the shape of an answer to a query.
+            result: Result = self._connect.get_label_names({"start": start, "end": end})["result"]
+            sight = Sight.SEEN
+        except Unseen as unseen:
+            result, sight = Result("", [], (), ()), unseen.sight
+        self._count(sight, time.perf_counter() - started)
+        if sight is not Sight.SEEN or (result.warnings and not result.series):
+            return None
+        return bool(result.series)
+
+    async def close(self) -> None:
+        """Let go of the connections, once the queries under way have ended."""
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        self._connect.close()
+
+    def _params(self) -> dict[str, str]:
+        # Prometheus gives up first, so that it is Prometheus that says why.
+        return {"timeout": f"{max(1, round(self._timeout * 900))}ms"}
+
+    def _count(self, sight: Sight, seconds: float) -> None:
+        self._results[sight].inc()
+        self._duration.observe(seconds)

@@ -1,0 +1,130 @@
+"""The HTTP session under PrometheusConnect, which gives it what it lacks: queries of any length (a form body instead of
+the URL), one deadline over the whole exchange, a limit to what is read, no retries, credentials read at each request, TLS
+as configured, and the parts of the answer that it would drop (resultType, warnings, infos)."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from urllib3.util import Timeout
+
+from remediator.clients.http_options import HttpClient, TlsConfig
+from remediator.clients.prometheus.answer import Result, Unseen, decode, decode_names, short
+from remediator.clients.prometheus.transport import DeadlineAdapter
+from remediator.errors import NeighbourError
+from remediator.model.health import Sight
+
+MAX_BYTES = 64 * 1024 * 1024
+"""How much of an answer is read."""
+
+
+class Session(requests.Session):
+    """The session under PrometheusConnect. Raises Unseen for everything but an answer that can be judged."""
+
+    def __init__(self, client: HttpClient, timeout: float, connections: int) -> None:
+        super().__init__()
+        # No proxy, .netrc or certificate store from the environment: the config says it all.
+        self.trust_env = False
+        self._client = client
+        self._timeout = timeout
+        self._connections = connections
+        self._tls = client.tls_config or TlsConfig()
+        self._tls_stamp: tuple[int, ...] | None = None
+        self._mounting = threading.Lock()
+        parts = urlsplit(client.url)
+        self._shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+
+    def request(self, method: str | bytes, url: str | bytes, params: Any = None, *_: Any, **__: Any) -> Any:
+        timeout = Timeout(total=self._timeout)
+        try:
+            self._mount()
+            with super().request(
+                method,
+                url,
+                data=params,
+                headers={**self._client.all_headers(), "Accept-Encoding": "identity"},
+                timeout=timeout,  # type: ignore[arg-type]  # requests takes urllib3's, which alone knows a total
+                stream=True,
+                allow_redirects=False,
+            ) as response:
+                body = response.raw.read(MAX_BYTES + 1, decode_content=True)
+        except NeighbourError as error:
+            raise Unseen(Sight.UNREACHABLE, str(error)) from None
+        except UnicodeError as error:
+            raise Unseen(Sight.BAD_DATA, f"cannot send the query: {error}") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._failure(error) from None
+        if len(body) > MAX_BYTES:
+            text = f"the answer is larger than {MAX_BYTES >> 20} MiB: aggregate in the expression, as with sum by (…)"
+            raise Unseen(Sight.BAD_ANSWER, text)
+        if str(url).endswith("/labels"):
+            return _Reply(decode_names(response, body, self._shown))
+        ranged = str(url).endswith("/query_range")
+        return _Reply(decode(response, body, self._shown, ranged=ranged))
+
+    def get_redirect_target(self, resp: Any) -> None:
+        """Nowhere: credentials and expressions go to the configured address alone."""
+
+    def _failure(self, error: Exception) -> Unseen:
+        causes = _causes(error)
+        where = f"Prometheus at {self._shown}"
+        if any(isinstance(cause, requests.ConnectTimeout) for cause in causes):
+            return Unseen(Sight.UNREACHABLE, f"cannot connect to {where} within {self._timeout:g}s")
+        connected = not any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes)
+        if connected and any(isinstance(c, TimeoutError | urllib3.exceptions.ReadTimeoutError) for c in causes):
+            return Unseen(Sight.TIMEOUT, f"{where} did not answer within {self._timeout:g}s")
+        # The innermost cause says what happened; the outer ones are the library's own words for it, addresses included.
+        cause = next((cause for cause in reversed(causes) if isinstance(cause, OSError)), causes[-1])
+        return Unseen(Sight.UNREACHABLE, f"cannot reach {where}: {short(str(cause) or type(cause).__name__)}")
+
+    def _mount(self) -> None:
+        """Put our adapter in place, anew when a certificate file has changed. Its prefix is longer than that of the
+        adapter which PrometheusConnect mounts, so ours is the one used."""
+        files = (self._tls.ca_file, self._tls.cert_file, self._tls.key_file)
+        try:
+            stamp = tuple(Path(file).stat().st_mtime_ns for file in files if file)
+        except OSError as error:
+            raise NeighbourError(f"cannot set up TLS for {self._shown}: {error}", retry=True) from None
+        with self._mounting:
+            if stamp == self._tls_stamp:
+                return
+            url = self._client.url.rstrip("/")
+            if url.lower().startswith("https:"):
+                adapter = DeadlineAdapter(self._connections, self._client.ssl_context(), self._tls.server_name)
+            else:
+                adapter = DeadlineAdapter(self._connections)
+            previous = self.adapters.get(f"{url}/api/")
+            self.mount(f"{url}/api/", adapter)
+            if previous is not None:
+                previous.close()
+            self._tls_stamp = stamp
+
+
+class _Reply(requests.Response):
+    """What PrometheusConnect takes for the server's response. It hands through whatever stands in for `result`, and so
+    returns the whole of what we decoded."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__()
+        self.status_code = 200
+        self._result = result
+
+    def json(self, **_: Any) -> Any:
+        return {"data": {"result": self._result}}
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An exception and those inside it, outermost first: what it was raised from, and what urllib3 wraps."""
+    found: list[BaseException] = []
+    todo: list[Any] = [error]
+    while todo:
+        item = todo.pop(0)
+        if isinstance(item, BaseException) and item not in found:
+            found.append(item)
+            todo += [getattr(item, "reason", None), item.__cause__, item.__context__, *item.args]
+    return found

@@ -1,0 +1,188 @@
+"""What a scalar in a document may mean: how its text is read, which check a wrong one fails, what editors are told.
+
+A document struct says `Annotated[float, DURATION]`, or just a type that `OF_TYPE` knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Annotated, Any
+
+from remediator.clients.http_options import Secret
+from remediator.config.document import nearest
+from remediator.model.durations import parse_duration
+from remediator.model.health import Comparison, Health, parse_comparison
+from remediator.model.matcher import Matcher, parse_matcher
+from remediator.model.rulebook import Rate, Share
+from remediator.template.compile import Kind, compile_template
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """One meaning of a scalar.
+
+    `parse` gives its value; it raises ValueError, or TemplateError with an offset, with a sentence. `text` says that an
+    unquoted word YAML would not read as text is refused; without it, a quoted one is. `words` are all that it may be.
+    """
+
+    noun: str
+    parse: Callable[[str], Any]
+    check: str = "bad-value"
+    remedy: str = ""
+    text: bool = True
+    words: tuple[str, ...] = ()
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": ["string", "number"]})
+
+    def remedy_for(self, text: str) -> str:
+        """What the author of this wrong text can do."""
+        return nearest(text, self.words) if self.words else self.remedy
+
+
+def one_of(*words: StrEnum) -> Leaf:
+    """One of some words of an enumeration."""
+    known = {str(word): word for word in words}
+
+    def parse(text: str) -> StrEnum:
+        if text not in known:
+            raise ValueError(f"{text!r} is none of {', '.join(known)}")
+        return known[text]
+
+    schema = {"type": "string", "enum": list(known)}
+    return Leaf(f"one of {', '.join(known)}", parse, words=tuple(known), schema=schema)
+
+
+def _template(kind: Kind, noun: str) -> Leaf:
+    def parse(text: str) -> str:
+        # Compiling takes a hundred times as long as finding that there is nothing to compile.
+        if "{{" in text or "{%" in text or "{#" in text:
+            compile_template(text, kind)
+        return text
+
+    return Leaf(noun, parse)
+
+
+def _name(text: str) -> str:
+    if not text.strip() or text != text.strip() or not text.isprintable():
+        raise ValueError("a name is at least one character, on one line, with no blanks around it")
+    return text
+
+
+def _expression(text: str) -> str:
+    if not text.strip():
+        raise ValueError("there is no expression")
+    return text
+
+
+def _integer(text: str) -> int:
+    if re.fullmatch(r"[-+]?(0|[1-9][0-9]{0,17})", text, re.ASCII) is None:
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in _BOOLEANS:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return _BOOLEANS[text.lower()]
+
+
+def _duration(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds > 100 * 365 * 86400:
+        raise ValueError(f"{text!r} is longer than a hundred years")
+    return seconds
+
+
+def _positive_duration(text: str) -> float:
+    seconds = _duration(text)
+    if seconds <= 0:
+        raise ValueError("this has to be longer than 0s")
+    return seconds
+
+
+def _positive_integer(text: str) -> int:
+    number = _integer(text)
+    if number < 1:
+        raise ValueError("this has to be 1 or more")
+    return number
+
+
+def _rate(text: str) -> Rate:
+    found = re.fullmatch(r"(\d{1,9})/(\w+)", text, re.ASCII)
+    try:
+        rate = Rate(int(found[1]), parse_duration(found[2])) if found else None
+    except ValueError:
+        rate = None
+    if rate is None or not rate.count or not rate.window:
+        raise ValueError(f"{text!r} is not a rate such as 3/1h")
+    return rate
+
+
+def _share(text: str) -> Share:
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(%?)", text, re.ASCII)
+    value, percent = (float(found[1]), bool(found[2])) if found else (0.0, False)
+    if not value or (percent and value > 100) or (not percent and not value.is_integer()):
+        raise ValueError(f"{text!r} is neither a number of services such as 3 nor a share such as 30%")
+    return Share(value, percent)
+
+
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_DURATION_SCHEMA = {
+    "type": ["string", "integer"],
+    "pattern": r"^(0|(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?)$",
+}
+
+TEXT = Leaf("text", str)
+NAME = Leaf("a name", _name, remedy="choose a short, telling name")
+INTEGER = Leaf("a whole number", _integer, text=False, schema={"type": "integer"})
+BOOLEAN = Leaf("true or false", _boolean, text=False, schema={"type": "boolean"})
+DURATION = Leaf(
+    "a duration such as 30s", _duration, "bad-duration", "give a unit: ms, s, m, h, d, w or y", schema=_DURATION_SCHEMA
+)
+BAD_HEALTH = one_of(Health.DEGRADED, Health.FAILED)
+JUDGED_HEALTH = one_of(Health.HEALTHY, Health.DEGRADED, Health.FAILED)
+
+OF_TYPE: dict[type, Leaf] = {
+    str: TEXT,
+    int: INTEGER,
+    bool: BOOLEAN,
+    Secret: Leaf("text", Secret),
+    Matcher: Leaf(
+        'a matcher such as tier="web"',
+        parse_matcher,
+        "bad-matcher",
+        'write it as name="value", with =, !=, =~ or !~, in single quotes',
+    ),
+    Comparison: Leaf(
+        "a comparison such as '> 0.10'",
+        parse_comparison,
+        "bad-comparison",
+        "write one of > >= < <= == != and a number, in quotes",
+    ),
+    Rate: Leaf("a rate such as 3/1h", _rate, remedy="write how many in how long: 3/1h"),
+    Share: Leaf(
+        "a number or a share such as 30%",
+        _share,
+        remedy="write a number such as 3, or a share such as 30%",
+        schema={"type": ["string", "integer"]},
+    ),
+}
+
+Name = Annotated[str, NAME]
+Expression = Annotated[
+    str, Leaf("a PromQL expression", _expression, remedy="write PromQL whose series carry the labels of services")
+]
+Duration = Annotated[float, DURATION]
+PositiveDuration = Annotated[float, replace(DURATION, parse=_positive_duration, remedy="write a duration such as 30s")]
+PositiveInteger = Annotated[int, replace(INTEGER, parse=_positive_integer, schema={"type": "integer", "minimum": 1})]
+BadHealth = Annotated[Health, BAD_HEALTH]
+JudgedHealth = Annotated[Health, JUDGED_HEALTH]
+NameTemplate = Annotated[str, Leaf("a name", lambda text: _TEXT_TEMPLATE.parse(_name(text)), remedy=NAME.remedy)]
+_TEXT_TEMPLATE = _template(Kind.TEXT, "text")
+TextTemplate = Annotated[str, _TEXT_TEMPLATE]
+ArgumentTemplate = Annotated[str, _template(Kind.ARGUMENT, "text")]
+ShellTemplate = Annotated[str, _template(Kind.SHELL, "shell text")]
+UrlTemplate = Annotated[str, _template(Kind.URL, "a URL")]
+PromqlTemplate = Annotated[str, _template(Kind.PROMQL, "a PromQL expression")]

@@ -1,0 +1,378 @@
+"""The config file: what is in it, its defaults, and loading it.
+
+File names in it are relative to its folder, as in Prometheus' own config; `${…}` is not expanded.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, ClassVar, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, field
+from msgspec.structs import replace
+
+from remediator.clients.http_options import HttpClient
+from remediator.config.document import Document, open_document
+from remediator.config.scalars import Duration, JudgedHealth, Leaf, Name, PositiveDuration, PositiveInteger
+from remediator.config.schema import OR_ONE, Fault, read_document
+from remediator.errors import ConfigError
+from remediator.model.health import Health
+from remediator.model.matcher import Matcher
+from remediator.model.rulebook import Rate, Share
+from remediator.model.time_interval import (
+    Maintenance,
+    Span,
+    TimeInterval,
+    parse_days,
+    parse_months,
+    parse_time,
+    parse_weekdays,
+    parse_years,
+    zone,
+)
+from remediator.problem import Position, Problem, Severity
+
+_SQLITE = "sqlite:///"
+_POSTGRESQL = ("postgresql://", "postgres://")
+_BOTH = "contradiction"
+_SHORTEST_LEASE = 2.0
+
+
+def _label_name(text: str) -> str:
+    if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", text, re.ASCII) is None:
+        raise ValueError(f"{text!r} is not a label name")
+    return text
+
+
+def http_url(text: str) -> str:
+    """An address of HTTP without a slash at its end; ValueError with a sentence when it is none."""
+    try:
+        parts = urlsplit(text)
+        # Reading the port raises when it is none.
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good or any(char.isspace() for char in text):
+        raise ValueError("this is not an address such as http://localhost:9090")
+    return text.rstrip("/")
+
+
+def _storage_url(text: str) -> str:
+    if text.startswith(_POSTGRESQL):
+        return _postgresql_url(text)
+    if not text.startswith(_SQLITE) or not text.removeprefix(_SQLITE).strip("/"):
+        raise ValueError("this is neither an SQLite file nor a PostgreSQL database")
+    return text
+
+
+def _postgresql_url(text: str) -> str:
+    # Where it is not needed it is not loaded: that takes a tenth of a second.
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        given = conninfo_to_dict(text)
+    except psycopg.Error as error:
+        # Where it quotes the address, it quotes the password.
+        reason = str(error).strip() if text not in str(error) else "it is no address"
+        raise ValueError(f"libpq cannot read this: {reason}") from None
+    if not given.get("dbname"):
+        raise ValueError("this names no database")
+    return text
+
+
+_StorageUrl = Annotated[
+    str, Leaf("an address", _storage_url, remedy="write sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE")
+]
+_LabelName = Annotated[
+    str, Leaf("a label name", _label_name, remedy="write a name such as service: letters, digits and _")
+]
+_Url = Annotated[str, Leaf("an address", http_url, remedy="write http:// or https://, a host and a port")]
+
+
+class Global(msgspec.Struct, frozen=True):
+    """How remediator works as a whole."""
+
+    evaluation_interval: Annotated[
+        Duration, Meta(description="How often thresholds are evaluated. 0s: only when an alert arrives.")
+    ] = 5.0
+    auto_heal: Annotated[bool, Meta(description="false: decide and tell, but run nothing.")] = True
+    service_label: Annotated[_LabelName, Meta(description="The label that names the service.")] = "service"
+    query_timeout: Annotated[PositiveDuration, Meta(description="How long one PromQL query may take.")] = 5.0
+    stale_after: Annotated[PositiveDuration, Meta(description="A health seen longer ago than this is unknown.")] = 30.0
+    settle: Annotated[
+        Duration,
+        Meta(description="How long to look on before acting: after the start, an outage of Prometheus, or a panic."),
+    ] = 10.0
+    external_url: Annotated[
+        _Url, Meta(description="The address at which people reach remediator, for links to it.")
+    ] = ""
+
+    def faults(self) -> Iterator[Fault]:
+        """What cannot be meant."""
+        if self.stale_after <= self.evaluation_interval:
+            yield Fault(
+                ("stale_after",),
+                "contradiction",
+                "stale_after is not longer than evaluation_interval: every health would be unknown between two looks",
+                "write a stale_after of several times evaluation_interval",
+            )
+
+
+class Server(HttpClient, frozen=True, kw_only=True):
+    """A neighbour's address, and how to be let in: fields as in Prometheus' http client config."""
+
+    url: Annotated[_Url, Meta(description="http:// or https://, a host, a port, and a path if there is one.")]
+
+    def faults(self) -> Iterator[Fault]:
+        """What cannot be meant."""
+        basic, bearer, tls = self.basic_auth, self.authorization, self.tls_config
+        remedy = "keep one of them"
+        if basic is not None and bearer is not None:
+            yield Fault(("authorization",), _BOTH, "there are both basic_auth and authorization", remedy)
+        if basic is not None and basic.password is not None and basic.password_file:
+            path = ("basic_auth", "password_file")
+            yield Fault(path, _BOTH, "there are both password and password_file", remedy)
+        if bearer is not None and bearer.credentials is not None and bearer.credentials_file:
+            path = ("authorization", "credentials_file")
+            yield Fault(path, _BOTH, "there are both credentials and credentials_file", remedy)
+        if bearer is not None and bearer.type.strip().lower() == "basic":
+            path = ("authorization", "type")
+            yield Fault(path, "bad-value", "authorization is not for the type Basic", "write basic_auth: instead")
+        if tls is not None and bool(tls.cert_file) != bool(tls.key_file):
+            message = "a certificate is shown with its key: cert_file and key_file go together"
+            yield Fault(("tls_config",), _BOTH, message, "give both, or neither")
+
+
+class AlertmanagerClient(Server, frozen=True, kw_only=True):
+    """An Alertmanager, and the name of the receiver there that posts to remediator."""
+
+    receiver: Annotated[
+        str, Meta(description="The receiver there that posts to remediator; without it every alert counts.")
+    ] = ""
+
+
+class Storage(msgspec.Struct, frozen=True):
+    """Where incidents, alerts and the journal are kept, and for how long."""
+
+    url: Annotated[
+        _StorageUrl,
+        Meta(
+            description="sqlite:///FILE, relative to this file's folder; or postgresql://USER@HOST:PORT/DATABASE,"
+            " with parameters as libpq takes them, which several processes may share."
+        ),
+    ] = f"{_SQLITE}remediator.db"
+    password_file: Annotated[str, Meta(description="A file with the password for PostgreSQL.")] = ""
+    lease_ttl: Annotated[
+        PositiveDuration,
+        Meta(description="On PostgreSQL: how long after the leader has died another one leads, at the latest."),
+    ] = 15.0
+    retention: Annotated[PositiveDuration, Meta(description="How long to keep what has ended.")] = 90 * 86400.0
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may use it."""
+        return self.url.startswith(_POSTGRESQL)
+
+    @property
+    def path(self) -> str:
+        """The file of the SQLite database."""
+        return self.url.removeprefix(_SQLITE)
+
+    def faults(self) -> Iterator[Fault]:
+        """What cannot be meant."""
+        if self.lease_ttl < _SHORTEST_LEASE:
+            message = f"a lease of less than {_SHORTEST_LEASE:g}s would be lost at every hitch of the network"
+            yield Fault(("lease_ttl",), "bad-value", message, "give it 15s")
+
+
+class ConfigLimits(msgspec.Struct, frozen=True):
+    """Limits over all runbooks together."""
+
+    concurrent: Annotated[PositiveInteger, Meta(description="How many commands may run at once.")] = 4
+    rate: Annotated[tuple[Rate, ...], OR_ONE, Meta(description="How many commands in which time: 30/1h.")] = (
+        Rate(30, 3600.0),
+    )
+    panic: Annotated[
+        Share, Meta(description="When so many services turn bad at once, it is not them: hold everything.")
+    ] = Share(50.0, percent=True)
+
+
+_TimeOfDay = Annotated[
+    int, Leaf("a time of the day such as '02:00'", parse_time, remedy="write it in quotes, from '00:00' to '24:00'")
+]
+_Weekdays = Annotated[
+    Span, Leaf("a day of the week", parse_weekdays, remedy="write saturday, or monday:friday; a week begins on sunday")
+]
+_Days = Annotated[
+    Span, Leaf("a day of the month", parse_days, remedy="write '1', '1:7', or '-3:-1' for the last three")
+]
+_Months = Annotated[Span, Leaf("a month", parse_months, remedy="write january, '1', or january:march")]
+_Years = Annotated[Span, Leaf("a year", parse_years, remedy="write '2026', or '2026:2028'")]
+
+
+def _zone_name(text: str) -> str:
+    zone(text)
+    return text
+
+
+_Location = Annotated[str, Leaf("a time zone", _zone_name, remedy="write Europe/Berlin, UTC, or Local")]
+
+
+class TimesDoc(msgspec.Struct, frozen=True):
+    """From a time of the day to another on the same day."""
+
+    start_time: Annotated[_TimeOfDay, Meta(description="When it begins, as '02:00'.")]
+    end_time: Annotated[_TimeOfDay, Meta(description="When it is over, as '04:00'; '24:00' at the latest.")]
+
+    def faults(self) -> Iterator[Fault]:
+        """What cannot be meant."""
+        if self.start_time >= self.end_time:
+            remedy = "write two ranges when it goes over midnight: up to '24:00', and from '00:00'"
+            yield Fault(("end_time",), "contradiction", "this ends before it begins", remedy)
+
+
+class TimeIntervalDoc(msgspec.Struct, frozen=True):
+    """A set of moments, as in Alertmanager's time_intervals: what is not given leaves everything open."""
+
+    times: Annotated[tuple[TimesDoc, ...], Meta(description="Times of the day.")] = ()
+    weekdays: Annotated[tuple[_Weekdays, ...], Meta(description="Days of the week: [saturday, sunday].")] = ()
+    days_of_month: Annotated[tuple[_Days, ...], Meta(description="Days of the month; -1 is its last.")] = ()
+    months: Annotated[tuple[_Months, ...], Meta(description="Months, by name or number.")] = ()
+    years: Annotated[tuple[_Years, ...], Meta(description="Years.")] = ()
+    location: Annotated[_Location, Meta(description="The time zone; UTC unless given.")] = "UTC"
+
+
+class MaintenanceDoc(msgspec.Struct, frozen=True):
+    """When services are left alone."""
+
+    name: Annotated[Name, Meta(description="What to call the window.")]
+    time_intervals: Annotated[tuple[TimeIntervalDoc, ...], Meta(description="When.")]
+    match: Annotated[tuple[Matcher, ...], Meta(description="Which services, by their labels; every one if none.")] = ()
+    comment: Annotated[str, Meta(description="Why, for those who read it.")] = ""
+
+
+C = TypeVar("C", bound=Server)
+
+
+class Config(msgspec.Struct, frozen=True):
+    """The config file of remediator."""
+
+    hints: ClassVar[dict[str, str]] = {
+        "alertmanager": "write alertmanagers:, a list",
+        "alerting": "write alertmanagers:, a list of {url: …}",
+        "services": "this looks like a rule file: name it under rule_files:",
+        "runbooks": "this looks like a rule file: name it under rule_files:",
+        "thresholds": "this looks like a rule file: name it under rule_files:",
+    }
+    prometheus: Annotated[Server, Meta(description="Where PromQL is asked.")]
+    global_: Annotated[Global, Meta(description="How remediator works as a whole.")] = field(
+        name="global", default=Global()
+    )
+    alertmanagers: Annotated[
+        tuple[AlertmanagerClient, ...], Meta(description="Alertmanagers; several are one cluster.")
+    ] = ()
+    grafana: Annotated[Server | None, Meta(description="Where annotations go; none are made without it.")] = None
+    rule_files: Annotated[tuple[str, ...], Meta(description="Rule files, with * and ?.")] = ()
+    storage: Storage = Storage()
+    limits: ConfigLimits = ConfigLimits()
+    maintenance: Annotated[tuple[MaintenanceDoc, ...], Meta(description="Times at which services are left alone.")] = ()
+    severity: Annotated[
+        dict[str, JudgedHealth],
+        Meta(description="What an alert's severity says of a service that no threshold judges."),
+    ] = field(default_factory=lambda: {"critical": Health.FAILED, "page": Health.FAILED, "warning": Health.DEGRADED})
+
+    def faults(self) -> Iterator[Fault]:
+        """What cannot be meant."""
+        names = [window.name for window in self.maintenance]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                message = f"there is another maintenance window of the name {name}"
+                yield Fault(("maintenance", index, "name"), "equal-names", message, "give one of them another name")
+
+    def windows(self) -> tuple[Maintenance, ...]:
+        """The maintenance windows."""
+        return tuple(
+            Maintenance(
+                window.name,
+                tuple(
+                    TimeInterval(
+                        tuple(Span(times.start_time, times.end_time) for times in interval.times),
+                        interval.weekdays,
+                        interval.days_of_month,
+                        interval.months,
+                        interval.years,
+                        interval.location,
+                    )
+                    for interval in window.time_intervals
+                ),
+                window.match,
+                window.comment,
+            )
+            for window in self.maintenance
+        )
+
+    def rule_paths(self) -> list[Path]:
+        """The rule files that exist now, each once, and the named ones that do not. A pattern may match none."""
+        return list(dict.fromkeys(path for pattern in self.rule_files for path in rule_files(pattern)))
+
+
+def rule_files(pattern: str) -> list[Path]:
+    """The files that a pattern fits, by name. A name without * ? [ fits itself, whether there is such a file or not."""
+    return [Path(name) for name in sorted(glob.glob(pattern))] if glob.has_magic(pattern) else [Path(pattern)]
+
+
+def load_config(path: Path) -> Config:
+    """The config in a file. ConfigError with every problem in it."""
+    document = open_document(path)
+    config = read_config(document, path.parent)
+    if config is None or any(problem.severity is Severity.ERROR for problem in document.problems):
+        raise ConfigError(document.sorted_problems())
+    return config
+
+
+def read_config(document: Document, folder: Path) -> Config | None:
+    """As much of a config as could be read, or None; problems are noted in the document."""
+    if document.root is None:
+        if not document.problems:
+            remedy = "write at least prometheus: {url: 'http://localhost:9090'}"
+            document.problems.append(Problem(Position(document.file, 1, 1), "missing-key", "the file is empty", remedy))
+        return None
+    config = read_document(document, Config)
+    if config is None:
+        return None
+    return replace(
+        config,
+        prometheus=_beside_client(config.prometheus, folder),
+        alertmanagers=tuple(_beside_client(client, folder) for client in config.alertmanagers),
+        grafana=None if config.grafana is None else _beside_client(config.grafana, folder),
+        rule_files=tuple(_beside(folder, pattern) for pattern in config.rule_files),
+        storage=_beside_storage(config.storage, folder),
+    )
+
+
+def _beside_storage(storage: Storage, folder: Path) -> Storage:
+    if storage.shared:
+        return replace(storage, password_file=_beside(folder, storage.password_file))
+    return replace(storage, url=f"{_SQLITE}{folder / storage.path}")
+
+
+def _beside_client(client: C, folder: Path) -> C:
+    basic, bearer, tls = client.basic_auth, client.authorization, client.tls_config
+    if basic is not None:
+        basic = replace(basic, password_file=_beside(folder, basic.password_file))
+    if bearer is not None:
+        bearer = replace(bearer, credentials_file=_beside(folder, bearer.credentials_file))
+    if tls is not None:
+        names = ("ca_file", "cert_file", "key_file")
+        tls = replace(tls, **{name: _beside(folder, getattr(tls, name)) for name in names})
+    return replace(client, basic_auth=basic, authorization=bearer, tls_config=tls)
+
+
+def _beside(folder: Path, name: str) -> str:
+    return str(folder / name) if name else ""

@@ -1,0 +1,148 @@
+"""From readings and alerts to a service's health, and to the runbook that is for it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from remediator.config.policy import Policy
+from remediator.model.alert import Source
+from remediator.model.health import Health, Judgement, Sight, worst
+from remediator.model.incident import StoredAlert
+from remediator.model.rulebook import Plan, Rulebook, Service, merged_labels
+from remediator.model.silence import Silence
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """How Prometheus and the alerts are seen: `at` is when Prometheus last answered, `since` from when on it has done so
+    without a gap, `back` when it answered for the first time since the start, or since it could not be reached;
+    `quiet_since` is when the last alert of the service ended. `answers` says whether it answered the last look."""
+
+    at: float = 0.0
+    since: float = 0.0
+    back: float = 0.0
+    quiet_since: float = 0.0
+    answers: bool = True
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The runbook for a service in trouble, and the alert it was chosen for."""
+
+    alert: StoredAlert
+    plan: Plan
+    judgement: Judgement
+    """The service's health, with the alert's own word where the runbook believes it."""
+
+
+def is_forced(stored: StoredAlert) -> bool:
+    """Whether an alert is an operator's request that overrides cooldown and mode."""
+    return stored.alert.source is Source.OPERATOR and stored.alert.labels.get("force") == "true"
+
+
+def judge(
+    seen: Judgement | None,
+    alerts: Sequence[StoredAlert],
+    policy: Policy,
+    sighting: Sighting,
+    now: float,
+    *,
+    believe: bool,
+) -> Judgement:
+    """A service's health from its thresholds, and from its alerts where those are to be believed.
+
+    `seen` is None for a service that no threshold judges; it is judged by its alerts' severity alone. That no alert
+    fires then means healthy only while Prometheus answers: Alertmanager resolves the alerts of a dead Prometheus too.
+    """
+    if seen is not None:
+        seen = seen.aged(now, policy.stale_after)
+        if not believe:
+            return seen
+    spoken = [
+        (policy.severity.get(stored.alert.labels.get("severity", ""), Health.DEGRADED), stored)
+        for stored in alerts
+        if stored.alert.source is Source.ALERTMANAGER
+    ]
+    if spoken:
+        health = worst(health for health, _ in spoken)
+        stored = next(stored for spoken_health, stored in spoken if spoken_health is health)
+        by_alert = Judgement(health, now, stored.received_at, alert_text(stored, health))
+        if seen is None:
+            return by_alert
+        if worst((seen.health, health)) is seen.health:
+            return seen
+        return msgspec.structs.replace(by_alert, readings=seen.readings)
+    if seen is not None:
+        return seen
+    if now - sighting.at > policy.stale_after:
+        text = "no threshold judges it, no alert of it fires, and Prometheus does not answer"
+        return Judgement(Health.UNKNOWN, sighting.at, sighting.at, text)
+    since = max(sighting.quiet_since, sighting.since)
+    return Judgement(Health.HEALTHY, sighting.at, since, "no threshold judges it and no alert of it fires")
+
+
+def alert_text(stored: StoredAlert, health: Health) -> str:
+    """The sentence for a health that an alert speaks of."""
+    severity = stored.alert.labels.get("severity", "")
+    return f"alert {stored.alert.name or stored.alert.fingerprint} fires" + (
+        f" with severity {severity} ({health})" if severity else f" ({health})"
+    )
+
+
+def choose(
+    rulebook: Rulebook,
+    service: Service,
+    seen: Judgement | None,
+    alerts: Sequence[StoredAlert],
+    policy: Policy,
+    sighting: Sighting,
+    now: float,
+) -> Choice | None:
+    """The first runbook, in file order, for the service, its oldest alert that has one, and its health. An operator's
+    alert comes first, and its runbook is chosen whatever the health, as is that of an alert that is not corroborated:
+    the gates then say so."""
+    unsuited: Choice | None = None
+    for stored in sorted(alerts, key=lambda stored: stored.alert.source is not Source.OPERATOR):
+        labels = merged_labels(service, stored.alert.labels)
+        for runbook in rulebook.runbooks_for(labels):
+            judgement = judge(seen, alerts, policy, sighting, now, believe=not runbook.corroborate)
+            choice = Choice(stored, rulebook.plan(service, runbook), judgement)
+            if judgement.health in runbook.when or stored.alert.source is Source.OPERATOR:
+                return choice
+            if unsuited is None and not judgement.health.bad:
+                unsuited = choice
+    return unsuited
+
+
+def covering(
+    silences: Iterable[Silence], alerts: Sequence[StoredAlert], labels: Mapping[str, str], now: float
+) -> Silence | None:
+    """The silence that covers what fires of a service, all of it; of several the first to end. What counts is what
+    Alertmanager knows of the service; only when it knows nothing, what thresholds say, and at last its own labels."""
+    silences = tuple(silences)
+    if not silences:
+        return None
+    known = [stored.alert.labels for stored in alerts if stored.alert.source is Source.ALERTMANAGER]
+    seen = [stored.alert.labels for stored in alerts if stored.alert.source is Source.THRESHOLD]
+    longest: list[Silence] = []
+    for said in known or seen or [dict(labels)]:
+        found = [silence for silence in silences if silence.covers(said, now)]
+        if not found:
+            return None
+        longest.append(max(found, key=lambda silence: silence.ends_at))
+    return min(longest, key=lambda silence: silence.ends_at)
+
+
+def breached(judgement: Judgement) -> tuple[str, ...]:
+    """The names of the thresholds that see trouble."""
+    return tuple(reading.threshold for reading in judgement.readings if reading.health.bad)
+
+
+def unseen(judgement: Judgement, required: Iterable[str]) -> tuple[str, ...]:
+    """Those of the required thresholds that do not see the service healthy right now."""
+    healthy = {
+        reading.threshold
+        for reading in judgement.readings
+        if reading.health is Health.HEALTHY and reading.sight is Sight.SEEN
+    }
+    return tuple(name for name in required if name not in healthy)

@@ -1,0 +1,46 @@
+"""The arithmetic of budgets: when a rate has room again, and until when a breaker stays open. Pure.
+
+Only a verified recovery that lasts resets a budget; everything else decays with time, so nothing is given up for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from remediator.model.incident import Closing, Verdict
+from remediator.model.rulebook import Rate
+
+
+def spent_until(rate: Rate, starts: Iterable[float], now: float) -> float | None:
+    """When the rate's window has room for another start, or None when it has now."""
+    inside = sorted(start for start in starts if start > now - rate.window)
+    return inside[-rate.count] + rate.window if len(inside) >= rate.count else None
+
+
+def failures(closings: Sequence[Closing], relapse_of: int | None) -> list[float]:
+    """When incidents ended without lasting help since the last recovery that lasted, the oldest first: those that were
+    exhausted, and those whose recovery was followed by a relapse. `relapse_of` is what the present incident relapsed
+    from, if it did."""
+    relapsed = {closing.relapse_of for closing in closings} | {relapse_of}
+    ends: list[float] = []
+    for closing in closings:
+        if closing.verdict is Verdict.EXHAUSTED or (closing.verdict is Verdict.RECOVERED and closing.id in relapsed):
+            ends.append(closing.closed_at)
+        elif closing.verdict is Verdict.RECOVERED:
+            ends.clear()
+    return ends
+
+
+def tripped_until(rate: Rate, ends: Sequence[float]) -> float | None:
+    """Until when a breaker that allows `rate.count` failures in its window stays open; None when it never opened.
+
+    It stays open for as long as its window. After that it is half open: the next attempt decides, and a failure opens
+    it at once again (as Nygard's circuit breaker does, and Envoy's outlier detection).
+    """
+    until: float | None = None
+    recent: list[float] = []
+    for end in ends:
+        recent = [*(other for other in recent if other > end - rate.window), end]
+        if until is not None or len(recent) >= rate.count:
+            until = end + rate.window
+    return until

@@ -1,0 +1,194 @@
+"""A case: everything a decision about one service rests on, as one immutable snapshot; and what is shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from remediator.config.policy import Policy
+from remediator.decision.assessment import Choice, Sighting, is_forced
+from remediator.decision.next_step import Rung, next_rung
+from remediator.model.alert import Source
+from remediator.model.health import Health, Judgement
+from remediator.model.incident import Closing, Hold, Incident, Pause, StepRun, StoredAlert, Verdict
+from remediator.model.rulebook import Plan, Service, merged_labels
+from remediator.model.silence import Silence
+from remediator.template.compile import LabelView
+
+
+class GuardAnswer(msgspec.Struct, frozen=True):
+    """What Prometheus said to an `if` or `unless`: true, false, or None with the reason in `text`. `expr` is the condition
+    with its templates filled in, and guards by their names."""
+
+    expr: str
+    true: bool | None
+    at: float
+    text: str = ""
+
+
+class Dependency(msgspec.Struct, frozen=True):
+    """Something the service depends on, directly or not, that is in trouble and has no troubled dependency itself; or
+    that was, until it was healed at `healed_at`."""
+
+    name: str
+    health: Health
+    text: str
+    healed_at: float | None = None
+
+
+class Panic(msgspec.Struct, frozen=True):
+    """So many services turned bad within a minute that it is not them: `bad` of `total`, the first of them at `since`."""
+
+    bad: int
+    total: int
+    since: float
+
+
+class Window(msgspec.Struct, frozen=True):
+    """A maintenance window that is open: `until` is when it closes, None when that is not in sight."""
+
+    name: str
+    until: float | None
+    comment: str = ""
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One service at one time. `decide` and the gates see this and nothing else.
+
+    `alerts` are the ones that fire, oldest first. `looking` says that the thresholds have not yet been evaluated since
+    the newest of them came. `choice` is what an incident opened now would carry out (with an incident open: only when
+    its own runbook is not for this health); `plan` that of the open incident, or else of the choice.
+    """
+
+    now: float
+    service: Service
+    judgement: Judgement
+    policy: Policy = Policy()
+    alerts: tuple[StoredAlert, ...] = ()
+    looking: bool = False
+    choice: Choice | None = None
+    incident: Incident | None = None
+    previous: Incident | None = None
+    """The service's last incident that has closed."""
+    live: frozenset[int] = frozenset()
+    """The step runs that are under way in this process."""
+    running: int = 0
+    """How many step runs are under way anywhere."""
+    pauses: tuple[Pause, ...] = ()
+    window: Window | None = None
+    silence: Silence | None = None
+    """The silence of Alertmanager's that covers all that fires of the service; of several, the one that ends last."""
+    sighting: Sighting = Sighting()
+    reconciled: bool = True
+    """Whether the alerts have been compared with Alertmanager's since the start, as far as that was to be had."""
+    panic: Panic | None = None
+    panicked_at: float | None = None
+    """When there was last a panic, while this process ran."""
+    closings: tuple[Closing, ...] = ()
+    """How the service's incidents of the last days ended, the oldest first."""
+    dependencies: tuple[Dependency, ...] = ()
+    guards: Mapping[str, GuardAnswer] = {}
+    last_heal: StepRun | None = None
+    """The last run by the same runbook for this service in an earlier incident."""
+    spent_here: tuple[float, ...] = ()
+    """When the runs were started that count against the runbook's rates, as far back as these go."""
+    spent_anywhere: tuple[float, ...] = ()
+    """When the runs were started that count against the rates of all runbooks together, as far back as these go."""
+    healing: int = 0
+    """How many other services of the same runbook are being healed."""
+    reach: int = 1
+    """How many known services the runbook is for."""
+    would: str = ""
+    """The call of the next step, where it is known beforehand; for telling what would be done."""
+
+    @property
+    def health(self) -> Health:
+        return self.judgement.health
+
+    @property
+    def plan(self) -> Plan | None:
+        if self.incident is not None:
+            return self.incident.plan
+        return self.choice.plan if self.choice is not None else None
+
+    @property
+    def asked(self) -> bool:
+        """Whether an operator asked for this heal: the runbook is then carried out whatever the health."""
+        if self.incident is not None and self.incident.source is Source.OPERATOR:
+            return True
+        return any(stored.alert.source is Source.OPERATOR for stored in self.alerts)
+
+    @property
+    def forced(self) -> bool:
+        """Whether an operator asked that cooldown and mode be overridden."""
+        if self.incident is not None and self.incident.forced:
+            return True
+        return any(is_forced(stored) for stored in self.alerts)
+
+    @property
+    def rung(self) -> Rung | None:
+        """The step whose turn it is, or None when none is left."""
+        return next_rung(self.incident) if self.incident is not None else None
+
+    @property
+    def relapse(self) -> Incident | None:
+        """The incident whose recovery did not last, if this is the same trouble again: the same runbook, so soon."""
+        before, plan = self.previous, self.plan
+        if self.incident is not None or before is None or plan is None or before.closed_at is None:
+            return None
+        if before.verdict is not Verdict.RECOVERED or before.runbook != plan.runbook.name or self.asked:
+            return None
+        return before if self.now - before.closed_at <= plan.runbook.limits.relapse else None
+
+    @property
+    def context(self) -> dict[str, object]:
+        """What templates see."""
+        incident, choice, service = self.incident, self.choice, self.service
+        labels, annotations = dict(service.labels), dict[str, str]()
+        if incident is not None:
+            labels, annotations, service = incident.labels, incident.annotations, incident.plan.service
+        elif choice is not None:
+            alert = choice.alert.alert
+            labels, annotations = merged_labels(service, alert.labels), alert.annotations
+        return {
+            "labels": LabelView(labels),
+            "annotations": LabelView(annotations),
+            "service": {"name": service.name, "labels": LabelView(service.labels)},
+            "alert": {"name": labels.get("alertname", "")},
+            "incident": {"id": incident.id if incident is not None else 0},
+            "runbook": {"name": self.plan.runbook.name if self.plan else ""},
+            "health": str(self.health),
+            "values": {r.threshold: r.value for r in self.judgement.readings if r.value is not None},
+        }
+
+
+class ServiceView(msgspec.Struct, frozen=True):
+    """A service as people and programs are shown it."""
+
+    name: str
+    labels: dict[str, str]
+    health: Health
+    judgement: Judgement
+    alerts: int
+    """How many alerts of it fire."""
+    runbook: str
+    """The runbook that is, or would be, chosen; empty when there is none."""
+    target: str
+    depends_on: tuple[str, ...] = ()
+    incident: int | None = None
+    hold: Hold | None = None
+    decision: str = ""
+    """The sentence of the last decision."""
+
+
+class Why(msgspec.Struct, frozen=True):
+    """The account of one service: what was looked at, what was decided, and which gates say what right now."""
+
+    service: ServiceView
+    alerts: tuple[StoredAlert, ...]
+    incident: Incident | None
+    gates: tuple[tuple[str, Hold | None], ...]
+    """Every gate in order with what holds there; None means that it lets pass."""
+    facts: dict[str, Any] = {}

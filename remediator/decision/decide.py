@@ -1,0 +1,313 @@
+"""What to do about one service now: a pure function of its case. Each decision carries the sentence that explains it.
+
+The ladder, first match wins. No incident: nothing wrong, unless something is to be put back; no runbook; held by a gate;
+open. An incident: a step runs -> wait, or interrupt it when it is certainly over; healthy for long enough -> put back
+what was taken out, then close; within the verify window -> wait; no step left, or no answer to a question -> close as
+exhausted; pass a step over; ask a guard; held by a gate; gather evidence; run the step.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from remediator.decision.assessment import breached, unseen
+from remediator.decision.case import Case
+from remediator.decision.gates import BEFORE_GUARDS, GATES, OPENING, REOPEN, UNDOING, blind, first_hold
+from remediator.decision.next_step import Rung, may_rerun, next_rung
+from remediator.model.action import Outcome
+from remediator.model.durations import format_duration, rough_duration
+from remediator.model.health import Health
+from remediator.model.incident import DIAGNOSE, UNDO, Disposition, Hold, Incident, StepRun, Verdict
+from remediator.model.rulebook import OnInterrupt
+
+GUARD_FRESH = 5.0
+"""Seconds for which the answer to a guard holds good."""
+
+UNDO_ATTEMPTS = 3
+"""How often it is tried to put something back before people are called."""
+
+LOOK_AGAIN = 1.0
+"""Seconds until the next look while the last one is not enough to tell."""
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """Nothing is to be done. `disposition` is what becomes of alerts that fire all the same."""
+
+    text: str
+    disposition: Disposition | None = None
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Look again at `until`, or when something happens."""
+
+    text: str
+    until: float
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Ask Prometheus these guards, then look again."""
+
+    text: str
+    exprs: tuple[str, ...]
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A gate does not let pass."""
+
+    hold: Hold
+
+    @property
+    def text(self) -> str:
+        return self.hold.text
+
+
+class Open(msgspec.Struct, frozen=True):
+    """Open an incident. `relapse` is the one whose recovery did not last; without a choice of a runbook `resume` is the
+    one that left something to be put back."""
+
+    text: str
+    health: Health
+    thresholds: tuple[str, ...]
+    relapse: Incident | None = None
+    resume: Incident | None = None
+
+    @property
+    def first(self) -> tuple[int, int]:
+        """With which step, by its index, and which attempt at it the ladder begins."""
+        if self.relapse is None:
+            return 0, 1
+        rung = next_rung(self.relapse)
+        return (rung.index, rung.attempt) if rung else (len(self.relapse.plan.runbook.steps), 1)
+
+
+class Gather(msgspec.Struct, frozen=True):
+    """Run the target's `diagnose` before the first step."""
+
+    text: str
+
+
+class RunStep(msgspec.Struct, frozen=True):
+    """Run a step."""
+
+    text: str
+    rung: Rung
+
+
+class Undo(msgspec.Struct, frozen=True):
+    """Put back what a step took out, by this action of the target."""
+
+    text: str
+    action: str
+    attempt: int
+
+
+class PassOver(msgspec.Struct, frozen=True):
+    """Leave a step out."""
+
+    text: str
+    rung: Rung
+
+
+class Interrupt(msgspec.Struct, frozen=True):
+    """Write down that a step run's outcome is unknown."""
+
+    text: str
+    run: StepRun
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Close the incident."""
+
+    text: str
+    verdict: Verdict
+
+
+Decision = Idle | Wait | Ask | Held | Open | Gather | RunStep | Undo | PassOver | Interrupt | Close
+
+
+def decide(case: Case) -> Decision:
+    """The next thing to do for the case's service."""
+    return _consider(case) if case.incident is None else _pursue(case, case.incident)
+
+
+def _consider(case: Case) -> Decision:
+    if not case.alerts:
+        return _put_back_later(case) or Idle(case.judgement.text)
+    if case.looking:
+        newest = max(stored.received_at for stored in case.alerts)
+        return Wait("evaluates its thresholds", newest + case.policy.patience)
+    choice = case.choice
+    if choice is None:
+        return Idle(f"no runbook is for it when {case.health}: {case.judgement.text}", Disposition.NO_RUNBOOK)
+    hold = first_hold(case, OPENING)
+    if hold is not None:
+        return Held(hold)
+    if case.asked:
+        alert = choice.alert.alert
+        text = f"asked for by {alert.labels.get('author', 'an operator')}"
+        comment = alert.annotations.get("comment", "")
+        return Open(f"{text}: {comment}" if comment else text, case.health, breached(case.judgement))
+    text, relapse = f"is {case.health}: {case.judgement.text}", case.relapse
+    if relapse is not None and relapse.closed_at is not None:
+        ago = rough_duration(case.now - relapse.closed_at)
+        text = f"is {case.health} again, {ago} after incident {relapse.id} had recovered: {case.judgement.text}"
+    return Open(text, case.health, breached(case.judgement), relapse)
+
+
+def _put_back_later(case: Case) -> Decision | None:
+    """What an incident has left taken out, as the service had not recovered, is put back once it is well."""
+    before = case.previous
+    if before is None or not before.owed or case.health is not Health.HEALTHY:
+        return None
+    runbook = before.plan.runbook
+    until = case.judgement.since + runbook.verify.healthy_for
+    if any(run.step == UNDO for run in before.runs):
+        # It was tried in vain: people have been called, and it is tried again as seldom as any other heal.
+        until = max(until, (before.closed_at or 0.0) + max(runbook.limits.cooldown, REOPEN))
+    if case.judgement.at < until:
+        return Wait(f"is healthy, and {before.owed[0]} is owed", max(until, case.now + LOOK_AGAIN))
+    return Open(f"is healthy again: owes it {', '.join(before.owed)}", case.health, (), resume=before)
+
+
+def _pursue(case: Case, incident: Incident) -> Decision:
+    runbook, now = incident.plan.runbook, case.now
+    running = incident.running
+    if running is not None:
+        if running.id not in case.live:
+            return Interrupt(f"{running.action} was running when its owner died: its outcome is unknown", running)
+        if now >= running.over_by:
+            return Interrupt(f"{running.action} is lost: its end is overdue, its outcome unknown", running)
+        return Wait(f"{running.action} is running", running.over_by)
+
+    last = incident.last_run
+    settled = _settled(case, incident, last)
+    if settled is not None:
+        return settled
+    if (
+        last is not None
+        and last.outcome is Outcome.UNKNOWN
+        and last.step >= 0
+        and runbook.steps[last.step].on_interrupt is OnInterrupt.ESCALATE
+    ):
+        return Close(f"{last.action} was interrupted and its on_interrupt is escalate", Verdict.EXHAUSTED)
+    window = _window(incident, last)
+    if window is not None and now < window:
+        return Wait(f"verifies {last.action if last else ''}: {case.judgement.text}", window)
+    if window is not None and case.judgement.at < window and now < window + case.policy.patience:
+        # The last look may be from before the step took effect; the verdict on it wants one from after its window.
+        return Wait("looks once more before it goes on", now + LOOK_AGAIN)
+
+    if case.health is Health.FAILED and case.choice is not None and case.choice.plan.runbook.name != runbook.name:
+        text = f"is failed now, which runbook {case.choice.plan.runbook.name} is for: {case.judgement.text}"
+        return Close(text, Verdict.SUPERSEDED)
+    rung = case.rung
+    if rung is None and not case.health.bad and not case.asked:
+        # Whether the last step has helped cannot be told, and what cannot be told is no verdict.
+        unclear = ", ".join(unseen(case.judgement, incident.thresholds)) or "its health"
+        return Held(first_hold(case, (blind,)) or Hold("blind", f"cannot see {unclear}: {case.judgement.text}"))
+    if rung is None:
+        owed = f"; {', '.join(incident.owed)} is owed" if incident.owed else ""
+        return Close(f"no step is left and it is {case.health}: {case.judgement.text}{owed}", Verdict.EXHAUSTED)
+    if case.health.bad and case.health not in rung.step.when and not case.asked:
+        whens = " or ".join(rung.step.when)
+        return PassOver(f"{rung.step.name} is for when it is {whens}, and it is {case.health}", rung)
+    ask = _stale_guards(case, rung)
+    if ask:
+        # Whether a step is held needs no answer to its `unless` while another gate holds it, but what to run does.
+        hold = first_hold(case, BEFORE_GUARDS) if not rung.step.if_ else None
+        return Held(hold) if hold is not None else Ask(f"asks Prometheus before {rung.step.name}", ask)
+    if rung.step.if_:
+        answer = case.guards[rung.step.if_]
+        if answer.true is False:
+            return PassOver(f"{rung.step.name} is passed over: {answer.expr} is not true", rung)
+        if answer.true is None:
+            return Held(Hold("guard", f"cannot tell whether {answer.expr} is true: {answer.text}"))
+    hold = first_hold(case, GATES)
+    if hold is not None:
+        if hold.gate == "approval" and hold.until is not None and now >= hold.until:
+            waited = format_duration(runbook.approve_within)
+            return Close(f"nobody approved {rung.step.name} within {waited}", Verdict.EXHAUSTED)
+        return Held(hold)
+    answer_at = incident.approval.at if incident.approval is not None else now
+    if incident.idle_since < answer_at < now - runbook.approve_within:
+        return Close(f"the approval of {rung.step.name} has become too old to act on", Verdict.EXHAUSTED)
+    unfinished = _unfinished(case, incident)
+    if unfinished is not None:
+        return unfinished
+    gathered = any(run.step == DIAGNOSE for run in incident.runs)
+    if last is None and not gathered and incident.plan.spec("diagnose") is not None:
+        return Gather("gathers evidence")
+    number = f", attempt {rung.attempt}" if rung.attempt > 1 else ""
+    return RunStep(f"runs {rung.step.name}{number}", rung)
+
+
+def _settled(case: Case, incident: Incident, last: StepRun | None) -> Decision | None:
+    """Healthy for long enough closes the incident; healthy, but not yet so long, is worth waiting for."""
+    if case.health is not Health.HEALTHY or (case.asked and last is None):
+        return None
+    missing = unseen(case.judgement, incident.thresholds)
+    if missing:
+        return None
+    verify = incident.plan.runbook.verify
+    seen_from = max(case.judgement.since, incident.opened_at if last is None else last.ended_at or case.now)
+    # What counts is how long it was seen healthy, not how long ago that began: the last look may be old.
+    so_far = case.judgement.at - seen_from
+    if so_far < verify.healthy_for:
+        text = f"healthy for {rough_duration(max(0.0, so_far))} of {format_duration(verify.healthy_for)}"
+        return Wait(text, max(seen_from + verify.healthy_for, case.now + LOOK_AGAIN))
+    if incident.owed:
+        return _unfinished(case, incident) or _put_back(case, incident)
+    if last is None:
+        return Close(f"cleared by itself: {case.judgement.text}", Verdict.CLEARED)
+    took = rough_duration(case.now - incident.opened_at)
+    return Close(f"recovered after {last.action} in {took}: {case.judgement.text}", Verdict.RECOVERED)
+
+
+def _unfinished(case: Case, incident: Incident) -> Wait | None:
+    """What was given up, such as the gathering of evidence of a leader that died, may still be at work."""
+    run = incident.left_over(case.now)
+    return Wait(f"{run.action}, whose end is unknown, may still be at work", run.over_by) if run is not None else None
+
+
+def _put_back(case: Case, incident: Incident) -> Decision:
+    action = incident.owed[0]
+    tried = sum(run.step == UNDO and run.action == action for run in incident.runs)
+    if tried >= UNDO_ATTEMPTS:
+        return Close(f"cannot put it back: {action} failed {tried} times", Verdict.EXHAUSTED)
+    hold = first_hold(case, UNDOING)
+    return Held(hold) if hold is not None else Undo(f"is healthy: puts it back by {action}", action, tried + 1)
+
+
+def _window(incident: Incident, last: StepRun | None) -> float | None:
+    """Until when the last step is given time to show its effect. A command that failed is given none; one whose
+    outcome is unknown may still be at work, so its own deadline is waited for as well."""
+    if last is None or last.ended_at is None or last.outcome is Outcome.FAILED:
+        return None
+    if last.outcome is Outcome.UNKNOWN:
+        own = 0.0 if may_rerun(incident, last) else last.ended_at + incident.plan.runbook.verify.within
+        return max(last.over_by, own)
+    return last.ended_at + incident.plan.runbook.verify.within
+
+
+def _stale_guards(case: Case, rung: Rung) -> tuple[str, ...]:
+    exprs = tuple(expr for expr in (rung.step.if_, rung.step.unless) if expr)
+    fresh = all(expr in case.guards and case.now - case.guards[expr].at <= GUARD_FRESH for expr in exprs)
+    return () if fresh else exprs
+
+
+__all__ = [
+    "DIAGNOSE",
+    "Ask",
+    "Close",
+    "Decision",
+    "Gather",
+    "Held",
+    "Idle",
+    "Interrupt",
+    "Open",
+    "PassOver",
+    "RunStep",
+    "Undo",
+    "Wait",
+    "decide",
+]

@@ -1,0 +1,193 @@
+"""When people are called: which pages are to fire and which silences are to be there, from the cases as they stand. Pure.
+
+Whatever remediator cannot heal is said once, by the name of what is to blame: a service that waits for another one is
+not spoken of, a panic or a blackout of Prometheus stands for all that it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from remediator.decision.case import Case, Panic
+from remediator.decision.gates import breaker
+from remediator.errors import RefusedError
+from remediator.model.alert import Source
+from remediator.model.durations import rough_duration
+from remediator.model.health import Health
+from remediator.model.incident import Hold, Incident, Verdict
+from remediator.model.paging import SENDER, Hush, Page
+from remediator.model.rulebook import Plan
+from remediator.template.compile import Kind, compile_template
+
+BLACKOUT = 120.0
+"""Seconds without an answer from Prometheus after which people hear of it."""
+
+UNHEALED = 900.0
+"""Seconds for which others may wait for a service that nothing heals, before people hear of it."""
+
+_WANTED = frozenset({"auto_heal", "observe", "paused", "maintenance", "silenced", "not_corroborated"})
+"""Gates by which somebody has said that nothing is to be done: that is no reason to call people."""
+_SPOKEN_OF = frozenset({"approval", "panic", "breaker", "dependency"})
+"""Gates that have pages of their own, or speak of another service."""
+_SHORT = frozenset({"settling", "dependency", "blast_radius", "concurrency"})
+"""Gates that hold a heal up, but not for good: the page to people goes on being held back."""
+
+
+def pages(
+    told: Sequence[Case], panic: Panic | None, dark_since: float | None, waiting: Mapping[str, Hold], now: float
+) -> list[Page]:
+    """Every page that is to fire now.
+
+    `told` are the cases of all services that have an open incident, were given up, or wait without an incident; `waiting`
+    is what holds the last of these. `dark_since` is since when Prometheus does not answer; None while it does.
+    """
+    found: list[Page] = []
+    if panic is not None:
+        summary = f"{panic.bad} of {panic.total} services turned bad within a minute: nothing is healed"
+        found.append(_everywhere("RemediationPanic", summary, "critical", panic.since))
+    dark = dark_since is not None and now - dark_since >= BLACKOUT
+    if dark_since is not None and dark:
+        summary = f"Prometheus has not answered for {rough_duration(now - dark_since)}: nothing is healed"
+        found.append(_everywhere("RemediationBlocked", summary, "critical", dark_since, gate="blind"))
+    roots: dict[str, list[str]] = {}
+    for case in told:
+        hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
+        if hold is not None and hold.gate == "dependency":
+            for root in case.dependencies:
+                roots.setdefault(root.name, []).append(case.service.name)
+    for case in told:
+        hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
+        found.extend(_of(case, hold, roots.get(case.service.name, []), quiet=dark or panic is not None))
+    return found
+
+
+def hushes(cases: Iterable[Case]) -> list[Hush]:
+    """Every silence that is to be there now: for the alerts of an incident that is being healed, until the time its
+    runbook gives it, unless nothing comes of it before."""
+    return [
+        Hush(case.incident.id, stored.alert.labels, case.incident.opened_at + silence)
+        for case in cases
+        if case.incident is not None and (silence := case.incident.plan.runbook.silence) and _heals(case, case.incident)
+        for stored in case.alerts
+        if stored.alert.source is Source.ALERTMANAGER
+    ]
+
+
+def may_call(plan: Plan, hold: Hold | None, held_from: float, now: float) -> bool:
+    """Whether what holds a service since `held_from` may be worth a page: a cheap question that spares most services the
+    whole look."""
+    if plan.runbook.limits.breaker is not None or (hold is not None and hold.gate in ("approval", "breaker")):
+        return True
+    if hold is None or hold.gate in _WANTED or hold.gate == "panic":
+        return False
+    return now >= held_from + (UNHEALED if hold.gate == "dependency" else plan.runbook.escalate.after)
+
+
+def settled(case: Case) -> bool:
+    """Whether there is nothing left to say of a service that was given up: another incident has ended since, or it is
+    well, and nothing is owed. Well it is when it has been healthy for long enough, or ever since it was first looked at:
+    then it has been so since before a restart."""
+    before, judged = case.previous, case.judgement
+    if before is None or before.verdict is not Verdict.EXHAUSTED:
+        return True
+    if before.owed or judged.health is not Health.HEALTHY:
+        return False
+    lasting = judged.at - judged.since >= before.plan.runbook.verify.healthy_for
+    return lasting or judged.since <= case.sighting.back
+
+
+def _heals(case: Case, incident: Incident) -> bool:
+    end = incident.opened_at + incident.plan.runbook.silence
+    hold = incident.hold
+    if case.now >= end or hold is None or hold.gate in _SHORT:
+        return case.now < end
+    return hold.until is not None and hold.until < end and hold.gate not in _WANTED
+
+
+def _of(case: Case, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -> Iterator[Page]:
+    """The pages about one service; of being held nothing is said while it is `quiet`, as a greater page says it."""
+    name, before, plan = case.service.name, case.previous, case.plan
+    also = f"; {', '.join(sorted(waiters))} wait{'s' if len(waiters) == 1 else ''} for it" if waiters else ""
+    # Before the first look nothing is known: what people were told before a restart goes on for some minutes by itself.
+    gave_up = before is not None and case.sighting.back > 0 and not settled(case)
+    if gave_up and before is not None:
+        summary = f"{name} is {case.health} and could not be healed: {before.closing}{also}"
+        yield _about(case, before.plan, "RemediationFailed", summary, "critical", before.closed_at or 0.0, before)
+    if plan is None:
+        if waiters and not quiet and case.health is not Health.HEALTHY and case.now - case.judgement.since >= UNHEALED:
+            summary = f"{name} is {case.health}, and nothing heals it{also}"
+            labels = {**case.service.labels, "gate": "dependency"}
+            yield _everywhere("RemediationBlocked", summary, "warning", case.judgement.since + UNHEALED, **labels)
+        return
+    if case.health is not Health.HEALTHY and (open_breaker := breaker(case)) is not None:
+        began = (open_breaker.until or case.now) - (
+            plan.runbook.limits.breaker.window if plan.runbook.limits.breaker else 0
+        )
+        yield _about(case, plan, "RemediationBreakerOpen", f"{name}: {open_breaker.text}", "critical", began, before)
+    if hold is None or quiet:
+        return
+    incident = case.incident
+    if hold.gate == "approval":
+        if incident is not None and incident.approval is None:
+            summary = f"{name} is {case.health}, and its heal {hold.text}"
+            yield _about(case, plan, "RemediationApprovalNeeded", summary, "warning", hold.since, incident)
+        return
+    held_from = incident.idle_since if incident is not None else hold.since
+    due = held_from + plan.runbook.escalate.after
+    if case.now < due or gave_up or hold.gate in _WANTED | _SPOKEN_OF:
+        return
+    summary = (
+        f"{name} is {case.health}, and nothing has been done for {rough_duration(case.now - held_from)}: {hold.text}"
+    )
+    yield _about(case, plan, "RemediationBlocked", summary + also, "warning", due, incident, gate=hold.gate)
+
+
+def _about(
+    case: Case,
+    plan: Plan,
+    name: str,
+    summary: str,
+    severity: str,
+    starts_at: float,
+    incident: Incident | None,
+    **labels: str,
+) -> Page:
+    """A page about a service. What the runbook adds to it comes last; what cannot be rendered is left out of it."""
+    escalate = plan.runbook.escalate
+    added = _rendered(escalate.labels, case)
+    given = incident.annotations.get("runbook_url", "") if incident is not None else ""
+    annotations = {"summary": summary, **({"runbook_url": given} if given else {})}
+    return Page(
+        labels={
+            **case.service.labels,
+            "runbook": plan.runbook.name,
+            "severity": severity,
+            **labels,
+            **added,
+            "alertname": name,
+            SENDER[0]: SENDER[1],
+        },
+        annotations=annotations | _rendered(escalate.annotations, case),
+        starts_at=starts_at,
+        path=f"/incidents/{incident.id}" if incident is not None else f"/services/{case.service.name}",
+    )
+
+
+def _everywhere(name: str, summary: str, severity: str, starts_at: float, **labels: str) -> Page:
+    return Page(
+        {"alertname": name, "severity": severity, SENDER[0]: SENDER[1], **labels}, {"summary": summary}, starts_at
+    )
+
+
+def _rendered(texts: Mapping[str, str], case: Case) -> dict[str, str]:
+    rendered: dict[str, str] = {}
+    for name, text in texts.items():
+        try:
+            rendered[name] = compile_template(text, Kind.TEXT).render(case.context)
+        except RefusedError:
+            # Somebody has to hear of it, even when a label is missing.
+            continue
+    return {name: text for name, text in rendered.items() if text}
+
+
+__all__ = ["hushes", "may_call", "pages", "settled"]

@@ -1,0 +1,299 @@
+"""What one round of looking makes of the answers: series shared out among services, tracks moved on, alerts. Pure.
+
+Made for worker threads: everything that goes in stays as it is, and what comes out takes its place in one assignment.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from remediator.clients.prometheus.client import Answer
+from remediator.decision.threshold_state import CALM, NOBODY, Level, Track, advance, beyond, judge_value, reading
+from remediator.errors import RefusedError, TemplateError
+from remediator.model.alert import Alert, Source, fingerprint
+from remediator.model.health import Health, Sight
+from remediator.model.rulebook import Rulebook, Service, Threshold
+
+log = logging.getLogger(__name__)
+
+FORGET = 3600.0
+"""Seconds after which a templated service whose series are gone is forgotten."""
+_REMEMBERED = 100_000
+"""How many label sets are remembered with their service; beyond that each is looked up anew, which is only slower."""
+_RANK = {Health.FAILED: 3, Health.DEGRADED: 2, Health.UNKNOWN: 1, Health.HEALTHY: 0}
+
+
+class Owner(msgspec.Struct, frozen=True, gc=False):
+    """Whose a series is: its service, which thresholds judge that, and the labels of the series."""
+
+    service: Service
+    thresholds: frozenset[str]
+    labels: dict[str, str]
+
+
+Owners = dict[tuple[str, ...], Owner | None]
+"""Whose series with these labels are; a key is all the names, then all the values."""
+
+
+class _Worst(msgspec.Struct, frozen=True, gc=False):
+    """The worst series of a service, as its value has it by itself."""
+
+    owner: Owner
+    value: float
+    health: Health
+    sight: Sight
+
+
+class Look(msgspec.Struct, frozen=True):
+    """The last look by one threshold. `error` is the query's error, or its warnings; `tracks` goes by service name."""
+
+    threshold: Threshold
+    at: float
+    sight: Sight
+    error: str
+    tracks: dict[str, Track]
+
+
+class World(msgspec.Struct, frozen=True):
+    """The outcome of a round, and all that the next one starts from.
+
+    `looks` goes by threshold name. `known` are the templated services that series have named, `made` the labels that
+    did so. `owners` remembers whose the series of the last answers were.
+    """
+
+    rulebook: Rulebook
+    looks: dict[str, Look] = {}
+    known: dict[str, Service] = {}
+    made: dict[str, dict[str, str]] = {}
+    owners: Owners = {}
+
+
+class Changes:
+    """What a round has changed: services by name, and alerts to hand on. `unrest` says that a breach is under way."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.alerts: list[Alert] = []
+        self.unrest = False
+
+    def add(self, other: Changes) -> None:
+        """Take in what another part of the round has changed."""
+        self.names |= other.names
+        self.alerts += other.alerts
+        self.unrest = self.unrest or other.unrest
+
+
+class View(msgspec.Struct, frozen=True):
+    """One threshold's part of a round: its look, what that changed, and the owners that are templated services."""
+
+    look: Look
+    changes: Changes
+    templated: list[Owner]
+
+
+def view(world: World, threshold: Threshold, answer: Answer, owners: Owners, now: float, stale_after: float) -> View:
+    """Share out an answer's series and move the track of each service on. `owners` are those met so far in this round,
+    and is added to."""
+    before = world.looks.get(threshold.name)
+    tracks = before.tracks if before is not None else {}
+    gap = before is not None and now - before.at > stale_after
+    sight, error = answer.sight, answer.error
+    if sight is Sight.SEEN and answer.warnings:
+        sight, error = Sight.PARTIAL, "; ".join(answer.warnings)
+    worst = _share_out(world, threshold, answer, owners)
+    after: dict[str, Track] = {}
+    for name, seen in worst.items():
+        health, seen_as = (Health.UNKNOWN, sight) if sight is Sight.PARTIAL else (seen.health, seen.sight)
+        track = tracks.get(name)
+        after[name] = advance(track, threshold, now, health, seen_as, seen.value, seen.owner.labels, gap=gap)
+    missing = Sight.NO_DATA if sight is Sight.SEEN else sight
+    for name, track in tracks.items():
+        if name not in after:
+            after[name] = advance(track, threshold, now, Health.UNKNOWN, missing, None, track.series, gap=gap)
+    changes = Changes()
+    for name, track in after.items():
+        previous = tracks.get(name)
+        if previous is not None and previous.calm and track.calm and not gap:
+            continue
+        changes.unrest = changes.unrest or track.degraded is not CALM
+        # After a gap a judgement is fresh again that had gone stale.
+        if gap or previous is None or previous.state != track.state:
+            changes.names.add(name)
+        alert = _alert(world.rulebook, threshold, name, previous, track, now, error)
+        if alert is not None:
+            changes.alerts.append(alert)
+    named = world.rulebook.named
+    templated = [seen.owner for name, seen in worst.items() if name not in named]
+    return View(Look(threshold, now, sight, error, after), changes, templated)
+
+
+def put_together(world: World, views: Sequence[View], owners: Owners, changes: Changes, now: float) -> World:
+    """The world after a round, with the services that came into being and without those that are forgotten."""
+    looks = {part.look.threshold.name: part.look for part in views}
+    for part in views:
+        changes.add(part.changes)
+    if any(part.look.sight is not Sight.SEEN for part in views):
+        # What was not answered this time will be again.
+        owners = {**world.owners, **owners}
+    if len(owners) > _REMEMBERED:
+        owners = {}
+    known, made = world.known, world.made
+    new = [o for part in views for o in part.templated if known.get(o.service.name) != o.service]
+    if new:
+        known = {**known, **{owner.service.name: owner.service for owner in new}}
+        made = {**made, **{owner.service.name: owner.labels for owner in new}}
+    gone = _long_absent(looks.values(), now).difference(world.rulebook.named)
+    if gone:
+        known = {name: service for name, service in known.items() if name not in gone}
+        made = {name: labels for name, labels in made.items() if name not in gone}
+        looks = {name: _without(look, gone.__contains__, world.rulebook, now, changes) for name, look in looks.items()}
+    return World(world.rulebook, looks, known, made, owners)
+
+
+def change_over(world: World, rulebook: Rulebook, now: float, changes: Changes) -> World:
+    """The world by other rules: unchanged thresholds keep their looks, but for services they judge no more."""
+    known: dict[str, Service] = {}
+    for name, labels in world.made.items():
+        service = _service_for(rulebook, labels)
+        if service is not None and service.name == name and name not in rulebook.named:
+            known[name] = service
+
+    def unjudged(threshold: Threshold, name: str) -> bool:
+        service = rulebook.named.get(name) or known.get(name)
+        if service is not None:
+            return threshold not in rulebook.thresholds_for(service)
+        # A templated service with a breach from before the start may not have been named yet.
+        return name in world.rulebook.named or name in world.made
+
+    current = {threshold.name: threshold for threshold in rulebook.thresholds}
+    looks = {}
+    for name, look in world.looks.items():
+        kept = current.get(name) == look.threshold
+        threshold = look.threshold
+
+        def gone(service: str, kept: bool = kept, threshold: Threshold = threshold) -> bool:
+            return not kept or unjudged(threshold, service)
+
+        look = _without(look, gone, world.rulebook, now, changes)
+        if kept:
+            looks[name] = look
+    return World(rulebook, looks, known, {name: world.made[name] for name in known})
+
+
+def restored(world: World, alerts: Iterable[Alert], now: float) -> tuple[World, list[Alert]]:
+    """The world with the breaches that were alerted of before the start, and the alerts that no threshold can end any
+    more, ended. A breach that is still seen goes on at once; one that is not ends with the first look that says so."""
+    rulebook = world.rulebook
+    thresholds = {threshold.name: threshold for threshold in rulebook.thresholds}
+    tracks: dict[str, dict[str, Track]] = {}
+    ended = []
+    # Of several alerts of one breach the one that began last is it.
+    for alert in sorted(alerts, key=lambda alert: -alert.starts_at):
+        threshold, name = thresholds.get(alert.name), alert.labels.get(rulebook.service_label, "")
+        service = rulebook.named.get(name)
+        if threshold is None or (service is not None and threshold not in rulebook.thresholds_for(service)):
+            ended.append(msgspec.structs.replace(alert, ends_at=now))
+            continue
+        if name in tracks.get(threshold.name, {}):
+            ended.append(msgspec.structs.replace(alert, ends_at=now))
+            continue
+        level = Level(None, alert.starts_at, alert.starts_at)
+        failed = level if alert.annotations.get("health") == Health.FAILED else CALM
+        track = Track(Health.UNKNOWN, now, Sight.STALE, None, NOBODY, level, failed)
+        tracks.setdefault(threshold.name, {})[name] = track
+    looks = {name: Look(thresholds[name], now, Sight.STALE, "", found) for name, found in tracks.items()}
+    return msgspec.structs.replace(world, looks=looks), ended
+
+
+def _share_out(world: World, threshold: Threshold, answer: Answer, owners: Owners) -> dict[str, _Worst]:
+    """The worst series of each service that the threshold judges."""
+    found: dict[str, _Worst] = {}
+    for series in answer.series:
+        key = (*series.labels, *series.labels.values())
+        try:
+            owner = owners[key]
+        except KeyError:
+            owner = owners[key] = _owner(world, key, series.labels)
+        if owner is None or threshold.name not in owner.thresholds:
+            continue
+        name, value = owner.service.name, series.value
+        health, sight = judge_value(threshold, value)
+        other = found.get(name)
+        if other is None or _worse(threshold, health, value, other):
+            found[name] = _Worst(owner, value, health, sight)
+    return found
+
+
+def _owner(world: World, key: tuple[str, ...], labels: dict[str, str]) -> Owner | None:
+    if key in world.owners:
+        return world.owners[key]
+    rulebook = world.rulebook
+    service = _service_for(rulebook, labels)
+    if service is None:
+        return None
+    return Owner(service, frozenset(threshold.name for threshold in rulebook.thresholds_for(service)), labels)
+
+
+def _service_for(rulebook: Rulebook, labels: dict[str, str]) -> Service | None:
+    try:
+        return rulebook.service_for(labels)
+    except (RefusedError, TemplateError) as error:
+        # Remembered with the label set, so it is said once.
+        log.warning("cannot name a service by the labels %s: %s", labels, error)
+        return None
+
+
+def _worse(threshold: Threshold, health: Health, value: float, other: _Worst) -> bool:
+    if health is not other.health:
+        return _RANK[health] > _RANK[other.health]
+    return beyond(threshold, health, value) > beyond(threshold, health, other.value)
+
+
+def _alert(
+    rulebook: Rulebook, threshold: Threshold, name: str, before: Track | None, track: Track, now: float, error: str
+) -> Alert | None:
+    """The alert of a breach that begins, changes its gravity, or ends; None when nothing of that has happened. Its
+    labels are the names of threshold and service alone, so that it stays the same alert whichever series is worst."""
+    was_degraded, was_failed = (before.degraded.began, before.failed.began) if before is not None else (None, None)
+    is_degraded, is_failed = track.degraded.began, track.failed.began
+    if (was_degraded is None) == (is_degraded is None) and (was_failed is None) == (is_failed is None):
+        return None
+    labels = {"alertname": threshold.name, rulebook.service_label: name}
+    summary = reading(threshold, track, now, error).text
+    starts_at = was_degraded if was_degraded is not None else is_degraded
+    return Alert(
+        fingerprint(labels),
+        now if starts_at is None else starts_at,
+        now if is_degraded is None else None,
+        labels,
+        {"summary": summary, "health": track.health.value},
+        Source.THRESHOLD,
+    )
+
+
+def _long_absent(looks: Iterable[Look], now: float) -> set[str]:
+    """Services without a series in any threshold's answers for so long that templated ones are forgotten."""
+    tracks = [item for look in looks for item in look.tracks.items()]
+    long_ago = now - FORGET
+    absent = {name for name, track in tracks if track.absent is not None and track.absent < long_ago}
+    if not absent:
+        return absent
+    return absent - {name for name, track in tracks if track.absent is None or track.absent >= long_ago}
+
+
+def _without(look: Look, gone: Callable[[str], bool], rulebook: Rulebook, now: float, changes: Changes) -> Look:
+    """A look without some services; their breaches end, since nobody watches them any more."""
+    kept = {}
+    for name, track in look.tracks.items():
+        if not gone(name):
+            kept[name] = track
+            continue
+        changes.names.add(name)
+        nothing = Track(Health.UNKNOWN, now, Sight.NO_DATA, None, NOBODY)
+        alert = _alert(rulebook, look.threshold, name, track, nothing, now, "")
+        if alert is not None:
+            changes.alerts.append(alert)
+    return msgspec.structs.replace(look, tracks=kept)

@@ -1,0 +1,315 @@
+"""The gates: every reason not to act now, in the order in which they are asked. `GATES` is the policy.
+
+Each gate is a function from a case to a Hold, or None to let pass. The first that holds wins, and its sentence is what
+people read everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from remediator.decision.budgets import failures, spent_until, tripped_until
+from remediator.decision.case import Case
+from remediator.model.durations import format_duration, rough_duration
+from remediator.model.health import Health
+from remediator.model.incident import Hold, Verdict
+from remediator.model.rulebook import Mode, Rate
+
+REOPEN = 60.0
+"""Seconds for which a service that was given up, or whose incident was dismissed, is left alone at the least."""
+SLOW_START = 300.0
+"""Seconds after a panic for which only one command runs at a time."""
+
+Gate = Callable[[Case], Hold | None]
+
+
+def auto_heal(case: Case) -> Hold | None:
+    """The global switch, or a runbook in observe mode: decide and tell, run nothing."""
+    if not case.policy.auto_heal:
+        way_out = "set auto_heal: true under global: in the config, and reload"
+        return Hold("auto_heal", f"auto_heal is off{_would(case)}", way_out=way_out)
+    plan = case.plan
+    if plan is not None and plan.runbook.mode is Mode.OBSERVE and not case.forced:
+        way_out = "give the runbook mode: approve or auto, and reload; or force a heal"
+        return Hold("observe", f"runbook {plan.runbook.name} is in observe mode{_would(case)}", way_out=way_out)
+    return None
+
+
+def paused(case: Case) -> Hold | None:
+    """An operator has paused healing for the service."""
+    if not case.pauses:
+        return None
+    pause = max(case.pauses, key=lambda pause: pause.ends_at)
+    text = f"paused by {pause.author} for another {_left(case, pause.ends_at)}{_because(pause.comment)}"
+    return Hold("paused", text, pause.ends_at, way_out=f"remediator resume {pause.id}")
+
+
+def maintenance(case: Case) -> Hold | None:
+    """A maintenance window of the config is open for the service."""
+    window = case.window
+    if window is None:
+        return None
+    left = f" for another {_left(case, window.until)}" if window.until is not None else ""
+    text = f"maintenance window {window.name} is open{left}{_because(window.comment)}"
+    return Hold("maintenance", text, window.until, way_out="change maintenance: in the config, and reload")
+
+
+def silenced(case: Case) -> Hold | None:
+    """Someone has silenced in Alertmanager all that fires of the service: a person is at it."""
+    silence = case.silence
+    if silence is None or case.asked:
+        return None
+    text = f"silenced by {silence.author} for another {_left(case, silence.ends_at)}{_because(silence.comment)}"
+    return Hold("silenced", text, silence.ends_at, way_out=f"expire silence {silence.id} in Alertmanager")
+
+
+def settling(case: Case) -> Hold | None:
+    """It has just started, or Prometheus or calm is just back: look again before acting on a backlog."""
+    if not case.reconciled:
+        return Hold("settling", "has not compared its alerts with Alertmanager's yet")
+    back, what = case.sighting.back, "Prometheus has been seen"
+    if case.panic is None and case.panicked_at is not None and case.panicked_at > back:
+        back, what = case.panicked_at, "the panic has been over"
+    until = back + case.policy.settle
+    if case.now >= until:
+        return None
+    text = f"looks on for another {_left(case, until)}: {what} for {rough_duration(case.now - back)}"
+    return Hold("settling", text, until)
+
+
+def blind(case: Case) -> Hold | None:
+    """The service's health is unknown, or Prometheus does not answer: what cannot be seen is not touched."""
+    if case.health is Health.UNKNOWN:
+        return Hold("blind", f"health is unknown: {case.judgement.text}")
+    unseen = case.now - case.sighting.at
+    if case.sighting.answers and unseen <= case.policy.stale_after:
+        return None
+    ago = f"has not answered for {rough_duration(unseen)}" if case.sighting.at else "has never answered"
+    return Hold("blind", f"Prometheus {ago}, so nothing could be verified")
+
+
+def corroborated(case: Case) -> Hold | None:
+    """An alert fires, but the service's thresholds see it healthy."""
+    if not case.alerts or case.incident is not None or case.asked or case.health is not Health.HEALTHY:
+        return None
+    name = (case.choice.alert if case.choice else case.alerts[0]).alert.name
+    text = f"alert {name} is not corroborated: {case.judgement.text}"
+    return Hold("not_corroborated", text, way_out="corroborate: false in the runbook believes the alert by itself")
+
+
+def dependency(case: Case) -> Hold | None:
+    """Something the service depends on is in trouble: that is healed first. When it is healed, what failed with it is
+    given the time in which its own runbook expects a recovery to show."""
+    plan, incident = case.plan, case.incident
+    latest: Hold | None = None
+    for root in case.dependencies:
+        if root.healed_at is None:
+            return Hold("dependency", f"waits for {root.name}, which is {root.health}: {root.text}")
+        if plan is None or incident is None or incident.opened_at > root.healed_at:
+            continue
+        until = root.healed_at + plan.runbook.verify.within
+        if case.now < until and (latest is None or until > (latest.until or 0.0)):
+            ago = rough_duration(case.now - root.healed_at)
+            text = f"{root.name} was healed {ago} ago: gives it another {_left(case, until)} to recover with it"
+            latest = Hold("dependency", text, until)
+    return latest
+
+
+def panic(case: Case) -> Hold | None:
+    """Too much of the fleet turned bad at once: it is the monitoring, the network, or a thing for people."""
+    panicked = case.panic
+    if panicked is None:
+        return None
+    text = f"{panicked.bad} of {panicked.total} services turned bad within a minute: holds everything"
+    return Hold("panic", text, way_out="it ends when fewer of them are bad; raise limits: {panic: …} if this is usual")
+
+
+def breaker(case: Case) -> Hold | None:
+    """Heals of the service failed too often: give it up for a while, then let one attempt through."""
+    plan, incident = case.plan, case.incident
+    if plan is None or plan.runbook.limits.breaker is None or case.forced:
+        return None
+    rate = plan.runbook.limits.breaker
+    relapse_of = incident.relapse_of if incident else case.relapse.id if case.relapse else None
+    ends = failures(case.closings, relapse_of)
+    until = tripped_until(rate, ends)
+    if until is None or case.now >= until:
+        return None
+    left = _left(case, until)
+    text = f"{len(ends)} heals of it did not help or last, the breaker is {rate}: one attempt is let through in {left}"
+    return Hold("breaker", text, until, way_out="force a heal; a recovery closes the breaker")
+
+
+def cooldown(case: Case) -> Hold | None:
+    """The same runbook ran for this service, or gave it up, a short while ago; or what was run may still be at work."""
+    plan, left_over = case.plan, case.previous.left_over(case.now) if case.previous else None
+    if left_over is not None:
+        text = f"{left_over.action}, whose end is unknown, may still be at work"
+        return Hold("cooldown", text, left_over.over_by)
+    if plan is None or case.forced:
+        return None
+    wait = plan.runbook.limits.cooldown
+    if case.incident is None:
+        previous = case.previous
+        if previous is None or previous.closed_at is None or previous.runbook != plan.runbook.name:
+            return None
+        if previous.verdict not in (Verdict.EXHAUSTED, Verdict.DISMISSED):
+            return None
+        wait = max(wait, REOPEN)
+        return _cooling(case, previous.closed_at + wait, f"incident {previous.id} was {previous.verdict}", wait)
+    if case.incident.last_run is not None or case.last_heal is None:
+        return None
+    ended = case.last_heal.ended_at or case.last_heal.deadline
+    return _cooling(case, ended + wait, f"{case.last_heal.action} was run", wait)
+
+
+def rate_budget(case: Case) -> Hold | None:
+    """As many commands as allowed were run in one of the windows, by this runbook or by all together."""
+    plan = case.plan
+    if plan is None:
+        return None
+    for rate in plan.runbook.limits.rate:
+        until = spent_until(rate, case.spent_here, case.now)
+        if until is not None:
+            return _spent(case, f"runbook {plan.runbook.name} has", rate, until)
+    for rate in case.policy.rate:
+        until = spent_until(rate, case.spent_anywhere, case.now)
+        if until is not None:
+            return _spent(case, "all runbooks together have", rate, until)
+    return None
+
+
+def blast_radius(case: Case) -> Hold | None:
+    """Enough of the runbook's services are being healed already."""
+    plan = case.plan
+    if plan is None or plan.runbook.limits.blast_radius is None:
+        return None
+    most = plan.runbook.limits.blast_radius.of(case.reach)
+    if case.healing < most:
+        return None
+    text = f"{case.healing} of {case.reach} services of runbook {plan.runbook.name} are being healed, at most {most}"
+    return Hold("blast_radius", text)
+
+
+def concurrency(case: Case) -> Hold | None:
+    """As many commands as allowed are running: one at a time shortly after a panic."""
+    slow = case.panicked_at is not None and case.now < case.panicked_at + SLOW_START
+    most = 1 if slow else case.policy.concurrent
+    if case.running < most:
+        return None
+    why = ", shortly after a panic" if slow else ""
+    return Hold("concurrency", f"{case.running} of {most} commands are running{why}")
+
+
+def guard(case: Case) -> Hold | None:
+    """The step's `unless` is true, or cannot be told."""
+    rung = case.rung
+    if rung is None or not rung.step.unless:
+        return None
+    answer = case.guards.get(rung.step.unless)
+    if answer is None or answer.true is False:
+        return None
+    if answer.true is None:
+        return Hold("guard", f"cannot tell whether {answer.expr} is true: {answer.text}")
+    return Hold("guard", f"{rung.step.name} waits while {answer.expr}")
+
+
+def approval(case: Case) -> Hold | None:
+    """The runbook asks a person first, once for each incident."""
+    plan, incident = case.plan, case.incident
+    if plan is None or incident is None or plan.runbook.mode is not Mode.APPROVE or case.forced:
+        return None
+    if incident.approval is None:
+        held = incident.hold
+        asked_at = held.since if held is not None and held.gate == "approval" else case.now
+        way_out = f"remediator approve {incident.id}, or deny {incident.id}"
+        text = f"waits for approval: remediator approve {incident.id}{_would(case)}"
+        return Hold("approval", text, asked_at + plan.runbook.approve_within, way_out=way_out)
+    if not incident.approval.approved:
+        text = f"{incident.approval.author} denied it{_because(incident.approval.comment)}"
+        return Hold("approval", text, way_out=f"remediator dismiss {incident.id}, or force a heal")
+    return None
+
+
+GATES: tuple[Gate, ...] = (
+    auto_heal,
+    paused,
+    maintenance,
+    silenced,
+    settling,
+    blind,
+    corroborated,
+    dependency,
+    panic,
+    breaker,
+    cooldown,
+    rate_budget,
+    blast_radius,
+    concurrency,
+    guard,
+    approval,
+)
+
+OPENING: tuple[Gate, ...] = (silenced, blind, corroborated, breaker, cooldown)
+"""The gates that are asked before an incident is opened at all: without them there is no episode to speak of."""
+
+UNDOING: tuple[Gate, ...] = (auto_heal, paused, maintenance, settling, blind, concurrency)
+"""The gates that are asked before something is put back: it needs no leave to be as it was, but eyes and a free hand."""
+
+
+OWN = frozenset(gate.__name__ for gate in GATES[: GATES.index(dependency)])
+"""The gates that hold whatever happens to other services, and come before any that does not."""
+
+BEFORE_GUARDS: tuple[Gate, ...] = GATES[: GATES.index(guard)]
+"""The gates for which no guard has to be asked."""
+
+
+def lasting(case: Case, hold: Hold) -> bool:
+    """Whether time alone does not change a hold before its `until`: it does where it is counted from the last look, where
+    a hold ends without a time that is known, and where Prometheus is asked anew each time."""
+    if case.panic is not None or case.asked:
+        return False
+    if hold.gate == "blind":
+        return case.health is Health.UNKNOWN and case.sighting.answers
+    if case.incident is None:
+        # A relapse is none any more after some time, and then does not count as a failure.
+        return hold.gate != "breaker" or case.relapse is None
+    rung = case.rung
+    asks = rung is not None and (rung.step.if_ or (rung.step.unless and hold.gate in ("guard", "approval")))
+    return hold.gate not in ("panic", "concurrency") and not asks
+
+
+def first_hold(case: Case, gates: tuple[Gate, ...] = GATES) -> Hold | None:
+    """The hold of the first gate that does not let pass."""
+    for gate in gates:
+        hold = gate(case)
+        if hold is not None:
+            return hold
+    return None
+
+
+def _would(case: Case) -> str:
+    rung = case.rung
+    if rung is None:
+        return ""
+    return f": would run {rung.step.name}" + (f" ({case.would})" if case.would else "")
+
+
+def _because(comment: str) -> str:
+    return f": {comment}" if comment else ""
+
+
+def _left(case: Case, until: float) -> str:
+    return rough_duration(max(0.0, until - case.now))
+
+
+def _cooling(case: Case, until: float, what: str, wait: float) -> Hold | None:
+    if case.now >= until:
+        return None
+    text = f"{what}, and the cooldown of {format_duration(wait)} lasts another {_left(case, until)}"
+    return Hold("cooldown", text, until, way_out="force a heal")
+
+
+def _spent(case: Case, whose: str, rate: Rate, until: float) -> Hold:
+    text = f"{whose} used its {rate.count} commands in {format_duration(rate.window)}: frees up in {_left(case, until)}"
+    return Hold("rate_budget", text, until, way_out="a recovery gives back the runbook's own commands")

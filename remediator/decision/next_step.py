@@ -1,0 +1,44 @@
+"""The ladder: which step of its runbook is an incident's next. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from remediator.model.action import Outcome
+from remediator.model.incident import Incident, StepRun
+from remediator.model.rulebook import OnInterrupt, Step
+
+
+class Rung(msgspec.Struct, frozen=True):
+    """A step and which attempt at it this would be, from 1."""
+
+    index: int
+    step: Step
+    attempt: int
+
+
+def next_rung(incident: Incident) -> Rung | None:
+    """The step after what has been run: the next attempt at the same, or the first at the next. A relapse goes on where
+    the incident before it had come to."""
+    steps = incident.plan.runbook.steps
+    runs = [run for run in incident.runs if run.step >= 0]
+    if not runs:
+        index = incident.first_step
+        return Rung(index, steps[index], incident.first_attempt) if index < len(steps) else None
+    last = runs[-1]
+    step = steps[last.step]
+    again = last.outcome is not None and last.outcome.ran and last.attempt < step.attempts
+    if again or may_rerun(incident, last):
+        return Rung(last.step, step, last.attempt + 1)
+    index = last.step + 1
+    return Rung(index, steps[index], 1) if index < len(steps) else None
+
+
+def may_rerun(incident: Incident, last: StepRun) -> bool:
+    """Whether an interrupted step is to be run again. Only once in a row: a step that ends its own owner would
+    otherwise be run for ever."""
+    steps = incident.plan.runbook.steps
+    if last.outcome is not Outcome.UNKNOWN or last.step < 0 or steps[last.step].on_interrupt is not OnInterrupt.RERUN:
+        return False
+    earlier = [run for run in incident.runs if run.step == last.step and run.id != last.id]
+    return not (earlier and earlier[-1].outcome is Outcome.UNKNOWN)

@@ -1,0 +1,255 @@
+"""One threshold watching one service: `for`, `keep_for`, and the sentence that says what was seen. Pure.
+
+A breach counts once the value has been at least that bad for `for` seconds without a gap, and ends `keep_for` seconds
+after the last look that saw it. Degraded and failed have clocks of their own: a value that is failed is also at least
+degraded, and what turns from degraded into failed counts as failed once it has been failed for `for`. A look that sees
+nothing breaks `for`, since nobody knows what was between, and ends no breach.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from remediator.model.durations import rough_duration
+from remediator.model.health import Comparison, Health, Reading, Sight
+from remediator.model.rulebook import Threshold
+
+
+class Level(msgspec.Struct, frozen=True, gc=False):
+    """The clock of one level of badness: `since` is when the unbroken breach began, `last` when it was last seen,
+    `began` when the breach began that counts, until it ends. All None: no breach."""
+
+    since: float | None = None
+    last: float | None = None
+    began: float | None = None
+
+
+CALM = Level()
+
+
+class Track(msgspec.Struct, frozen=True, gc=False):
+    """What is known of one service by one threshold, as of the threshold's last look.
+
+    `value` and `series` are the worst series'; `degraded` is the clock of at least degraded. `absent` is when the
+    service's series went missing, None while it is there.
+    """
+
+    health: Health
+    since: float
+    sight: Sight
+    value: float | None
+    series: dict[str, str]
+    degraded: Level = CALM
+    failed: Level = CALM
+    absent: float | None = None
+
+    @property
+    def calm(self) -> bool:
+        """Whether all is well and nothing is under way, as is so of most services most of the time."""
+        return self.health is Health.HEALTHY and self.degraded is CALM
+
+    @property
+    def pending(self) -> bool:
+        """Whether a breach is seen that does not count yet, or counts only as a lesser one."""
+        return self.degraded.since is not None and (
+            self.degraded.began is None or (self.failed.since is not None and self.failed.began is None)
+        )
+
+    @property
+    def kept(self) -> bool:
+        """Whether a breach counts that is not seen any more."""
+        return (self.degraded.began is not None and self.degraded.since is None) or (
+            self.failed.began is not None and self.failed.since is None
+        )
+
+    @property
+    def state(self) -> tuple[Health, Sight, bool, bool]:
+        """What is worth waking someone for when it changes."""
+        return (self.health, self.sight, self.pending, self.kept)
+
+
+NOBODY: dict[str, str] = {}
+
+
+def judge_value(threshold: Threshold, value: float) -> tuple[Health, Sight]:
+    """What a value says by itself. Neither NaN nor an infinity says anything: they come of dividing by zero."""
+    if math.isfinite(value):
+        return threshold.judge(value), Sight.SEEN
+    return Health.UNKNOWN, Sight.NOT_A_NUMBER if math.isnan(value) else Sight.INFINITE
+
+
+def beyond(threshold: Threshold, health: Health, value: float) -> float:
+    """How far a value lies beyond the bound of this health, to find the worst among equals; of healthy values, the one
+    nearest to the bound."""
+    comparison = threshold.failed if health is Health.FAILED else threshold.degraded or threshold.failed
+    if comparison is None or not math.isfinite(value):
+        return -math.inf
+    distance = value - comparison.bound
+    if comparison.op in (">", ">="):
+        return distance
+    if comparison.op in ("<", "<="):
+        return -distance
+    return abs(distance) if comparison.op == "!=" else -abs(distance)
+
+
+def advance(
+    track: Track | None,
+    threshold: Threshold,
+    now: float,
+    health: Health,
+    sight: Sight,
+    value: float | None,
+    series: dict[str, str],
+    *,
+    gap: bool = False,
+) -> Track:
+    """The track after a look at `now`.
+
+    `health` is what the worst series says by itself, and counts only when the sight is SEEN. `gap` says that the look
+    before was too long ago for anyone to know what was between.
+    """
+    if track is not None and track.calm and health is Health.HEALTHY and sight is Sight.SEEN and not gap:
+        unchanged = track.value == value and track.series is series
+        return track if unchanged else Track(Health.HEALTHY, track.since, sight, value, series)
+    before = (track.degraded, track.failed) if track is not None else (CALM, CALM)
+    degraded, failed = (_unseen(before[0]), _unseen(before[1])) if gap else before
+    if sight is not Sight.SEEN:
+        absent = None
+        if sight is Sight.NO_DATA:
+            absent = track.absent if track is not None and track.absent is not None else now
+        if track is not None and track.sight is sight and track.value == value and track.absent == absent:
+            return track
+        since = track.since if track is not None and track.health is Health.UNKNOWN else now
+        return Track(Health.UNKNOWN, since, sight, value, series, _unseen(degraded), _unseen(failed), absent)
+    degraded = _step(degraded, health.bad, now, threshold)
+    failed = _step(failed, health is Health.FAILED, now, threshold)
+    since, counted = now, Health.HEALTHY
+    if failed.began is not None:
+        counted, since = Health.FAILED, _turned(before[1], failed, now)
+    elif degraded.began is not None:
+        counted, since = Health.DEGRADED, _turned(before[0], degraded, now)
+    # Healthy counts from the first look that saw no breach at all: a pending one is not health that could be relied on.
+    unsettled = counted is Health.HEALTHY and (degraded.since is not None or before[0].since is not None)
+    if track is not None and track.health is counted and not unsettled and not gap:
+        since = track.since
+    return Track(counted, since, sight, value, series, degraded, failed)
+
+
+def _step(level: Level, breached: bool, now: float, threshold: Threshold) -> Level:
+    if breached:
+        since = now if level.since is None else level.since
+        began = level.began
+        if began is None and now - since >= threshold.for_:
+            began = since
+        return Level(since, now, began)
+    if level.began is None or level.last is None or now - level.last >= threshold.keep_for:
+        return CALM
+    return level if level.since is None else Level(None, level.last, level.began)
+
+
+def _unseen(level: Level) -> Level:
+    if level.since is None:
+        return level
+    return CALM if level.began is None else Level(None, level.last, level.began)
+
+
+def _turned(before: Level, level: Level, now: float) -> float:
+    """Since when a breach counts: from its beginning when it has just come to count, otherwise from now."""
+    if level.began is not None and before.began is None:
+        return level.began
+    return now
+
+
+def reading(threshold: Threshold, track: Track, at: float, error: str) -> Reading:
+    """A track as a reading with its sentence; `error` says what the query's error or warnings were."""
+    return Reading(
+        threshold.name,
+        track.health,
+        at,
+        track.since,
+        track.sight,
+        track.value,
+        track.series,
+        _sentence(threshold, track, at, error),
+    )
+
+
+def _sentence(threshold: Threshold, track: Track, at: float, error: str) -> str:
+    name, value = threshold.name, ""
+    if track.value is not None:
+        value = format_value(track.value, threshold.unit)
+    if track.sight is not Sight.SEEN:
+        return f"{name} {_unseen_text(track, value, at, error)}"
+    failed = threshold.failed is not None and (track.health is Health.FAILED or track.failed.since is not None)
+    level, comparison = (track.failed, threshold.failed) if failed else (track.degraded, threshold.degraded)
+    if comparison is None or (level.since is None and level.last is None):
+        return f"{name} {value} ({track.health})"
+    if level.since is None:
+        ago, kept = rough_duration(at - (level.last or at)), rough_duration(threshold.keep_for)
+        was = f"was {comparison.op} {format_value(comparison.bound, threshold.unit)} {ago} ago"
+        return f"{name} {value}, {was}, which is kept for {kept} ({track.health})"
+    breach = f"{name} {_compared(comparison, track.value or 0.0, threshold.unit)}"
+    lasted = rough_duration(at - level.since)
+    if level.began is None:
+        return f"{breach} for {lasted} of {rough_duration(threshold.for_)}, pending ({track.health})"
+    return f"{breach} for {lasted} ({track.health})" if at > level.since else f"{breach} ({track.health})"
+
+
+def _unseen_text(track: Track, value: str, at: float, error: str) -> str:
+    if track.sight is Sight.NO_DATA:
+        if track.absent is None:
+            return "has no series for it"
+        return f"has had no series for it for {rough_duration(at - track.absent)}"
+    if track.sight in (Sight.NOT_A_NUMBER, Sight.INFINITE):
+        return f"is {value}, which says nothing"
+    if track.sight is Sight.STALE:
+        return "has not been looked at since the start"
+    if track.sight is Sight.PARTIAL:
+        return f"is {value or 'nothing'} by data that may be incomplete: {error}"
+    return f"cannot be seen: {error}"
+
+
+def _compared(comparison: Comparison, value: float, unit: str) -> str:
+    """`20% > 10%`, with as many digits as it takes to tell the two apart."""
+    for digits in (3, 5, 8, 17):
+        shown, bound = format_value(value, unit, digits), format_value(comparison.bound, unit, digits)
+        if shown != bound or value == comparison.bound:
+            break
+    return f"{shown} {comparison.op} {bound}"
+
+
+_BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def format_value(value: float, unit: str, digits: int = 3) -> str:
+    """A number for people: `ratio` as a percentage, `seconds` and `bytes` in a size that suits, any other unit after
+    the number."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    if unit == "ratio":
+        return f"{_number(value * 100, digits)}%"
+    if unit == "percent":
+        return f"{_number(value, digits)}%"
+    if unit == "seconds":
+        if 0 < abs(value) < 1:
+            return f"{_number(value * 1000, digits)}ms"
+        return f"{_number(value, digits)}s" if abs(value) < 120 or digits > 3 else rough_duration(value)
+    if unit == "bytes":
+        step = 0
+        while abs(value) >= 1024 and step < len(_BYTES) - 1:
+            value, step = value / 1024, step + 1
+        return f"{_number(value, digits)}{_BYTES[step]}"
+    return f"{_number(value, digits)} {unit}".rstrip()
+
+
+def _number(value: float, digits: int) -> str:
+    """Significant digits without an exponent for the sizes people read; whole parts are never rounded away."""
+    if abs(value) >= 1e15 or 0 < abs(value) < 1e-6:
+        return f"{value:.{digits}g}"
+    if abs(value) >= 10**digits:
+        return f"{value:.0f}"
+    size = math.floor(math.log10(abs(value))) if value else 0
+    text = f"{value:.{max(0, digits - 1 - size)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

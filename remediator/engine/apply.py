@@ -1,0 +1,275 @@
+"""Carrying decisions out: each one becomes what is written down, what is run, and when to look again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import msgspec
+
+from remediator.decision import decide as d
+from remediator.decision.assessment import Choice
+from remediator.decision.case import Case
+from remediator.decision.gates import OWN, lasting
+from remediator.engine.schedule import Agenda
+from remediator.engine.state import Docket
+from remediator.engine.step_tasks import Steps
+from remediator.metrics import Metrics
+from remediator.model.alert import Source
+from remediator.model.incident import Disposition, Hold, Incident, Settlement, StoredAlert
+from remediator.model.rulebook import merged_labels
+from remediator.store.interface import NewIncident, Store
+
+LOOK_WHEN_BLIND = 5.0
+"""Seconds between the looks that are asked for while nothing is seen."""
+RECHECK = 15.0
+"""Seconds until a hold or a wait is looked at again, whatever else happens."""
+REQUEST_LIFE = 300.0
+"""Seconds after which an operator's request that could not be carried out is dropped."""
+
+
+class Carrier:
+    """Writes first, then changes the docket, and puts the service back on the agenda."""
+
+    def __init__(
+        self,
+        store: Store,
+        docket: Docket,
+        agenda: Agenda,
+        steps: Steps,
+        metrics: Metrics,
+        look: Callable[[Collection[str]], None],
+    ) -> None:
+        self.waiting_for_slot: dict[str, None] = {}
+        """Services that only the number of running commands holds, in the order in which they came."""
+        self._waiting_for_room: dict[str, str] = {}
+        """Services that only the blast radius of a runbook holds, with its name, in the same order."""
+        self._store = store
+        self._docket = docket
+        self._agenda = agenda
+        self._steps = steps
+        self._metrics = metrics
+        self._look = look
+
+    async def carry_out(self, case: Case, decision: d.Decision) -> None:
+        """Do what was decided. StoreError when it could not be written down; then nothing has changed."""
+        self._queue(case, decision)
+        if case.incident is None:
+            if not isinstance(decision, d.Held):
+                self._docket.waiting.pop(case.service.name, None)
+            await self._without_incident(case, decision)
+        else:
+            await self._join(case, case.incident)
+            await self._with_incident(case, case.incident, decision)
+        if not isinstance(decision, d.Idle | d.Wait | d.Ask | d.Held):
+            self._agenda.stir(case.now)
+
+    async def settle(self, settlements: list[Settlement], alerts: Iterable[StoredAlert], now: float) -> None:
+        """Write down what became of alerts, and count each alert's first disposition."""
+        await self._store.settle(settlements, now)
+        self._settled(settlements, alerts)
+
+    async def _without_incident(self, case: Case, decision: d.Decision) -> None:
+        name, now = case.service.name, case.now
+        match decision:
+            case d.Open(resume=Incident() as before):
+                await self._resume(case, before, decision)
+            case d.Open() if case.choice is not None:
+                await self._open(case, case.choice, decision)
+            case d.Held(hold):
+                self._docket.waiting[name] = since(hold, self._docket.waiting.get(name), now)
+                self._look_if_blind(hold, name, now)
+                kind = Disposition.NOT_CORROBORATED if hold.gate == "not_corroborated" else Disposition.HELD
+                await self._settle_all(case, kind, hold.text, hold.gate)
+                requests = [s for s in case.alerts if s.alert.source is Source.OPERATOR]
+                if requests and now - max(s.received_at for s in requests) > REQUEST_LIFE:
+                    await self._resolve_requests(case)
+                self._rest(case, hold)
+            case d.Idle(text, disposition):
+                if disposition is not None:
+                    await self._settle_all(case, disposition, text, "")
+                    await self._resolve_requests(case)
+                if self._docket.concerns(name) and not case.alerts:
+                    self._agenda.rest(name, now, math.inf, RECHECK, alone=True)
+            case d.Wait(_, until):
+                self._agenda.put(name, until)
+            case _:
+                raise AssertionError(f"{decision} is not for a service without an incident")
+
+    async def _with_incident(self, case: Case, incident: Incident, decision: d.Decision) -> None:
+        name, now = case.service.name, case.now
+        match decision:
+            case d.Held(hold):
+                hold = since(hold, incident.hold, now)
+                if incident.hold is None or incident.hold.gate != hold.gate:
+                    await self._store.hold_incident(incident.id, hold, now)
+                self._amend(incident, hold=hold)
+                self._look_if_blind(hold, name, now)
+                self._rest(case, hold)
+            case d.Wait(_, until):
+                if incident.hold is not None:
+                    await self._store.hold_incident(incident.id, None, now)
+                    self._amend(incident, hold=None)
+                # Not what was seen counts here, but when it was last tried: nothing is seen of a Prometheus that is down.
+                if incident.running is None and now - self._docket.round_started() >= d.LOOK_AGAIN:
+                    self._look([name])
+                self._agenda.rest(name, now, until, case.policy.look_every, alone=True)
+            case d.Ask(_, exprs):
+                self._steps.ask(case, exprs)
+            case d.Gather() | d.RunStep() | d.Undo():
+                run = await self._steps.begin(case, incident, decision)
+                self._agenda.put(name, run.over_by)
+            case d.PassOver(text, rung):
+                run = await self._store.pass_over(incident.id, rung.index, rung.step.name, text, now)
+                self._docket.put_run(run)
+                self._agenda.put(name, now)
+            case d.Interrupt(text, run):
+                await self._steps.interrupt(run, text, now)
+                self._agenda.put(name, now)
+            case d.Close(text, verdict):
+                closed = await self._store.close_incident(incident.id, verdict, text, case.health, now)
+                self._docket.put_incident(closed)
+                await self._resolve_requests(case)
+                self._agenda.put(name, now)
+                waiting = (other for other, runbook in self._waiting_for_room.items() if runbook == incident.runbook)
+                self._agenda.put(next(waiting, name), now)
+            case _:
+                raise AssertionError(f"{decision} is not for a service with an incident")
+
+    def _queue(self, case: Case, decision: d.Decision) -> None:
+        """Keep a place for whoever waits for others to come to their end."""
+        name, gate = case.service.name, decision.hold.gate if isinstance(decision, d.Held) else ""
+        if gate == "concurrency":
+            self.waiting_for_slot[name] = None
+        else:
+            self.waiting_for_slot.pop(name, None)
+        if gate == "blast_radius" and case.incident is not None:
+            self._waiting_for_room[name] = case.incident.runbook
+        else:
+            self._waiting_for_room.pop(name, None)
+
+    def _rest(self, case: Case, hold: Hold) -> None:
+        """Look again when the hold ends, or something happens to it."""
+        name, now, until = case.service.name, case.now, math.inf if hold.until is None else hold.until
+        if lasting(case, hold):
+            self._agenda.rest(name, now, until, RECHECK, alone=case.incident is None or hold.gate in OWN)
+        else:
+            self._agenda.put(name, min(until, now + RECHECK))
+
+    def _look_if_blind(self, hold: Hold, name: str, now: float) -> None:
+        """Nobody else may look: at an interval of 0 thresholds are evaluated only when they are asked for."""
+        if hold.gate == "blind" and now - self._docket.round_started() >= LOOK_WHEN_BLIND:
+            self._look([name])
+
+    async def _open(self, case: Case, choice: Choice, decision: d.Open) -> None:
+        name, now, alert = case.service.name, case.now, choice.alert.alert
+        settlements = [
+            settlement(s, Disposition.OPENED if s is choice.alert else Disposition.JOINED, decision.text, name)
+            for s in case.alerts
+        ]
+        incident = await self._store.open_incident(
+            NewIncident(
+                service=name,
+                runbook=choice.plan.runbook.name,
+                opened_at=now,
+                health=decision.health,
+                text=decision.text,
+                plan=choice.plan,
+                labels=merged_labels(case.service, alert.labels),
+                annotations=alert.annotations,
+                source=alert.source,
+                thresholds=decision.thresholds,
+                forced=case.forced,
+                relapse_of=decision.relapse.id if decision.relapse else None,
+                first_step=decision.first[0],
+                first_attempt=decision.first[1],
+                owes=case.previous.owed if case.previous else (),
+            ),
+            settlements,
+        )
+        filled = [msgspec.structs.replace(settlement, incident=incident.id) for settlement in settlements]
+        self._settled(filled, case.alerts)
+        self._docket.put_incident(incident)
+        self._agenda.put(name, now)
+
+    async def _resume(self, case: Case, before: Incident, decision: d.Open) -> None:
+        """Open an incident for what an earlier one has left to be put back."""
+        incident = await self._store.open_incident(
+            NewIncident(
+                service=before.service,
+                runbook=before.runbook,
+                opened_at=case.now,
+                health=decision.health,
+                text=decision.text,
+                plan=before.plan,
+                labels=before.labels,
+                annotations=before.annotations,
+                source=before.source,
+                owes=before.owed,
+            )
+        )
+        self._docket.put_incident(incident)
+        self._agenda.put(before.service, case.now)
+
+    async def _join(self, case: Case, incident: Incident) -> None:
+        alerts = [stored for stored in case.alerts if stored.incident != incident.id]
+        if alerts:
+            text, name = f"joined incident {incident.id}", case.service.name
+            settlements = [settlement(s, Disposition.JOINED, text, name, incident=incident.id) for s in alerts]
+            await self.settle(settlements, alerts, case.now)
+
+    def _amend(self, incident: Incident, **changes: Any) -> None:
+        current = self._docket.open.get(incident.service)
+        if current is not None and current.id == incident.id:
+            self._docket.put_incident(msgspec.structs.replace(current, **changes))
+
+    async def _settle_all(self, case: Case, kind: Disposition, text: str, gate: str) -> None:
+        alerts = [s for s in case.alerts if s.disposition is not kind or s.gate != gate]
+        if alerts:
+            settlements = [settlement(s, kind, text, case.service.name, gate) for s in alerts]
+            await self.settle(settlements, alerts, case.now)
+
+    def _settled(self, settlements: Iterable[Settlement], alerts: Iterable[StoredAlert]) -> None:
+        for settled, stored in zip(settlements, alerts, strict=True):
+            if stored.disposition is None:
+                self._metrics.alerts_decided(settled.disposition)
+            kept = self._docket.firing.get(settled.service, {})
+            if settled.key in kept:
+                kept[settled.key] = msgspec.structs.replace(
+                    kept[settled.key],
+                    service=settled.service,
+                    disposition=settled.disposition,
+                    gate=settled.gate,
+                    text=settled.text,
+                    incident=settled.incident,
+                )
+
+    async def _resolve_requests(self, case: Case) -> None:
+        """An operator's request is over with the incident it led to."""
+        requests = [s.alert for s in case.alerts if s.alert.source is Source.OPERATOR]
+        if requests:
+            over = [msgspec.structs.replace(alert, ends_at=case.now) for alert in requests]
+            await self._store.put_alerts(over, case.now)
+            for stored in case.alerts:
+                if stored.alert.source is Source.OPERATOR:
+                    self._docket.firing.get(case.service.name, {}).pop(stored.alert.key, None)
+
+
+def since(hold: Hold, before: Hold | None, now: float) -> Hold:
+    """A hold with the time since when its gate holds."""
+    began = before.since if before is not None and before.gate == hold.gate else now
+    return msgspec.structs.replace(hold, since=began)
+
+
+def settlement(
+    stored: StoredAlert,
+    disposition: Disposition,
+    text: str,
+    service: str = "",
+    gate: str = "",
+    *,
+    incident: int | None = None,
+) -> Settlement:
+    """What became of a stored alert."""
+    return Settlement(stored.alert.key, disposition, text, service, gate, incident)

@@ -1,0 +1,276 @@
+"""PromQL to health: asks one query per threshold, in rounds that never overlap, and answers for every service.
+
+Everything that takes time with many services happens in worker threads (`rounds`); the event loop only puts a finished
+round in the place of the one before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from remediator.clients.prometheus.client import Answer
+from remediator.decision import evaluation as rounds
+from remediator.decision.assessment import Sighting
+from remediator.decision.evaluation import Changes, Look, Owners, View, World
+from remediator.decision.threshold_state import NOBODY, Track, reading
+from remediator.errors import StoreError
+from remediator.metrics import Metrics
+from remediator.model.alert import Alert
+from remediator.model.clock import Clock
+from remediator.model.health import UNSEEN, Health, Judgement, Reading, Sight, worst
+from remediator.model.rulebook import Rulebook, Service, Threshold
+
+log = logging.getLogger(__name__)
+
+THREADS = 8
+"""How many thresholds are asked about at once."""
+HEARTBEAT = "vector(1)"
+"""What is asked when there are no thresholds, to know whether Prometheus answers."""
+_ANSWERED = (Sight.SEEN, Sight.PARTIAL, Sight.BAD_DATA, Sight.EXECUTION)
+_LATE = 0.1
+"""Seconds by which a look may be late and counts as on time, as Prometheus' evaluations do: a `for` of two intervals is
+over with the third look, and not sometimes with the fourth."""
+_MEANWHILE = 5.0
+"""Seconds until the next round, at an interval of 0, while there is reason to look again: a breach is under way, whose
+`for` or `keep_for` runs, or alerts could not be handed on."""
+
+
+class Evaluator:
+    """Judges services by the thresholds of the rule book.
+
+    `query` blocks and is called in worker threads. `intake` takes the alerts that breaches become, and raises
+    StoreError when it cannot. `changed` is told, once per round, the services whose judgement is another, and
+    those that were asked for by `look`. `interval` and `stale_after` are seconds; an interval of 0 means to look only when
+    asked, and while a breach is under way.
+    """
+
+    def __init__(
+        self,
+        rulebook: Rulebook,
+        query: Callable[[str], Answer],
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        interval: float,
+        stale_after: float,
+        intake: Callable[[Sequence[Alert]], Awaitable[object]],
+        changed: Callable[[Collection[str], Collection[str]], None],
+    ) -> None:
+        self.seen_at = 0.0
+        """When Prometheus last answered at all."""
+        self.seen_since = 0.0
+        """Since when it has answered at every look."""
+        self.back_at = 0.0
+        """When it answered for the first time since the start, or since it could not be reached."""
+        self.round_started_at = 0.0
+        """When the last round that is complete was begun."""
+        self._rulebook = rulebook
+        self._world = World(rulebook)
+        self._query = query
+        self._clock = clock
+        self._metrics = metrics
+        self._interval = interval
+        self._stale_after = stale_after
+        self._intake = intake
+        self._changed = changed
+        self._created = clock.now()
+        self._answered = False
+        self._unrest = False
+        self._asked: set[str] = set()
+        self._woken = asyncio.Event()
+        self._outbox: dict[tuple[str, float], Alert] = {}
+        self._one_round = asyncio.Lock()
+        # Judging goes in turn: side by side it would gain nothing, but make the event loop wait for the interpreter.
+        self._judging = threading.Lock()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="threshold")
+
+    @property
+    def sighting(self) -> Sighting:
+        """How Prometheus is seen."""
+        return Sighting(at=self.seen_at, since=self.seen_since, back=self.back_at, answers=self._answered)
+
+    @property
+    def known(self) -> dict[str, Service]:
+        """The templated services that came into being from series, by name."""
+        return self._world.known
+
+    @property
+    def world(self) -> World:
+        """What the last round saw."""
+        return self._world
+
+    def nothing_new(self, at: float) -> None:
+        """Take it that everything was looked at once more at this time, and was seen as before: for who knows it."""
+        looks = {name: msgspec.structs.replace(look, at=at) for name, look in self._world.looks.items()}
+        self._world = msgspec.structs.replace(self._world, looks=looks)
+        self.round_started_at = at
+        if self._answered:
+            self.seen_at = at
+
+    def judgement(self, service: Service, now: float) -> Judgement:
+        """What a service is by its thresholds; one without thresholds has no readings, and nothing is said of it.
+
+        Trouble seen by any threshold wins; then what could not be seen; healthy only when all are. A threshold that has
+        never had a series for the service is left out, unless that is so of all of them.
+        """
+        thresholds = self._rulebook.thresholds_for(service)
+        if not thresholds:
+            return msgspec.structs.replace(UNSEEN, at=self.seen_at, text="no threshold judges it")
+        looked = [(threshold, self._look_of(threshold)) for threshold in thresholds]
+        readings = [
+            self._reading(look, track, now)
+            for _, look in looked
+            if look is not None and (track := look.tracks.get(service.name)) is not None
+        ]
+        if not readings:
+            readings = [self._blank(threshold, look) for threshold, look in looked]
+        return _judged(tuple(readings)).aged(now, self._stale_after)
+
+    def look(self, names: Collection[str] = ()) -> None:
+        """Ask for a round now. `changed` is called with these names once it is complete, whatever it saw. What is asked
+        during a round is answered by the one after it."""
+        self._asked.update(names)
+        self._woken.set()
+
+    def swap(self, rulebook: Rulebook) -> None:
+        """Go on by other rules, at once. Thresholds that are unchanged keep what they know."""
+        self._rulebook = rulebook
+        self._woken.set()
+
+    async def restore(self, alerts: Sequence[Alert]) -> None:
+        """Take up the threshold alerts that fired when remediator last ran; to be called before the first round."""
+        self._world, ended = rounds.restored(self._world, alerts, self._clock.now())
+        self._send(ended)
+
+    async def run(self) -> None:
+        """Look at every interval, and when asked, until cancelled."""
+        due = now = self._clock.now()
+        while True:
+            # Who asks wants to see what is true now, and later than what they heard.
+            on_time = 0 <= now - due < _LATE and not self._asked
+            await self.round(due if on_time else None)
+            now = self._clock.now()
+            if self._interval > 0:
+                # Ticks that a long round has run over are left out.
+                due += self._interval * (math.floor((now - due) / self._interval) + 1)
+                wait = due - now
+            else:
+                wait = _MEANWHILE if self._unrest or self._outbox else math.inf
+            await self._clock.wait(self._woken, wait)
+            now = self._clock.now()
+
+    async def round(self, tick: float | None = None) -> None:
+        """Look at everything once. `tick` is when it was to be done, if it is done on time."""
+        async with self._one_round:
+            self._woken.clear()
+            asked, self._asked = self._asked, set()
+            started, clocked = self._clock.now() if tick is None else tick, time.perf_counter()
+            changes = Changes()
+            self._world = await self._look_at_all(started, changes)
+            self.round_started_at = started
+            self._unrest = changes.unrest
+            self._metrics.evaluation_duration.observe(time.perf_counter() - clocked)
+            self._send(changes.alerts)
+            await self._deliver()
+            if changes.names or asked:
+                self._changed(changes.names, asked)
+
+    def close(self) -> None:
+        """Let go of the worker threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _look_at_all(self, started: float, changes: Changes) -> World:
+        """The world after a round. Rules that are swapped meanwhile are taken up by the next one."""
+        world, thread = self._world, asyncio.get_running_loop().run_in_executor
+        if world.rulebook is not self._rulebook:
+            world = await thread(self._threads, rounds.change_over, world, self._rulebook, started, changes)
+        thresholds = world.rulebook.thresholds
+        if not thresholds:
+            answer = await thread(self._threads, self._query, HEARTBEAT)
+            self._note([answer.sight], started)
+            return world
+        owners: Owners = {}
+        views = await asyncio.gather(
+            *(thread(self._threads, self.view, world, threshold, owners, started) for threshold in thresholds)
+        )
+        self._note([view.look.sight for view in views], started)
+        for look in (view.look for view in views):
+            self._metrics.evaluations.labels(look.threshold.name, look.sight.value).inc()
+        return await thread(self._threads, rounds.put_together, world, views, owners, changes, started)
+
+    def view(self, world: World, threshold: Threshold, owners: Owners, now: float) -> View:
+        """One threshold's part of a round, asked for and judged; in a worker thread."""
+        return self.judge(world, threshold, self._query(threshold.expr), owners, now)
+
+    def judge(self, world: World, threshold: Threshold, answer: Answer, owners: Owners, now: float) -> View:
+        """The same, of an answer."""
+        with self._judging:
+            return rounds.view(world, threshold, answer, owners, now, self._stale_after)
+
+    def _note(self, sights: Iterable[Sight], started: float) -> None:
+        answered = any(sight in _ANSWERED for sight in sights)
+        if answered:
+            unseen = started - self.seen_at > self._stale_after
+            if not self._answered or unseen:
+                self.seen_since = started
+            # At an interval of 0 nobody looks for long, which says nothing; otherwise the process itself was asleep.
+            if not self._answered or (unseen and self._interval > 0):
+                self.back_at = started
+            self.seen_at = started
+        self._answered = answered
+
+    def _send(self, alerts: Iterable[Alert]) -> None:
+        self._outbox.update((alert.key, alert) for alert in alerts)
+
+    async def _deliver(self) -> None:
+        """Hand on the alerts that have changed; those that cannot be stored now go with the next round's."""
+        if not self._outbox:
+            return
+        batch, self._outbox = self._outbox, {}
+        try:
+            await self._intake(list(batch.values()))
+        except StoreError as error:
+            log.error("cannot hand on %d alerts of thresholds, tries again: %s", len(batch), error)
+            self._outbox = {**batch, **self._outbox}
+
+    def _look_of(self, threshold: Threshold) -> Look | None:
+        look = self._world.looks.get(threshold.name)
+        return look if look is not None and look.threshold == threshold else None
+
+    def _reading(self, look: Look, track: Track, now: float) -> Reading:
+        seen = reading(look.threshold, track, look.at, look.error)
+        if now - look.at <= self._stale_after:
+            return seen
+        stale_at = look.at + self._stale_after
+        text = f"{look.threshold.name} was last looked at {now - look.at:.0f}s ago"
+        return msgspec.structs.replace(seen, health=Health.UNKNOWN, since=stale_at, sight=Sight.STALE, text=text)
+
+    def _blank(self, threshold: Threshold, look: Look | None) -> Reading:
+        """The reading of a threshold that has never had a series for the service."""
+        if look is None:
+            text = f"{threshold.name} has not been looked at yet"
+            return Reading(threshold.name, Health.UNKNOWN, self._created, self._created, Sight.STALE, text=text)
+        sight = Sight.NO_DATA if look.sight is Sight.SEEN else look.sight
+        track = Track(Health.UNKNOWN, self._created, sight, None, NOBODY)
+        return reading(threshold, track, look.at, look.error)
+
+
+def _judged(readings: tuple[Reading, ...]) -> Judgement:
+    health = worst(reading.health for reading in readings)
+    alike = [reading for reading in readings if reading.health is health]
+    since = max if health is Health.HEALTHY else min
+    return Judgement(
+        health,
+        min(reading.at for reading in readings),
+        since(reading.since for reading in alike),
+        "; ".join(reading.text for reading in alike),
+        readings,
+    )

@@ -1,0 +1,127 @@
+"""What is true of all services together: who turned bad and when, and who is being healed by which runbook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
+
+from remediator.decision.case import Panic
+from remediator.model.health import Judgement
+from remediator.model.rulebook import Rulebook, Runbook, Service, Share
+
+WITHIN = 60.0
+"""Seconds within which services have to turn bad for it to be one event."""
+LEAST = 3
+"""So many services have to turn bad for a panic, however small the fleet."""
+
+_NOT_LOOKED_AT: tuple[float, Panic | None] = (float("-inf"), None)
+
+
+class Reserved(NamedTuple):
+    """A command that was decided on and is not committed yet."""
+
+    runbook: str
+    at: float
+    counts: bool
+
+
+class Fleet:
+    """Kept up by the docket, as services are judged and incidents come and go."""
+
+    def __init__(self) -> None:
+        self.panicked_at: float | None = None
+        """When there was last a panic."""
+        self._bad: dict[str, float] = {}
+        self._panic = _NOT_LOOKED_AT
+        self._healing: dict[str, set[str]] = {}
+        self._reserved: dict[str, Reserved] = {}
+        self._reach: dict[str, tuple[int, int]] = {}
+
+    def turned_bad(self, name: str, since: float) -> None:
+        """A service is said to be bad, before it is judged."""
+        if name not in self._bad:
+            self._bad[name] = since
+            self._panic = _NOT_LOOKED_AT
+
+    def judged(self, name: str, judgement: Judgement) -> bool:
+        """A service was judged; whether that is otherwise than before. To be told after all decisions of one time, which
+        rest on the same."""
+        before = self._bad.pop(name, None)
+        if judgement.health.bad:
+            self._bad[name] = judgement.since
+        changed = self._bad.get(name) != before
+        if changed:
+            self._panic = _NOT_LOOKED_AT
+        return changed
+
+    def panic(self, share: Share, services: Callable[[], Collection[str]], now: float) -> Panic | None:
+        """Whether more than this share of the services is bad and turned so within a minute. It is looked at once for
+        each time and whenever another service is judged bad or well. It lasts as long as they are bad, and needs no
+        memory: after a restart it is there again."""
+        if self._panic[0] != now:
+            self._panic = (now, self._at_once(share, services))
+            if self._panic[1] is not None:
+                self.panicked_at = now
+        return self._panic[1]
+
+    def heals(self, runbook: str, name: str) -> None:
+        """A service is being healed by a runbook."""
+        self._healing.setdefault(runbook, set()).add(name)
+
+    def healed(self, runbook: str, name: str) -> None:
+        """The heal of a service by a runbook is over."""
+        self._healing.get(runbook, set()).discard(name)
+
+    def reserve(self, runbook: str, name: str, now: float, *, counts: bool) -> None:
+        """A command of a runbook was decided on: until it is released it is there for the gates of every other case.
+        `counts` says whether it is a step, which counts against rates."""
+        self._reserved[name] = Reserved(runbook, now, counts)
+
+    def release(self, name: str) -> None:
+        """The command has been committed as started, or will not be."""
+        self._reserved.pop(name, None)
+
+    @property
+    def reserved(self) -> int:
+        """How many commands were decided on that are not committed yet."""
+        return len(self._reserved)
+
+    def reserved_starts(self, runbook: str = "") -> tuple[float, ...]:
+        """When the steps among them were decided on: those of a runbook, or all."""
+        reserved = self._reserved.values()
+        return tuple(one.at for one in reserved if one.counts and runbook in ("", one.runbook))
+
+    def blast(
+        self, runbook: Runbook, name: str, rulebook: Rulebook, known: Callable[[], Iterable[Service]], size: int
+    ) -> tuple[int, int]:
+        """How many other services of a runbook are being healed, and how many known services it is for. Counting these
+        costs a walk over all, so it is done anew only when `size`, the number of services, is another."""
+        reserved = {other for other, one in self._reserved.items() if one.runbook == runbook.name}
+        healing = len((self._healing.get(runbook.name, set()) | reserved) - {name})
+        counted, reach = self._reach.get(runbook.name, (-1, 0))
+        if size != counted:
+            reach = sum(
+                any(found.name == runbook.name for found in rulebook.runbooks_for(service.labels))
+                for service in known()
+            )
+            self._reach[runbook.name] = (size, reach)
+        return healing, reach
+
+    def forget_reach(self) -> None:
+        """The rules are others."""
+        self._reach.clear()
+
+    def _at_once(self, share: Share, services: Callable[[], Collection[str]]) -> Panic | None:
+        if len(self._bad) < LEAST:
+            return None
+        total = len(services())
+        most = max(share.of(total), LEAST - 1)
+        if len(self._bad) <= most:
+            return None
+        turned = sorted(self._bad.values())
+        # With one more than may be within a minute, it is too many.
+        for first, last in zip(turned, turned[most:], strict=False):
+            if last - first <= WITHIN:
+                bad = sum(first <= since <= first + WITHIN for since in turned)
+                return Panic(bad, total, first)
+        return None

@@ -1,0 +1,148 @@
+"""Keeping in step with Alertmanager: the alerts it tells of by webhook are compared with those it holds, and its silences
+are read.
+
+Level, not edge: whatever notification was lost, in either direction, is made good for at the next comparison. Nothing is
+concluded from an Alertmanager that does not answer, or that has started too lately to know what fires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import msgspec
+
+from remediator.clients.alertmanager import Alertmanagers, Snapshot
+from remediator.errors import NeighbourError, StoreError
+from remediator.metrics import Metrics
+from remediator.model.alert import Alert, Source
+from remediator.model.clock import Clock
+from remediator.model.incident import StoredAlert
+from remediator.model.paging import SENDER
+from remediator.model.silence import Silence
+from remediator.store.interface import Store
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 60.0
+"""Seconds from one comparison of alerts to the next."""
+SILENCES = 15.0
+"""Seconds from one look at the silences to the next."""
+YOUNG = 300.0
+"""Seconds since an Alertmanager's start for which a missing alert says nothing. It keeps no alerts over a restart, and
+has them again only when Prometheus sends them anew: a minute later (`--rules.alert.resend-delay`), or at the next
+evaluation where that is longer."""
+
+AUTHOR = "remediator"
+"""Who silences of our own are created by."""
+
+
+class Reconciler:
+    """Compares and hands on. `intake` takes alerts in; `silenced` is told the silences of others when they change."""
+
+    def __init__(
+        self,
+        alertmanagers: Alertmanagers,
+        store: Store,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        intake: Callable[[Sequence[Alert]], Awaitable[object]],
+        silenced: Callable[[tuple[Silence, ...]], None],
+        compared: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._alertmanagers = alertmanagers
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._intake = intake
+        self._silenced = silenced
+        self._compared = compared
+        self._asked = True
+        self._compared_at = float("-inf")
+        self._silences: tuple[Silence, ...] = ()
+        self._woken = asyncio.Event()
+        self._out_of_reach = False
+
+    def wake(self) -> None:
+        """Alerts were left out of a notification: compare now."""
+        self._asked = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Compare at once, every minute and when woken; look at the silences more often. Until cancelled."""
+        while True:
+            self._woken.clear()
+            await self.once()
+            await self._clock.wait(self._woken, SILENCES)
+
+    async def once(self) -> None:
+        """Look at the silences, and compare the alerts if it is time. `compared` is told even when Alertmanager could
+        not be asked: nobody shall wait for it for ever."""
+        try:
+            await self._look_at_silences()
+            if self._asked or self._clock.now() - self._compared_at >= INTERVAL:
+                await self._compare()
+                self._asked, self._compared_at = False, self._clock.now()
+        except NeighbourError as error:
+            if not self._out_of_reach:
+                log.warning("concludes nothing from Alertmanager until it answers: %s", error)
+            self._out_of_reach = True
+        except StoreError as error:
+            log.error("cannot compare the alerts with Alertmanager's, tries again: %s", error)
+        else:
+            if self._out_of_reach:
+                log.info("Alertmanager answers again")
+            self._out_of_reach = False
+        self._compared()
+
+    async def _look_at_silences(self) -> None:
+        others = (silence for silence in await self._alertmanagers.silences() if silence.author != AUTHOR)
+        silences = tuple(sorted(others, key=lambda silence: silence.id))
+        if silences != self._silences:
+            self._silences = silences
+            self._silenced(silences)
+
+    async def _compare(self) -> None:
+        asked_at = self._clock.now()
+        snapshot = await self._alertmanagers.alerts()
+        stored = {
+            one.alert.key: one
+            for one in await self._store.firing_alerts()
+            if one.alert.source is Source.ALERTMANAGER and not one.alert.sender
+        }
+        now = self._clock.now()
+        missed = [alert for alert in snapshot.alerts if alert.key not in stored and _foreign(alert)]
+        missed = [alert for alert in missed if not await self._ended_since(alert, asked_at)]
+        over = _over(snapshot, stored.values(), asked_at, now)
+        self._metrics.reconciled.labels("firing").inc(len(missed))
+        self._metrics.reconciled.labels("resolved").inc(len(over))
+        if missed or over:
+            log.info(
+                "takes in %d alerts that fire and %d that are over, of which it had not heard", len(missed), len(over)
+            )
+            await self._intake([*missed, *over])
+
+    async def _ended_since(self, alert: Alert, asked_at: float) -> bool:
+        """Whether the end of an alert came in by webhook while Alertmanager was being asked."""
+        known = await self._store.alerts_with(alert.fingerprint)
+        return any(one.alert.key == alert.key and one.updated_at >= asked_at for one in known)
+
+
+def _foreign(alert: Alert) -> bool:
+    """Whether it is not a page of our own, which is nothing to heal."""
+    return alert.labels.get(SENDER[0]) != SENDER[1]
+
+
+def _over(snapshot: Snapshot, stored: Iterable[StoredAlert], asked_at: float, now: float) -> list[Alert]:
+    """The stored alerts that Alertmanager does not hold any more. What came in after it was asked may be newer than what
+    it said."""
+    if now - snapshot.up_since < YOUNG:
+        return []
+    firing = {alert.key for alert in snapshot.alerts}
+    return [
+        msgspec.structs.replace(one.alert, ends_at=now)
+        for one in stored
+        if one.alert.key not in firing and one.updated_at < asked_at
+    ]

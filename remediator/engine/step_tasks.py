@@ -1,0 +1,174 @@
+"""Steps under way: committed as started, then spawned, then committed as ended. Each is a task beside the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from remediator.actions.render import describe, diagnose, perform, step_timeout
+from remediator.actions.supervisor import GRACE
+from remediator.clients.prometheus.client import Answer
+from remediator.decision import decide as d
+from remediator.decision.case import Case, GuardAnswer
+from remediator.engine.state import Docket
+from remediator.errors import ConflictError, RefusedError, StoreError
+from remediator.metrics import Metrics
+from remediator.model.action import Outcome, Result, Run
+from remediator.model.clock import Clock
+from remediator.model.incident import DIAGNOSE, UNDO, Incident, StepRun
+from remediator.model.rulebook import Plan, Step
+from remediator.rules.guards import UnknownGuardError, with_guards
+from remediator.store.interface import Store
+from remediator.template.compile import Kind, compile_template
+
+log = logging.getLogger(__name__)
+
+LATE = 2.0
+"""Seconds that may pass from the decision on a step until it is started."""
+RETRY = 1.0
+"""Seconds until a write that failed is tried again."""
+
+
+class Steps:
+    """Runs steps and asks guards. `done` is called with the name of the service when a step has come to its end, `asked`
+    when its guards are answered."""
+
+    def __init__(
+        self,
+        store: Store,
+        docket: Docket,
+        clock: Clock,
+        metrics: Metrics,
+        run: Run,
+        query: Callable[[str], Awaitable[Answer]],
+        done: Callable[[str], None],
+        asked: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._docket = docket
+        self._clock = clock
+        self._metrics = metrics
+        self._run = run
+        self._query = query
+        self._done = done
+        self._asked = asked
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
+
+    async def begin(self, case: Case, incident: Incident, decision: d.Gather | d.RunStep | d.Undo) -> StepRun:
+        """Commit that a step starts, and only then spawn it."""
+        plan, now, context = incident.plan, case.now, case.context
+        index, attempt, step = _step_of(decision)
+        call, action, limit = "", "diagnose", _diagnose_timeout(plan)
+        if step is not None:
+            action, limit = step.name, step_timeout(plan, step)
+            try:
+                call = describe(plan, step, context)
+            except RefusedError:
+                pass  # Performing it will say why.
+        run = await self._store.begin_step(incident.id, index, attempt, action, decision.text, call, now, now + limit)
+        self._docket.put_run(run)
+        self._docket.live.add(run.id)
+        late = self._clock.now() - now > LATE
+        self._tasks[run.id] = asyncio.get_running_loop().create_task(self._perform(run, plan, step, context, late))
+        return run
+
+    async def interrupt(self, run: StepRun, text: str, now: float) -> None:
+        """End what is left of a run, and write down that its outcome is unknown."""
+        task = self._tasks.pop(run.id, None)
+        self._docket.live.discard(run.id)
+        if task is not None:
+            # It is ended before anything else is run; a command takes so long to be killed.
+            task.cancel()
+            await asyncio.wait([task], timeout=2 * GRACE)
+        ended = await self._store.end_step(run.id, Result(Outcome.UNKNOWN, text), now)
+        self._docket.put_run(ended)
+
+    def ask(self, case: Case, exprs: tuple[str, ...]) -> None:
+        """Have Prometheus answer guards; the answers will be in the docket."""
+        name = case.service.name
+        if name in self._asking:
+            return
+        context = case.context
+
+        async def ask() -> None:
+            try:
+                answers = {expr: await self._guard(expr, context) for expr in exprs}
+            finally:
+                self._asking.pop(name, None)
+            if name in self._docket.open:
+                self._docket.guards[name] = answers
+                self._asked(name)
+
+        self._asking[name] = asyncio.get_running_loop().create_task(ask())
+
+    async def stop(self, grace: float) -> None:
+        """Give running steps `grace` seconds to end, then hand them over as running: the next to lead verifies them."""
+        if self._tasks:
+            log.info("waits for %d running steps", len(self._tasks))
+            await asyncio.wait([*self._tasks.values()], timeout=grace)
+        left = [task for task in (*self._tasks.values(), *self._asking.values()) if not task.done()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _perform(
+        self, run: StepRun, plan: Plan, step: Step | None, context: dict[str, object], late: bool
+    ) -> None:
+        started = self._clock.now()
+        try:
+            if late:
+                # It would be at work for longer than whoever finds it interrupted would wait for it.
+                result, call = Result(Outcome.FAILED, "was not started, as it took too long to record it"), ""
+            elif step is None:
+                result, call = await diagnose(plan, context, self._run)
+            else:
+                result, call = await perform(plan, step, context, self._run, self._query)
+        except Exception as error:
+            # Whatever happened, the step has to end with an outcome, or its service would be stuck until the deadline.
+            log.exception("cannot tell how %s for %s ended", run.action, run.service)
+            result, call = Result(Outcome.UNKNOWN, f"remediator itself failed while it ran: {error!r}"), ""
+        self._metrics.step_duration.labels(run.action).observe(max(0.0, self._clock.now() - started))
+        ended = await self._record_end(run, result, call)
+        # An interrupted run has been taken out already, and its late end changes nothing.
+        self._docket.live.discard(run.id)
+        if self._tasks.pop(run.id, None) is not None and ended is not None:
+            self._docket.put_run(ended)
+            self._done(run.service)
+
+    async def _record_end(self, run: StepRun, result: Result, call: str) -> StepRun | None:
+        """Commit how a run ended, however long the store takes to be there again; None when that was decided before."""
+        while True:
+            try:
+                return await self._store.end_step(run.id, result, self._clock.now(), call)
+            except ConflictError as error:
+                log.warning("the end of %s for %s came too late: %s", run.action, run.service, error)
+                return None
+            except StoreError as error:
+                log.error("cannot record the end of %s for %s, tries again: %s", run.action, run.service, error)
+                await self._clock.wait(asyncio.Event(), RETRY)
+
+    async def _guard(self, expr: str, context: dict[str, object]) -> GuardAnswer:
+        try:
+            said = compile_template(expr, Kind.PROMQL).render(context).strip()
+            asked = compile_template(with_guards(expr), Kind.PROMQL).render(context).strip()
+        except (RefusedError, UnknownGuardError) as error:
+            return GuardAnswer(expr, None, self._clock.now(), str(error))
+        answer = await self._query(asked)
+        return GuardAnswer(said, answer.true, self._clock.now(), answer.error or "; ".join(answer.warnings))
+
+
+def _step_of(decision: d.Gather | d.RunStep | d.Undo) -> tuple[int, int, Step | None]:
+    """The index, the attempt and the step of what was decided on; without a step it is the gathering of evidence."""
+    match decision:
+        case d.RunStep(rung=rung):
+            return rung.index, rung.attempt, rung.step
+        case d.Undo(action=action, attempt=attempt):
+            return UNDO, attempt, Step(action, action)
+    return DIAGNOSE, 1, None
+
+
+def _diagnose_timeout(plan: Plan) -> float:
+    spec = plan.spec("diagnose")
+    return (spec.timeout if spec is not None and spec.timeout is not None else 30.0) + 10.0

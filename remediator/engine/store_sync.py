@@ -1,0 +1,174 @@
+"""News: what the store has that the docket has not yet: alerts, pauses, and what operators and other processes did."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+
+from remediator.engine.apply import Carrier, settlement
+from remediator.engine.schedule import Agenda
+from remediator.engine.state import Docket
+from remediator.errors import StoreError
+from remediator.model.alert import Source
+from remediator.model.incident import Disposition, Settlement, StoredAlert
+from remediator.store.interface import Store
+
+log = logging.getLogger(__name__)
+
+_PAGE = 500
+_MEMORY = 8 * 86400.0
+"""Seconds for which step runs are kept in mind; longer than any rate window worth writing."""
+_FORGET_EVERY = 3600.0
+
+
+class News:
+    """Reads the store into the docket, and has whomever that is about looked at. `every` is the seconds between two reads
+    when nothing is expected; the others are as the engine has them. Everything here raises StoreError when the store
+    cannot be read; what was not read then is read the next time."""
+
+    def __init__(
+        self,
+        store: Store,
+        docket: Docket,
+        agenda: Agenda,
+        carrier: Carrier,
+        look: Callable[[Collection[str]], None],
+        told: Callable[[], None],
+        every: float,
+        *,
+        leads: bool,
+        shared: bool,
+    ) -> None:
+        self._store = store
+        self._docket = docket
+        self._agenda = agenda
+        self._carrier = carrier
+        self._look = look
+        self._told = told
+        self._every = every
+        self._leads = leads
+        self._shared = shared
+        self._seq = 0
+        self._read_at = self._reread_at = self._forgot_at = float("-inf")
+        self._expected = True
+        self._operators_expected = False
+
+    @property
+    def due(self) -> float:
+        """When it is to be read next though nothing is expected."""
+        return self._read_at + self._every
+
+    def expect(self, *, operators: bool = False) -> None:
+        """There are news; with `operators` of what people did, too."""
+        self._expected = True
+        self._operators_expected = self._operators_expected or operators
+
+    async def load(self, now: float) -> None:
+        """Take up all that the store remembers: open incidents, firing alerts, recent runs, how the last ones ended."""
+        docket = self._docket
+        if self._leads and (moved := await self._store.bring_back(now)):
+            log.warning("the clock was set back: %d things that have happened would be yet to come, and are now", moved)
+        for run in await self._store.runs_since(now - _MEMORY):
+            docket.put_run(run)
+        for closing in await self._store.closings_since(now - _MEMORY):
+            docket.put_closing(closing)
+        for incident in await self._store.last_closed(now - _MEMORY):
+            docket.put_incident(incident)
+            if incident.owed:
+                self._agenda.put(incident.service, now)
+        for incident in await self._store.open_incidents():
+            docket.put_incident(incident)
+            for run in incident.runs:
+                docket.put_run(run)
+            self._agenda.put(incident.service, now)
+        await self.take_in(await self._store.firing_alerts(), now)
+
+    async def read(self, now: float) -> None:
+        """Read pauses, operators' answers and alerts that were stored since the last time, if it is time for that or they
+        are expected."""
+        if not self._expected and 0 <= now - self._read_at < self._every:
+            return
+        self._expected, self._read_at = False, now
+        if now - self._forgot_at >= _FORGET_EVERY:
+            self._forgot_at = now
+            self._docket.forget(now - _MEMORY)
+        # What operators do here is told; what they do at another process is found in time.
+        if self._operators_expected or not 0 <= now - self._reread_at < self._every:
+            asked = self._operators_expected or self._shared
+            self._operators_expected = False
+            try:
+                await self._read_operators(now, asked)
+            except StoreError:
+                self._operators_expected = True
+                raise
+            self._reread_at = now
+        while True:
+            page = await self._store.alerts_since(self._seq, _PAGE)
+            await self.take_in(page, now)
+            if len(page) < _PAGE:
+                return
+
+    async def _read_operators(self, now: float, answered: bool) -> None:
+        """Read pauses, and with `answered` what became of open incidents."""
+        if not self._leads:
+            await self._mirror()
+        elif answered:
+            await self._reread(now)
+        pauses = tuple(await self._store.pauses(now))
+        if pauses != self._docket.pauses:
+            self._docket.pauses = pauses
+            for name in self._docket.troubled:
+                self._agenda.put(name, now)
+
+    async def _reread(self, now: float) -> None:
+        """Bring the open incidents in line with the store."""
+        stored = {incident.service: incident for incident in await self._store.open_incidents()}
+        for name, known in list(self._docket.open.items()):
+            incident = stored.get(name)
+            if incident is None or incident.id != known.id:
+                incident = await self._store.incident(known.id)
+            if incident is not None and (incident.approval, incident.open) != (known.approval, known.open):
+                self._docket.put_incident(incident)
+                self._agenda.put(name, now)
+                self._agenda.stir(now)
+
+    async def _mirror(self) -> None:
+        """Have the open incidents as the store has them."""
+        stored = {incident.service: incident for incident in await self._store.open_incidents()}
+        for name, known in list(self._docket.open.items()):
+            if name not in stored and (closed := await self._store.incident(known.id)) is not None:
+                self._docket.put_incident(closed)
+        for name, incident in stored.items():
+            if incident != self._docket.open.get(name):
+                self._docket.put_incident(incident)
+
+    async def take_in(self, page: Sequence[StoredAlert], now: float) -> None:
+        """Put alerts into the docket and have their services looked at; settle those that lead to nothing."""
+        over: list[StoredAlert] = []
+        settlements: list[Settlement] = []
+        looked_for: set[str] = set()
+        for stored in page:
+            self._seq = max(self._seq, stored.seq)
+            name = self._docket.admit(stored)
+            if name is not None:
+                self._agenda.put(name, now)
+                service = self._docket.service(name)
+                asks = stored.alert.firing and stored.alert.source is not Source.THRESHOLD
+                if asks and service is not None and self._docket.wants_look(service, now):
+                    looked_for.add(name)
+            if stored.alert.firing:
+                settled = name is not None or stored.disposition is Disposition.NO_SERVICE
+                kind, text = Disposition.NO_SERVICE, "no service in the rule files owns it"
+            else:
+                settled = stored.disposition is not None
+                kind, text = Disposition.RESOLVED, "was resolved before it was looked at"
+            if not settled:
+                over.append(stored)
+                settlements.append(settlement(stored, kind, text, name or ""))
+        if page:
+            self._agenda.stir(now)
+        if looked_for:
+            self._look(looked_for)
+        if settlements and self._leads:
+            await self._carrier.settle(settlements, over, now)
+            self._told()

@@ -1,0 +1,165 @@
+"""Telling the outside what the journal says: each announcer is followed for by a task of its own, at its own pace.
+
+`Follower` owns order, place and patience: entries are told one by one, in the order in which they were committed, and
+one that fails for a reason that may pass is told again until it succeeds. So a neighbour that is down delays what it is
+told, and nothing else. `log`, `metrics` and `grafana` hold the announcers, which own what is said. `alertmanager` follows
+nothing: what people are to hear is a state, and is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, Protocol, TypeVar
+
+from remediator.errors import ConflictError, NeighbourError, StoreError
+from remediator.metrics import Metrics
+from remediator.model.clock import Clock
+from remediator.model.incident import Entry
+from remediator.store.interface import Store
+
+# Not `log`, which is what the module of that name becomes here once it is imported.
+_logger = logging.getLogger(__name__)
+
+_POLL = 5.0
+"""Seconds between looks at the journal when nobody calls `wake`: other processes write to it too."""
+_PAGE = 100
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 60.0
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Announcer(Protocol):
+    """One way of telling. A durable one has its place in the journal remembered, and is told of everything at least
+    once, over restarts too; any other is told of what is written while the process runs."""
+
+    @property
+    def name(self) -> str:
+        """What metrics, log lines and the stored place call it."""
+        ...
+
+    @property
+    def durable(self) -> bool:
+        """Whether it has to hear of everything."""
+        ...
+
+    async def tell(self, entry: Entry) -> None:
+        """Tell one entry. NeighbourError or StoreError when it could not; it may be called again for the same one."""
+        ...
+
+
+class Follower:
+    """Follows the journal for one announcer.
+
+    `jitter` gives numbers from 0 to 1, which keep several followers from knocking in step.
+    """
+
+    def __init__(
+        self,
+        announcer: Announcer,
+        store: Store,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._announcer = announcer
+        self._store = store
+        self._clock = clock
+        self._jitter = jitter
+        self._lag = metrics.announcer_lag.labels(announcer.name)
+        self._failures = metrics.announcer_failures.labels(announcer.name)
+        self._dropped = metrics.announcer_dropped.labels(announcer.name)
+        self._woken = asyncio.Event()
+        self._told: int | None = None
+
+    def wake(self) -> None:
+        """Something was committed: look at the journal now."""
+        self._woken.set()
+
+    async def begin(self) -> None:
+        """Settle where to begin: where it stopped last time, or at the journal's present end. `run` does so too; call
+        this before anything is written, so that nothing written before `run` has its turn is missed."""
+        if self._told is not None:
+            return
+        name, durable = self._announcer.name, self._announcer.durable
+        told = await self._store.cursor(name) if durable else None
+        if told is None:
+            told = await self._store.journal_end()
+            if durable:
+                await self._store.move_cursor(name, told)
+        self._told = told
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            self._woken.clear()
+            await self.catch_up()
+            await self._clock.wait(self._woken, _POLL)
+
+    async def catch_up(self) -> None:
+        """Tell everything up to the journal's end, however long that takes."""
+        await self._patiently(self.begin)
+        while entries := await self._patiently(self._next_page):
+            for entry in entries:
+                told = await self._tell(entry)
+                self._told = entry.id
+                # An announcer bears being told twice what it was told, but what was given up is not to come up again.
+                if self._announcer.durable and (entry is entries[-1] or not told):
+                    await self._patiently(self._store.move_cursor, self._announcer.name, entry.id)
+        self._lag.set(0)
+
+    async def _next_page(self) -> list[Entry]:
+        await self._measure()
+        return await self._store.journal(after=self._told or 0, limit=_PAGE)
+
+    async def _tell(self, entry: Entry) -> bool:
+        """Tell one entry, or give it up when repeating cannot help; whether it was told."""
+        try:
+            await self._patiently(self._announcer.tell, entry)
+        except (NeighbourError, ConflictError) as error:
+            _logger.error("gives up telling %s of entry %d (%s): %s", self._announcer.name, entry.id, entry.text, error)
+        except Exception:
+            # A defect in telling one entry must neither keep the rest from being told nor end the daemon, which would
+            # come upon the same entry again after every restart.
+            _logger.exception("gives up telling %s of entry %d (%s)", self._announcer.name, entry.id, entry.text)
+        else:
+            return True
+        self._failures.inc()
+        self._dropped.inc()
+        return False
+
+    async def _patiently(self, deed: Callable[_P, Awaitable[_T]], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Do it, again and again while it fails for a reason that may pass. Says so once for each reason."""
+        failed, said = 0, ""
+        while True:
+            try:
+                done = await deed(*args, **kwargs)
+            except (NeighbourError, StoreError) as error:
+                if isinstance(error, ConflictError) or (isinstance(error, NeighbourError) and not error.retry):
+                    raise
+                reason = str(error)
+            else:
+                if failed:
+                    _logger.info("%s is told again, after %d failed attempts", self._announcer.name, failed)
+                return done
+            self._failures.inc()
+            if reason != said:
+                _logger.warning("%s waits and tries again: %s", self._announcer.name, reason)
+                said = reason
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failed, 10))
+            failed += 1
+            await self._clock.wait(asyncio.Event(), pause * (0.5 + 0.5 * self._jitter()))
+            await self._measure()
+
+    async def _measure(self) -> None:
+        if self._told is None:
+            return
+        try:
+            self._lag.set(await self._store.journal_end() - self._told)
+        except StoreError:
+            pass  # Whatever is tried next says so.

@@ -1,0 +1,263 @@
+"""The rules of all files with their places, and the questions about them that lints ask. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from remediator.config.document import Path_
+from remediator.model.action import ActionSpec
+from remediator.model.health import Comparison, Health
+from remediator.model.matcher import Matcher
+from remediator.model.rulebook import Runbook, Service, Step, Target, Threshold
+from remediator.problem import Position
+from remediator.template.compile import Kind, compile_template, templated
+
+T = TypeVar("T")
+
+
+class Locate(Protocol):
+    """Where the value at a path within a rule stands in its file, or its key; the nearest around it if there is none."""
+
+    def __call__(self, *path: str | int, offset: int | None = None, key: bool = False) -> Position: ...
+
+
+@dataclass(frozen=True)
+class Written(Generic[T]):
+    """A rule with its place in a file. `whole` is false when a part of it could not be read."""
+
+    item: T
+    at: Locate
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """The rules of all files, as far as they could be read. `shipped` are the targets that come with the package."""
+
+    services: Sequence[Written[Service]]
+    thresholds: Sequence[Written[Threshold]]
+    runbooks: Sequence[Written[Runbook]]
+    targets: Sequence[Written[Target]]
+    shipped: Mapping[str, Target]
+    service_label: str
+    evaluation_interval: float = 0.0
+    """Seconds between two looks at the thresholds; 0 when there is no such time, or it is not known."""
+
+    @property
+    def all_targets(self) -> dict[str, Target]:
+        """Every target by name; one of a rule file takes the place of the shipped one."""
+        return {**self.shipped, **{written.item.name: written.item for written in self.targets}}
+
+    @property
+    def unread_targets(self) -> set[str]:
+        """Targets of which nothing can be said, because a part of them could not be read."""
+        return {written.item.name for written in self.targets if not written.whole}
+
+
+class Used(NamedTuple):
+    """A template where it is used; `variables` are those that have a value there."""
+
+    at: Locate
+    path: Path_
+    text: str
+    kind: Kind
+    variables: frozenset[str]
+
+
+_CONTEXT = frozenset(
+    {"labels", "annotations", "service", "alert", "incident", "runbook", "health", "values", "args", "replicas"}
+)
+_IN_PAGES = _CONTEXT - {"args", "replicas"}
+
+
+def steps_of(rules: RuleSet) -> Iterator[tuple[Written[Runbook], int, Step]]:
+    """Every step with its runbook and index."""
+    for runbook in rules.runbooks:
+        for index, step in enumerate(runbook.item.steps):
+            yield runbook, index, step
+
+
+def alike(rules: RuleSet) -> list[list[Service]]:
+    """The services in groups, within which no runbook can tell one from another, and all have the same actions."""
+    names = sorted({matcher.name for runbook in rules.runbooks for matcher in runbook.item.match})
+    groups: dict[object, list[Service]] = {}
+    for written in rules.services:
+        service, ref = written.item, written.item.target
+        actions = (ref.name, *sorted(ref.actions)) if ref is not None else ()
+        groups.setdefault((actions, *map(service.labels.get, names)), []).append(service)
+    return list(groups.values())
+
+
+def reaches(runbook: Runbook, service: Service) -> bool | None:
+    """Whether a runbook is for a service: None when that depends on labels which an alert may bring."""
+    sure = True
+    for matcher in runbook.match:
+        value = service.labels.get(matcher.name)
+        if value is None or templated(value):
+            sure = False
+        elif not matcher.matches(service.labels):
+            return False
+    return True if sure else None
+
+
+def judges(threshold: Threshold, service: Service) -> bool | None:
+    """Whether a threshold judges a service: None when that depends on labels which a templated one may get."""
+    sure = True
+    for matcher in threshold.match:
+        value = _own_label(service, matcher.name)
+        if value is None:
+            sure = False
+        elif not matcher.matches({matcher.name: value}):
+            return False
+    return True if sure else None
+
+
+def _own_label(service: Service, name: str) -> str | None:
+    """The value that a service has of a label, empty when it has none; None when a template makes it. A templated
+    service has the labels that are written, and those that its name uses, but no others of the series it is made of."""
+    value = service.labels.get(name)
+    if value is None:
+        named = service.templated and name in compile_template(service.name, Kind.TEXT).labels
+        return None if named else ""
+    return None if templated(value) else value
+
+
+def actions_of(service: Service, targets: Mapping[str, Target]) -> set[str]:
+    """The names of the actions that can be done to a service."""
+    if service.target is None or service.target.name not in targets:
+        return set()
+    return {*targets[service.target.name].actions, *service.target.actions}
+
+
+def unsure(service: Service, targets: Mapping[str, Target], unread: set[str]) -> bool:
+    """Whether nothing can be said of a service's actions, because of another problem."""
+    return service.target is not None and (service.target.name in unread or service.target.name not in targets)
+
+
+def instances_of(template: str) -> re.Pattern[str]:
+    """What names a templated service's name may become."""
+    parts = re.split(r"\{\{.*?\}\}|\{%.*?%\}", template, flags=re.DOTALL)
+    return re.compile(".+".join(re.escape(part) for part in parts), re.DOTALL)
+
+
+def contradiction(match: Sequence[Matcher]) -> tuple[int, int] | None:
+    """The indexes of two matchers that never hold together, one of which asks for one value."""
+    for index, one in enumerate(match):
+        for other_index, other in enumerate(match):
+            if one.op == "=" and one.name == other.name and not other.matches({one.name: one.value}):
+                return min(index, other_index), max(index, other_index)
+    return None
+
+
+def shadows(earlier: Runbook, later: Runbook) -> bool:
+    """Whether the earlier runbook is chosen wherever the later one could be."""
+    if earlier.corroborate and not later.corroborate:
+        return False
+    bad = {Health.DEGRADED, Health.FAILED}
+    when = set(later.when) if earlier.corroborate == later.corroborate else bad
+    return set(earlier.when) >= when and all(implied(matcher, later.match) for matcher in earlier.match)
+
+
+def implied(matcher: Matcher, by: Iterable[Matcher]) -> bool:
+    """Whether a matcher holds wherever all the others do."""
+    return any(
+        other == matcher
+        or (other.op == "=" and other.name == matcher.name and matcher.matches({other.name: other.value}))
+        for other in by
+    )
+
+
+def direction(comparison: Comparison) -> int:
+    """1 when larger values are worse, -1 when smaller ones are, else 0."""
+    return {">": 1, ">=": 1, "<": -1, "<=": -1}.get(comparison.op, 0)
+
+
+def implies(one: Comparison, other: Comparison) -> bool:
+    """Whether every value that fulfils the one fulfils the other."""
+    if one.op == "==":
+        return other.holds(one.bound)
+    if one.op == "!=":
+        return one == other
+    if other.op == "!=":
+        return not one.holds(other.bound)
+    if direction(one) != direction(other):
+        return False
+    # Both are half-lines in one direction: the one lies within when its bound does, or both bounds are the same edge.
+    return other.holds(one.bound) or (one.bound == other.bound and not one.holds(one.bound))
+
+
+def templates_of(rules: RuleSet) -> Iterator[Used]:
+    """Every template of every rule."""
+    for service in rules.services:
+        yield from _of_service(rules, service)
+    for target in rules.targets:
+        names = _CONTEXT | target.item.defaults.keys()
+        defaults = [(("params", name), text or "", Kind.TEXT) for name, text in target.item.params.items()]
+        texts: list[_Text] = [*defaults, (("ssh",), target.item.ssh, Kind.TEXT)]
+        for name, spec in target.item.actions.items():
+            texts += _of_spec(spec, ("actions", name))
+        yield from (Used(target.at, *text, names) for text in texts)
+    for runbook in rules.runbooks:
+        yield from templates_of_steps(rules, runbook)
+        added = {"labels": runbook.item.escalate.labels, "annotations": runbook.item.escalate.annotations}
+        for key, texts_of in added.items():
+            for name, text in texts_of.items():
+                yield Used(runbook.at, ("escalate", key, name), text, Kind.TEXT, _IN_PAGES)
+
+
+def templates_of_steps(rules: RuleSet, runbook: Written[Runbook]) -> Iterator[Used]:
+    """Every template of a runbook's steps."""
+    # What a step runs may use its target's parameters, and which target that is, is known only when it runs.
+    names = _CONTEXT.union(*(target.defaults for target in rules.all_targets.values()))
+    for index, step in enumerate(runbook.item.steps):
+        path = ("steps", index)
+        texts: list[_Text] = [((*path, "if"), step.if_, Kind.PROMQL), ((*path, "unless"), step.unless, Kind.PROMQL)]
+        for name, value in step.args.items():
+            if isinstance(value, str):
+                counts = step.action == "scale" and name == "replicas"
+                texts.append(((*path, step.action, name), value, Kind.PROMQL if counts else Kind.TEXT))
+        if step.spec is not None:
+            texts += _of_spec(step.spec, path)
+        yield from (Used(runbook.at, *text, names) for text in texts)
+
+
+def templates_of_target(rules: RuleSet, service: Written[Service]) -> Iterator[Used]:
+    """Every template of what a service tells its target."""
+    ref = service.item.target
+    if ref is None:
+        return
+    for param, text in ref.params.items():
+        yield Used(service.at, ("target", ref.name, param), text, Kind.TEXT, _CONTEXT)
+    target = rules.all_targets.get(ref.name)
+    names = _CONTEXT.union(target.defaults if target else ())
+    for name, spec in ref.actions.items():
+        yield from (Used(service.at, *used, names) for used in _of_spec(spec, ("target", ref.name, name)))
+
+
+_Text = tuple[Path_, str, Kind]
+
+
+def _of_service(rules: RuleSet, service: Written[Service]) -> Iterator[Used]:
+    item = service.item
+    names = frozenset({"labels"} if item.templated else ())
+    yield Used(service.at, ("name",), item.name, Kind.TEXT, names)
+    for label, text in item.labels.items():
+        if label != rules.service_label:
+            yield Used(service.at, ("labels", label), text, Kind.TEXT, names)
+    for index, text in enumerate(item.depends_on):
+        yield Used(service.at, ("depends_on", index), text, Kind.TEXT, names)
+    yield from templates_of_target(rules, service)
+
+
+def _of_spec(spec: ActionSpec, path: Path_) -> list[_Text]:
+    texts: list[_Text] = [((*path, "run", index), text, Kind.ARGUMENT) for index, text in enumerate(spec.run or ())]
+    if spec.shell is not None:
+        texts.append(((*path, "shell"), spec.shell, Kind.SHELL))
+    if spec.http is not None:
+        texts.append(((*path, "http", "url"), spec.http.url, Kind.URL))
+        texts.append(((*path, "http", "body"), spec.http.body, Kind.TEXT))
+        texts += [((*path, "http", "headers", name), text, Kind.TEXT) for name, text in spec.http.headers.items()]
+    return texts + [((*path, "env", name), text, Kind.TEXT) for name, text in spec.env.items()]

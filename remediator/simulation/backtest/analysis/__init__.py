@@ -1,0 +1,1 @@
+"""What came of a replay, as numbers: heals, holds, episodes, totals, comparisons. Pure functions."""

@@ -1,0 +1,238 @@
+"""What came of a replay: heals and what they were for, holds and their gates, and how long trouble lasted. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from remediator.model.alert import Source
+from remediator.model.health import Health
+from remediator.model.incident import Disposition, Incident, StoredAlert
+from remediator.simulation.backtest.analysis.episodes import Episode, either, fired, unwell
+from remediator.simulation.backtest.analysis.holds import Held, holds
+from remediator.simulation.backtest.analysis.unhandled_alerts import Unheeded, unheeded
+from remediator.simulation.backtest.replay import Reading, Replayed
+
+WEEK = 7 * 86400.0
+_HOUR = 3600.0
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A step that would have been run: when, in seconds since the epoch, what, and how it is taken to have ended."""
+
+    at: float
+    action: str
+    call: str
+    outcome: str
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """An incident: what was seen, what would have been run, and how it would have ended. `until` is None when it had not
+    ended with the history."""
+
+    service: str
+    runbook: str
+    since: float
+    until: float | None
+    verdict: str
+    because: str
+    closing: str
+    commands: tuple[Command, ...]
+
+
+class ServiceFindings(msgspec.Struct, frozen=True):
+    """One service. `healths` are the times at which its health by thresholds became another, and which; `alerting` is when
+    alerts fired of one that is judged by them; `episodes` is when it was in trouble by either."""
+
+    name: str
+    troubles: tuple[Trouble, ...]
+    held: tuple[Held, ...]
+    healths: tuple[tuple[float, Health], ...]
+    alerting: tuple[Episode, ...]
+    episodes: tuple[Episode, ...]
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """Everything that would have been run for it."""
+        return tuple(command for trouble in self.troubles for command in trouble.commands)
+
+    @property
+    def bad(self) -> float:
+        """For how many seconds it was in trouble."""
+        return sum(episode.seconds for episode in self.episodes)
+
+    @property
+    def longest(self) -> float:
+        """For how many seconds it was in trouble at a stretch, at most."""
+        return max((episode.seconds for episode in self.episodes), default=0.0)
+
+    @property
+    def cleared(self) -> tuple[Episode, ...]:
+        """Its troubles that ended without any command having been run for it meanwhile."""
+        times = sorted(command.at for command in self.commands)
+        return tuple(
+            one
+            for one in self.episodes
+            if one.until is not None and bisect_left(times, one.since) == bisect_right(times, one.until)
+        )
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """The outcome of one replay from `start` to `end`; Prometheus has data from `seen_from` on. `unheeded` are the alerts that led to nothing, most often first;
+    `notes` say what it rests on that history does not have."""
+
+    reading: Reading
+    start: float
+    end: float
+    seen_from: float
+    step: int
+    services: tuple[ServiceFindings, ...]
+    unheeded: tuple[Unheeded, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def episodes(self) -> int:
+        """How often a service was in trouble."""
+        return sum(len(service.episodes) for service in self.services)
+
+    @property
+    def cleared(self) -> tuple[Episode, ...]:
+        """The troubles that ended without any command having been run for their service meanwhile."""
+        return tuple(episode for service in self.services for episode in service.cleared)
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """Every incident, oldest first."""
+        return sorted((t for service in self.services for t in service.troubles), key=lambda t: t.since)
+
+    @property
+    def commands(self) -> list[Command]:
+        """Everything that would have been run, oldest first."""
+        return sorted((c for service in self.services for c in service.commands), key=lambda c: c.at)
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """How many incidents ended how."""
+        return Counter(trouble.verdict for trouble in self.troubles)
+
+    @property
+    def actions(self) -> Counter[str]:
+        """How often each action would have been run."""
+        return Counter(command.action for command in self.commands)
+
+    @property
+    def gates(self) -> dict[str, float]:
+        """For how many seconds each gate held, of all services together; the longest first."""
+        seconds: dict[str, float] = {}
+        for held in (held for service in self.services for held in service.held):
+            seconds[held.gate] = seconds.get(held.gate, 0.0) + held.seconds
+        return dict(sorted(seconds.items(), key=lambda item: -item[1]))
+
+    @property
+    def led_to_nothing(self) -> Counter[Disposition]:
+        """How many alerts led to nothing, by reason."""
+        counts: Counter[Disposition] = Counter()
+        for one in self.unheeded:
+            counts[one.reason] += one.count
+        return counts
+
+    @property
+    def hours(self) -> dict[float, int]:
+        """How many services would have been healed in each hour, by when it begins; without those in which none."""
+        hours: dict[float, set[str]] = {}
+        for service in self.services:
+            for command in service.commands:
+                hours.setdefault(command.at // _HOUR * _HOUR, set()).add(service.name)
+        return {at: len(hours[at]) for at in sorted(hours)}
+
+    @property
+    def busiest(self) -> tuple[float, int]:
+        """The hour in which most services would have been healed: when it begins, and how many."""
+        return max(self.hours.items(), key=lambda hour: (hour[1], -hour[0]), default=(self.start, 0))
+
+    @property
+    def seen(self) -> float:
+        """For how many seconds there are data."""
+        return max(self.end - self.seen_from, 1.0)
+
+    def a_week(self, count: int) -> float:
+        """So many in the time that there are data of, as a number a week."""
+        return count * WEEK / self.seen
+
+
+def findings(
+    replayed: Replayed,
+    reading: Reading,
+    start: float,
+    end: float,
+    step: int,
+    named: Iterable[str],
+    seen_from: float | None = None,
+) -> Findings:
+    """What came of a replay; `named` are the services of the rules, to be there though nothing was seen of them.
+    `seen_from` is when what Prometheus remembers begins, if that is after `start`."""
+    troubles: dict[str, list[Trouble]] = {}
+    for incident in replayed.incidents:
+        troubles.setdefault(incident.service, []).append(_trouble(incident))
+    alerts: dict[str, list[StoredAlert]] = {}
+    for stored in replayed.alerts:
+        alerts.setdefault(stored.service, []).append(stored)
+    firing = {name: fired(theirs, end) for name, theirs in alerts.items()}
+    held: dict[str, list[Held]] = {}
+    for one in holds(replayed.entries, firing, end):
+        held.setdefault(one.service, []).append(one)
+    believed = {incident.service for incident in replayed.incidents if not incident.plan.runbook.corroborate}
+    names = sorted({*named, *replayed.healths, *alerts} - {""})
+    services = []
+    for name in names:
+        healths = replayed.healths.get(name, ())
+        seen = any(health is not Health.UNKNOWN for _, health in healths)
+        alerting = fired(_speaking(alerts.get(name, ())), end) if name in believed or not seen else []
+        unwells = unwell(healths, end)
+        services.append(
+            ServiceFindings(
+                name,
+                tuple(troubles.get(name, ())),
+                tuple(held.get(name, ())),
+                tuple(healths),
+                tuple(alerting),
+                tuple(either(unwells, alerting, end) if alerting else unwells),
+            )
+        )
+    nothing = unheeded(replayed.alerts, replayed.entries, replayed.incidents, end)
+    seen_from = start if seen_from is None else max(start, seen_from)
+    return Findings(reading, start, end, seen_from, step, tuple(services), tuple(nothing), tuple(_notes(replayed)))
+
+
+def _speaking(alerts: Iterable[StoredAlert]) -> Iterator[StoredAlert]:
+    """Those that say themselves that the service is in trouble: a severity may be said to mean that it is not."""
+    for stored in alerts:
+        if stored.alert.source is Source.ALERTMANAGER and stored.disposition is not Disposition.NOT_CORROBORATED:
+            yield stored
+
+
+def _trouble(incident: Incident) -> Trouble:
+    commands = tuple(
+        Command(run.started_at, run.action, run.call, str(run.outcome or "running"))
+        for run in incident.runs
+        if run.step >= 0 and (run.outcome is None or run.outcome.ran)
+    )
+    return Trouble(
+        incident.service,
+        incident.runbook,
+        incident.opened_at,
+        incident.closed_at,
+        str(incident.verdict or "open"),
+        incident.text,
+        incident.closing,
+        commands,
+    )
+
+
+def _notes(replayed: Replayed) -> Iterator[str]:
+    if replayed.counted:
+        yield "how many there are of a service is not recorded where the target's command tells it: 1 is assumed"
+    yield from replayed.unanswered

@@ -1,0 +1,40 @@
+"""What was read last, held in memory up to so many points."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from remediator.errors import NeighbourError
+from remediator.simulation.backtest.data.recording import Recording
+
+Key = tuple[str, int]
+"""An expression, and when the stretch begins."""
+
+
+class Recent:
+    """Recordings by key, of no more than so many points together, but for a single one that has more. One that cannot be had
+    is not asked for again: what it raised is raised again."""
+
+    def __init__(self, points: int) -> None:
+        self._most = points
+        self._points = 0
+        self._held: OrderedDict[Key, Recording] = OrderedDict()
+        self._failed: dict[Key, NeighbourError] = {}
+
+    def get(self, key: Key, read: Callable[[], Recording]) -> Recording:
+        """The recording of a key, read unless it is held."""
+        if key in self._failed:
+            raise self._failed[key]
+        if key not in self._held:
+            try:
+                self._held[key] = read()
+            except NeighbourError as error:
+                self._failed[key] = error
+                raise
+            self._points += self._held[key].points
+        self._held.move_to_end(key)
+        while self._points > self._most and len(self._held) > 1:
+            _, oldest = self._held.popitem(last=False)
+            self._points -= oldest.points
+        return self._held[key]

@@ -1,0 +1,122 @@
+"""Range queries for what an expression answered over a stretch: in parts when that is more than Prometheus can answer at
+once, and so that what fails is told from what does not, as closely as a bounded number of queries can."""
+
+from __future__ import annotations
+
+import time
+from bisect import insort
+
+import msgspec
+
+from remediator.clients.prometheus.client import Prometheus, Range
+from remediator.errors import NeighbourError
+from remediator.model.health import Sight
+from remediator.simulation.backtest.data.recording import Recording, Unseen, joined, recorded
+
+FAILED = 64
+"""After so many failed queries of an expression in a stretch, what still fails is unseen as it is."""
+_LEAST = 8
+"""A part of so few steps is not too much for any Prometheus."""
+_SPREAD = 8
+"""When a stretch fails and so many single steps all over it do, too, it is taken to fail all through."""
+_RETRIES = (1.0, 3.0)
+"""Seconds to wait before asking a Prometheus again that could not be reached."""
+_TOO_MUCH = (Sight.TIMEOUT, Sight.BAD_ANSWER)
+_TOO_MANY_SAMPLES = "too many samples"
+"""How Prometheus words that a query is more than its --query.max-samples; of sight it is an error like any other."""
+
+
+class RangeQueries:
+    """Asks what expressions answered every `step` seconds. Raises NeighbourError when Prometheus cannot be reached, does not
+    answer even a few steps in time, or says that an expression is no PromQL."""
+
+    def __init__(self, prometheus: Prometheus, step: int) -> None:
+        self.asked = 0
+        """How many range queries were asked."""
+        self.warnings: dict[str, None] = {}
+        """What Prometheus warned of: a part of the data may be missing."""
+        self._prometheus = prometheus
+        self._step = step
+
+    def recording(self, expr: str, start: int, end: int) -> Recording:
+        """What an expression answered from start to end, both in seconds. Steps at which it fails, or is answered with
+        warnings, are unseen in it."""
+        asks = [(start, end)]
+        parts: list[Recording] = []
+        failed = 0
+        while asks:
+            first, last = asks.pop()
+            answer = self._ask(expr, first, last)
+            found = self._recorded(answer, first, last)
+            if found.unseen and (first, last) == (start, end) and self._fails_throughout(expr, answer, start, end):
+                return found
+            if _too_much(answer) and found.count > _LEAST:
+                asks += self._halves(first, last)
+            else:
+                failed += bool(found.unseen)
+                insort(parts, found, key=lambda part: part.start)
+            if not asks and failed < FAILED and (part := _telling(parts)) is not None:
+                parts.remove(part)
+                asks += self._halves(part.start, part.start + (part.count - 1) * self._step)
+        return joined(parts)
+
+    def _ask(self, expr: str, start: int, end: int) -> Range:
+        for wait in (*_RETRIES, 0.0):
+            answer = self._prometheus.query_range_blocking(expr, start, end, self._step)
+            self.asked += 1
+            if answer.sight is not Sight.UNREACHABLE:
+                break
+            time.sleep(wait)
+        self.warnings.update(dict.fromkeys(answer.warnings))
+        hopeless = answer.sight in _TOO_MUCH and (end - start) // self._step < _LEAST
+        if hopeless or answer.sight in (Sight.UNREACHABLE, Sight.BAD_DATA):
+            later = answer.sight in (Sight.UNREACHABLE, Sight.TIMEOUT)
+            remedy = "; what was answered so far is kept: run it again to go on" if later else ""
+            raise NeighbourError(f"cannot replay {shown(expr)}: {answer.error}{remedy}", retry=True)
+        return answer
+
+    def _fails_throughout(self, expr: str, whole: Range, start: int, end: int) -> bool:
+        """Whether single steps fail, wherever they are, as the whole did."""
+        if whole.sight in _TOO_MUCH:
+            return False
+        steps = (end - start) // self._step
+        places = {start + steps * place // (_SPREAD - 1) * self._step for place in range(_SPREAD)}
+        ones = (self._ask(expr, at, at) for at in sorted(places))
+        return all(one.sight is whole.sight and bool(one.warnings) == bool(whole.warnings) for one in ones)
+
+    def _halves(self, start: int, end: int) -> list[tuple[int, int]]:
+        middle = start + (end - start) // self._step // 2 * self._step
+        # The later half is asked after the one before it.
+        return [(middle + self._step, end), (start, middle)]
+
+    def _recorded(self, answer: Range, start: int, end: int) -> Recording:
+        count = (end - start) // self._step + 1
+        found = recorded(answer.lines, start, self._step, count)
+        if answer.sight is not Sight.SEEN:
+            unseen = Unseen(0, count, answer.sight, answer.error)
+        elif answer.warnings:
+            unseen = Unseen(0, count, Sight.PARTIAL, "; ".join(answer.warnings))
+        else:
+            return found
+        return msgspec.structs.replace(found, unseen=[unseen])
+
+
+def shown(expr: str) -> str:
+    """An expression for a sentence: one line, not too long."""
+    line = " ".join(expr.split())
+    return line if len(line) <= 80 else f"{line[:79]}…"
+
+
+def _too_much(answer: Range) -> bool:
+    return answer.sight in _TOO_MUCH or (answer.sight is Sight.EXECUTION and _TOO_MANY_SAMPLES in answer.error)
+
+
+def _telling(parts: list[Recording]) -> Recording | None:
+    """The failing part to look into next: the largest of those beside one that does not fail, where trouble began or
+    ended, otherwise the largest. None when all are of one step."""
+    best, rank = None, (False, 1)
+    for index, part in enumerate(parts):
+        beside = any(not other.unseen for other in parts[max(0, index - 1) : index + 2])
+        if part.unseen and part.count > 1 and (beside, part.count) > rank:
+            best, rank = part, (beside, part.count)
+    return best

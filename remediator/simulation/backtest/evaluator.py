@@ -1,0 +1,56 @@
+"""Looks at recorded series, of which it is known when there is something new to see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
+
+from remediator.clients.prometheus.client import Answer, Series
+from remediator.decision.evaluation import Look, Owners, View, World
+from remediator.decision.threshold_state import CALM
+from remediator.engine.evaluator import Evaluator
+from remediator.model.health import Sight
+from remediator.model.rulebook import Threshold
+from remediator.simulation.backtest.playback import RecordedStage
+
+
+class RecordedEvaluator(Evaluator):
+    """An evaluator that looks at no more than what may be otherwise than before: with history at hand that is known. Of
+    services that are well it sees new values only where an incident or an alert is about them, of those that are not
+    always, since time alone may change what becomes of them."""
+
+    def __init__(self, *args: Any, stage: RecordedStage, concern: Callable[[], Collection[str]], **others: Any) -> None:
+        super().__init__(*args, **others)
+        self._stage = stage
+        self._concern = concern
+
+    def view(self, world: World, threshold: Threshold, owners: Owners, now: float) -> View:
+        before = world.looks.get(threshold.name)
+        if before is None or not self._as_before(threshold, before, now):
+            return super().view(world, threshold, owners, now)
+        concern = self._concern()
+        names = [name for name, track in before.tracks.items() if track.degraded is not CALM or name in concern]
+        concerned = msgspec.structs.replace(before, tracks={name: before.tracks[name] for name in names})
+        values = (
+            Series(playback.labels, value)
+            for name in names
+            for playback in self._stage.owned(threshold.expr, name)
+            if (value := playback.at(now)) is not None
+        )
+        answer = Answer(now, Sight.SEEN, list(values), kind="vector")
+        seen = self.judge(
+            msgspec.structs.replace(world, looks={threshold.name: concerned}), threshold, answer, owners, now
+        )
+        owners.update(world.owners)
+        tracks = {**before.tracks, **seen.look.tracks}
+        return msgspec.structs.replace(seen, look=msgspec.structs.replace(seen.look, tracks=tracks), templated=[])
+
+    def _as_before(self, threshold: Threshold, before: Look, now: float) -> bool:
+        return (
+            before.threshold == threshold
+            and before.sight is Sight.SEEN
+            and self._stage.changed_at < before.at
+            and self._stage.steady_until(threshold, before.at) > now
+        )

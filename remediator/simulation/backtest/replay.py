@@ -1,0 +1,278 @@
+"""A replay: remediator on virtual time, with what Prometheus remembers as its Prometheus, and hands that only take note."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from remediator.config.policy import Policy
+from remediator.errors import RefusedError, TemplateError
+from remediator.model.action import Outcome
+from remediator.model.health import Health
+from remediator.model.incident import DIAGNOSE, Entry, EntryKind, Incident, StoredAlert
+from remediator.model.matcher import Matcher
+from remediator.model.rulebook import Mode, Rulebook, Threshold
+from remediator.simulation.backtest.data.alerts import RecordedAlerts
+from remediator.simulation.backtest.data.history import History
+from remediator.simulation.backtest.data.recording import Recorded, Recording
+from remediator.simulation.backtest.evaluator import RecordedEvaluator
+from remediator.simulation.backtest.playback import Playback, RecordedStage, healthy_value
+from remediator.simulation.fake_grafana import RecordedGrafana
+from remediator.simulation.process import Process
+from remediator.simulation.virtual_loop import VirtualLoop, run_virtually
+from remediator.store.sqlite import open_in_memory
+
+_ALL = 10_000_000
+
+
+class Reading(StrEnum):
+    """What is taken for the effect of a heal, of which history knows nothing."""
+
+    RECORDED = "recorded"
+    """None: everything goes on as it was recorded."""
+    CURED = "cured"
+    """Each first step that ends well ends the trouble, until there was an end of it in the recording."""
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What a replay left behind: incidents, alerts and the journal, oldest first; by service the times at which its health
+    by thresholds became another, and which; what could not be seen, as sentences, and whether counts were made up."""
+
+    incidents: list[Incident]
+    alerts: list[StoredAlert]
+    entries: list[Entry]
+    healths: dict[str, list[tuple[float, Health]]]
+    unanswered: list[str]
+    counted: bool
+
+
+def replay(
+    rulebook: Rulebook,
+    policy: Policy,
+    history: History,
+    reading: Reading,
+    alerts: Sequence[Matcher] | None = (),
+    told: Callable[[], None] = lambda: None,
+) -> Replayed:
+    """Play the whole history. `alerts` says which of those that fired came by the webhook; None: none of them. `told` is
+    called after each stretch. To be called from outside of any event loop."""
+    story = functools.partial(_play, rulebook, policy, history, reading, alerts, told)
+    return run_virtually(story, float(history.start))
+
+
+def in_earnest(rulebook: Rulebook, policy: Policy) -> tuple[Rulebook, Policy]:
+    """The rules as if they were all let do what they say: every runbook in the mode `auto`, healing switched on."""
+    runbooks = [msgspec.structs.replace(runbook, mode=Mode.AUTO) for runbook in rulebook.runbooks]
+    earnest = Rulebook(
+        rulebook.services, rulebook.thresholds, runbooks, rulebook.targets.values(), rulebook.service_label
+    )
+    return earnest, msgspec.structs.replace(policy, auto_heal=True)
+
+
+async def _play(
+    rulebook: Rulebook,
+    policy: Policy,
+    history: History,
+    reading: Reading,
+    alerts: Sequence[Matcher] | None,
+    told: Callable[[], None],
+) -> Replayed:
+    replay = _Replay(rulebook, policy, history, reading, alerts)
+    try:
+        for start, end in history.stretches():
+            await replay.pass_stretch(start, end)
+            told()
+        return await replay.ended()
+    finally:
+        await replay.close()
+
+
+class _Owner(NamedTuple):
+    """Whose a series or alert is, and the thresholds that judge that."""
+
+    name: str
+    judging: tuple[Threshold, ...]
+
+
+_NOBODY = _Owner("", ())
+
+
+class _Replay:
+    """One replay under way."""
+
+    def __init__(
+        self,
+        rulebook: Rulebook,
+        policy: Policy,
+        history: History,
+        reading: Reading,
+        alerts: Sequence[Matcher] | None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            raise TypeError("cannot replay here: it wants a VirtualLoop to run in")
+        self._loop = loop
+        self._rulebook = rulebook
+        self._history = history
+        self._reading = reading
+        self._alerts = None if alerts is None else RecordedAlerts(history, alerts)
+        self._thresholds: dict[str, list[Threshold]] = {}
+        for threshold in rulebook.thresholds:
+            self._thresholds.setdefault(threshold.expr.strip(), []).append(threshold)
+        self._stage = RecordedStage(history)
+        self._store = open_in_memory()
+        # A look sees what was recorded at its time, and is fresh until the next one.
+        policy = msgspec.structs.replace(policy, stale_after=max(policy.stale_after, 2.0 * history.step + 1))
+        self._process = Process(
+            rulebook,
+            policy,
+            float(history.step),
+            self._stage,
+            RecordedGrafana(),
+            self._store,
+            loop,
+            True,
+            seen=self._seen,
+            told=self._told,
+            evaluator=functools.partial(RecordedEvaluator, stage=self._stage, concern=self._concern),
+        )
+        self._started = False
+        self._healths: dict[str, list[tuple[float, Health]]] = {}
+        self._owners: dict[tuple[str, ...], _Owner] = {}
+        self._sees: dict[str, bool] = {}
+        """The thresholds that had series, and whether any was of a service that they judge."""
+        self._coming: set[str] = set()
+        """The services of the alerts that come next: a look at the same time is what they are held against."""
+        self._read_up_to = 0
+        self._reads: set[asyncio.Task[None]] = set()
+        self._healthy: dict[tuple[str, tuple[str, ...]], float] = {}
+        """The values of series whose cure outlasts the stretch."""
+
+    async def pass_stretch(self, start: int, end: int) -> None:
+        """Load what was recorded, and let time pass until its end."""
+        self._load(start, end)
+        if not self._started:
+            self._started = True
+            await self._process.start()
+            await self._loop.rest()
+        if self._alerts is not None:
+            await self._send_alerts(self._alerts, start, end)
+        await asyncio.sleep(end - self._loop.time())
+        await self._loop.rest()
+
+    async def _send_alerts(self, alerts: RecordedAlerts, start: int, end: int) -> None:
+        for at, turns in alerts.turns(start, end):
+            self._coming = {self._owner(turn.labels).name for turn in turns}
+            await asyncio.sleep(at - self._loop.time())
+            await self._loop.rest()
+            await self._process.intake(alerts.sent(at, turns))
+
+    async def ended(self) -> Replayed:
+        """What it left behind."""
+        incidents = list(reversed(await self._store.incidents(limit=_ALL)))
+        alerts = sorted(await self._store.alerts(limit=_ALL), key=lambda stored: stored.alert.key[::-1])
+        entries = await self._store.journal(limit=_ALL)
+        blind = [
+            f"threshold {threshold.name} saw {'no series of a service that it judges' if seen is False else 'no series'}"
+            for threshold in self._rulebook.thresholds
+            if not (seen := self._sees.get(threshold.name))
+        ]
+        unanswered = [*self._stage.unanswered, *blind]
+        return Replayed(incidents, alerts, entries, self._healths, unanswered, self._stage.counted)
+
+    async def close(self) -> None:
+        """The end of it."""
+        if self._started:
+            await self._process.kill()
+        await self._store.close()
+
+    # Series.
+
+    def _load(self, start: int, end: int) -> None:
+        for expr, thresholds in self._thresholds.items():
+            recording = self._history.recording(expr, start, end)
+            playbacks = [self._playback(one, recording, thresholds) for one in recording.series]
+            self._stage.load(expr, recording, playbacks)
+            if self._healthy:
+                self._go_on_cured(expr, playbacks, start)
+
+    def _playback(self, one: Recorded, recording: Recording, thresholds: list[Threshold]) -> Playback:
+        """A series as those thresholds see it that judge its service."""
+        owner = self._owner(one.labels)
+        judging = [threshold for threshold in thresholds if threshold in owner.judging]
+        for threshold in thresholds:
+            self._sees[threshold.name] = self._sees.get(threshold.name, False) or threshold in judging
+        return Playback(one, recording, judging, owner.name)
+
+    def _go_on_cured(self, expr: str, playbacks: Iterable[Playback], start: int) -> None:
+        for playback in playbacks:
+            key = (expr, _key(playback.labels))
+            value = self._healthy.pop(key, None)
+            if value is not None and playback.cure(start, value):
+                self._healthy[key] = value
+
+    def _owner(self, labels: Mapping[str, str]) -> _Owner:
+        key = _key(labels)
+        if key not in self._owners:
+            try:
+                service = self._rulebook.service_for(labels)
+            except (RefusedError, TemplateError):
+                service = None
+            self._owners[key] = _Owner(service.name, self._rulebook.thresholds_for(service)) if service else _NOBODY
+        return self._owners[key]
+
+    # What is seen, and what is done.
+
+    def _concern(self) -> set[str]:
+        return self._process.docket.troubled | self._coming
+
+    def _seen(self, names: Collection[str]) -> None:
+        now, process = self._loop.time(), self._process
+        for name in names:
+            service = process.docket.service(name)
+            if service is None or not self._rulebook.thresholds_for(service):
+                continue
+            health = process.evaluator.judgement(service, now).health
+            known = self._healths.setdefault(name, [])
+            if not known or known[-1][1] is not health:
+                known.append((now, health))
+
+    def _told(self) -> None:
+        if self._reading is Reading.CURED:
+            task = self._loop.create_task(self._read_on())
+            self._reads.add(task)
+            task.add_done_callback(self._reads.discard)
+
+    async def _read_on(self) -> None:
+        entries = await self._store.journal(after=self._read_up_to, limit=_ALL)
+        for entry in entries:
+            self._read_up_to = max(self._read_up_to, entry.id)
+            healed = entry.kind is EntryKind.STEP_ENDED and entry.data.get("outcome") == Outcome.SUCCEEDED
+            if healed and entry.data.get("step", DIAGNOSE) >= 0:
+                await self._cure(entry.service)
+
+    async def _cure(self, name: str) -> None:
+        now = self._loop.time()
+        service = self._process.docket.service(name)
+        for threshold in self._rulebook.thresholds_for(service) if service is not None else ():
+            self._cure_series(name, threshold, now)
+        self._stage.changed()
+        if self._alerts is not None:
+            over = self._alerts.cure(lambda labels: self._owner(labels).name == name, now)
+            await self._process.intake(over)
+
+    def _cure_series(self, name: str, threshold: Threshold, now: float) -> None:
+        expr = threshold.expr.strip()
+        value = healthy_value(threshold)
+        for playback in self._stage.owned(expr, name):
+            if playback.bad(now) and playback.cure(now, value):
+                self._healthy[expr, _key(playback.labels)] = value
+
+
+def _key(labels: Mapping[str, str]) -> tuple[str, ...]:
+    return (*labels, *labels.values())

@@ -1,0 +1,153 @@
+"""A report: the findings of every reading, and of the rules they are compared with, as one document. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from remediator.model.durations import rough_duration
+from remediator.simulation.backtest.analysis.compare import Difference, differences
+from remediator.simulation.backtest.analysis.episodes import Episode, median
+from remediator.simulation.backtest.analysis.findings import Findings, ServiceFindings, Trouble
+from remediator.simulation.backtest.replay import Reading
+
+READINGS = {
+    Reading.RECORDED: "everything goes on as it was recorded, whatever is run",
+    Reading.CURED: "each first step that ends well ends the trouble, until the recording has an end of it",
+}
+"""The readings, and what each takes for true."""
+
+CAVEATS = (
+    "History does not react to a heal: what happened after it would have been another story.",
+    "Of alerts only their labels and times are remembered: annotations, silences and what Alertmanager waited are not.",
+)
+"""What every backtest has to say of itself."""
+
+LITTLE = 2 * 86400.0
+"""Seconds of history that say little of a week: days and nights, work and weekends differ."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """`findings` are by reading; `against` those of the rules to compare with, if there are any. `earnest` names the
+    runbooks that were played as if their mode were `auto`; `warnings` are Prometheus', `remarks` are sentences about what it
+    remembers, `interval` is how often the daemon evaluates, in seconds."""
+
+    findings: dict[Reading, Findings]
+    against: dict[Reading, Findings]
+    earnest: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    interval: float | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def any(self) -> Findings:
+        """The findings of the first reading, for what is the same in all."""
+        return next(iter(self.findings.values()))
+
+    @property
+    def columns(self) -> dict[str, Findings]:
+        """The findings side by side, by what to call them: of each reading those of the other rules come first."""
+        columns: dict[str, Findings] = {}
+        for reading, found in self.findings.items():
+            if reading in self.against:
+                columns[f"{reading}, others"] = self.against[reading]
+            columns[reading] = found
+        return columns
+
+    @property
+    def caveats(self) -> list[str]:
+        """What this backtest has to say of itself."""
+        played = f"Played as if their mode were auto: {', '.join(self.earnest)}." if self.earnest else ""
+        warned = [f"Prometheus warned, so data may be missing: {warning}." for warning in self.warnings]
+        warned += self.remarks
+        if self.interval not in (None, self.any.step):
+            warned.append(
+                f"Thresholds are evaluated every {self.any.step}s here, by the config every {self.interval:g}s."
+            )
+        if self.any.seen < LITTLE:
+            warned.append(f"A number a week that rests on {rough_duration(self.any.seen)} is little evidence.")
+        notes = dict.fromkeys(note for found in self.findings.values() for note in found.notes)
+        return [*CAVEATS, *([played] if played else []), *warned, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
+
+    def differences(self, reading: Reading) -> list[Difference]:
+        """What is otherwise than by the rules it is compared with."""
+        return differences(self.against[reading], self.findings[reading]) if reading in self.against else []
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report for programs. Times are seconds since the epoch, durations seconds."""
+    found = report.any
+    return {
+        "from": found.start,
+        "to": found.end,
+        "seen_from": found.seen_from,
+        "step": found.step,
+        "caveats": report.caveats,
+        "readings": {
+            reading: _totals(findings)
+            | {
+                "unheeded": msgspec.to_builtins(findings.unheeded),
+                "services": [_service(findings, service) for service in findings.services],
+            }
+            | (_compared(report, reading) if reading in report.against else {})
+            for reading, findings in report.findings.items()
+        },
+    }
+
+
+def _compared(report: Report, reading: Reading) -> dict[str, Any]:
+    return {
+        "against": _totals(report.against[reading]),
+        "differences": msgspec.to_builtins(report.differences(reading)),
+    }
+
+
+def _totals(findings: Findings) -> dict[str, Any]:
+    at, services = findings.busiest
+    return {
+        "episodes": findings.episodes,
+        "cleared_by_itself": _cleared(findings.cleared),
+        "incidents": len(findings.troubles),
+        "verdicts": dict(findings.verdicts),
+        "commands": len(findings.commands),
+        "actions": dict(findings.actions),
+        "held_seconds": findings.gates,
+        "alerts_unheeded": dict(findings.led_to_nothing),
+        "busiest_hour": {"at": at, "services": services},
+        "services_an_hour": [{"at": hour, "services": count} for hour, count in findings.hours.items()],
+    }
+
+
+def _service(findings: Findings, service: ServiceFindings) -> dict[str, Any]:
+    return {
+        "name": service.name,
+        "bad_seconds": service.bad,
+        "longest_seconds": service.longest,
+        "cleared_by_itself": _cleared(service.cleared),
+        "restarts_a_week": findings.a_week(restarts(service)),
+        "commands_a_week": findings.a_week(len(service.commands)),
+        "episodes": msgspec.to_builtins(service.episodes),
+        "incidents": [_trouble(trouble) for trouble in service.troubles],
+        "held": [msgspec.to_builtins(held) for held in service.held],
+        "health": [[at, str(health)] for at, health in service.healths],
+    }
+
+
+def _cleared(episodes: Sequence[Episode]) -> dict[str, float]:
+    return {"count": len(episodes), "median_seconds": median(episodes)}
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {**msgspec.to_builtins(trouble), "first_command_after": first_after(trouble)}
+
+
+def restarts(service: ServiceFindings) -> int:
+    """How often a service would have been restarted."""
+    return sum(command.action == "restart" for command in service.commands)
+
+
+def first_after(trouble: Trouble) -> float | None:
+    """Seconds from the opening of an incident to its first command; None when there is none."""
+    return trouble.commands[0].at - trouble.since if trouble.commands else None

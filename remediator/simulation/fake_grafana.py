@@ -1,0 +1,31 @@
+"""A Grafana that only remembers: what the real announcer tells it in a rehearsal."""
+
+from __future__ import annotations
+
+from remediator.clients.grafana import Annotation, Grafana
+from remediator.clients.http_options import HttpClient
+from remediator.errors import NeighbourError
+
+
+class RecordedGrafana(Grafana):
+    """Annotations by their ids, in the order in which they were made. Asks nobody."""
+
+    def __init__(self) -> None:
+        super().__init__(HttpClient("http://grafana.invalid"))
+        self.annotations: dict[int, Annotation] = {}
+
+    async def create(self, annotation: Annotation) -> int:
+        id = len(self.annotations) + 1
+        self.annotations[id] = annotation
+        return id
+
+    async def patch(self, id: int, annotation: Annotation) -> None:
+        if id not in self.annotations:
+            raise NeighbourError(f"cannot change annotation {id}: there is none", retry=False, status=404)
+        self.annotations[id] = annotation
+
+    async def find(self, tag: str, at: float) -> list[int]:
+        return [id for id, annotation in self.annotations.items() if tag in annotation.tags]
+
+    async def delete(self, id: int) -> None:
+        self.annotations.pop(id, None)

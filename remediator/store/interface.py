@@ -1,0 +1,274 @@
+"""Memory: one method per thing that is remembered, each one transaction, together with its journal entry.
+
+`Store` is the contract. The table modules keep it, in SQL that SQLite (`sqlite`: one file, one process) and PostgreSQL
+(`postgresql`: a database that processes share, one of which leads) have in common. The invariants live in the database, as unique indexes: one
+open incident per service, one running step per incident, one row per (incident, step, attempt). A write that breaks
+one raises ConflictError and leaves nothing behind; one that is the leader's to make, made by another process, raises
+FencedError; a store that cannot be read or written raises StoreError. Times are
+seconds since the epoch and always come from the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from remediator.model.action import Result
+from remediator.model.alert import Alert, Source
+from remediator.model.health import Health
+from remediator.model.incident import (
+    Approval,
+    Closing,
+    Disposition,
+    Entry,
+    Hold,
+    Incident,
+    Pause,
+    Settlement,
+    StepRun,
+    StoredAlert,
+    Verdict,
+)
+from remediator.model.matcher import Matcher
+from remediator.model.rulebook import Plan, Service
+
+
+class NewIncident(msgspec.Struct, frozen=True):
+    """What is known when an incident opens; fields as in `Incident`."""
+
+    service: str
+    runbook: str
+    opened_at: float
+    health: Health
+    text: str
+    plan: Plan
+    labels: dict[str, str]
+    annotations: dict[str, str] = {}
+    source: Source = Source.ALERTMANAGER
+    thresholds: tuple[str, ...] = ()
+    forced: bool = False
+    relapse_of: int | None = None
+    first_step: int = 0
+    first_attempt: int = 1
+    owes: tuple[str, ...] = ()
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What became of a batch of alerts as it was taken in: counts. `own` are pages of remediator's own, which are not kept;
+    `changed` is new + resolved + fired again."""
+
+    new: int = 0
+    repeated: int = 0
+    resolved: int = 0
+    own: int = 0
+
+    @property
+    def changed(self) -> int:
+        return self.new + self.resolved
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """Figures over what is kept: incidents by verdict, and the mean time from open to close of the recovered ones."""
+
+    open: int
+    verdicts: dict[str, int]
+    mean_time_to_recovery: float | None
+    dispositions: dict[str, int]
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """Who leads among the processes that share a database; `clock` is what the database's clock said when this was read."""
+
+    holder: str
+    url: str
+    epoch: int
+    since: float
+    expires_at: float
+    clock: float
+
+    @property
+    def expired(self) -> bool:
+        return self.expires_at <= self.clock
+
+
+class Store(Protocol):
+    """Everything the engine, the web pages and the announcers remember."""
+
+    async def close(self) -> None:
+        """Finish what was accepted and let go of the database."""
+
+    # Alerts. Any replica accepts them, but for those of thresholds, which are the leader's; the engine settles them.
+
+    async def put_alerts(self, alerts: Sequence[Alert], now: float) -> Accepted:
+        """Commit alerts by (fingerprint, starts_at). A firing one that is stored as firing is repeated; one stored as
+        resolved fires again and is new; a resolved one stored as firing, or never seen, is resolved, and the latter is
+        settled with that. Of Alertmanager's alerts of one fingerprint, and of those of thresholds, only the one that
+        began last can fire: the others are resolved with it, and not counted."""
+        ...
+
+    async def alerts_since(self, seq: int, limit: int = 10_000) -> list[StoredAlert]:
+        """Alerts changed after this sequence number, in its order."""
+        ...
+
+    async def firing_alerts(self) -> list[StoredAlert]:
+        """Every alert that fires, by sequence number."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement], now: float) -> None:
+        """Write down what became of alerts; does not change their sequence numbers. Those that neither opened nor
+        joined nor resolved get a journal entry when their disposition or gate is another than before."""
+
+    # Incidents. Only the leader writes them, but for `answer`, and for `end_step`, which tells what happened.
+
+    async def open_incident(self, new: NewIncident, settlements: Sequence[Settlement] = ()) -> Incident:
+        """Open an incident and settle its alerts (their `incident` is filled in here). The step runs of the incident it
+        is a relapse of count against budgets again. ConflictError when the service has an open one."""
+        ...
+
+    async def begin_step(
+        self,
+        incident: int,
+        step: int,
+        attempt: int,
+        action: str,
+        text: str,
+        call: str,
+        now: float,
+        deadline: float,
+    ) -> StepRun:
+        """Commit that a step is about to run; only after this may its command be spawned. Clears the hold."""
+        ...
+
+    async def end_step(self, run: int, result: Result, now: float, call: str = "") -> StepRun:
+        """Commit how a step run ended. ConflictError when it has ended already. A `call` given replaces the stored."""
+        ...
+
+    async def hold_incident(self, incident: int, hold: Hold | None, now: float) -> None:
+        """Record which gate holds an incident, or that none does any more. Journalled when the gate is another."""
+
+    async def pass_over(self, incident: int, step: int, action: str, text: str, now: float) -> StepRun:
+        """Record that a step was left out (outcome skipped) and why."""
+        ...
+
+    async def close_incident(self, incident: int, verdict: Verdict, text: str, health: Health, now: float) -> Incident:
+        """Close an incident. RECOVERED redeems its step runs; DISMISSED is an operator's word, which any process may write,
+        but not while a step runs."""
+        ...
+
+    async def answer(self, incident: int, answer: Approval) -> Incident:
+        """Record an operator's yes or no. ConflictError when it is closed or answered already."""
+        ...
+
+    async def open_incidents(self) -> list[Incident]:
+        """Open incidents with their runs, oldest first."""
+        ...
+
+    async def incident(self, id: int) -> Incident | None:
+        """One incident with its runs."""
+        ...
+
+    async def incidents(
+        self, *, service: str = "", open_only: bool = False, before: int | None = None, limit: int = 50
+    ) -> list[Incident]:
+        """Incidents with their runs, newest first, those with an id below `before` (keyset pages)."""
+        ...
+
+    async def closings_since(self, since: float) -> list[Closing]:
+        """How the incidents ended that closed at or after this time, in the order in which they did."""
+        ...
+
+    async def last_closed(self, since: float) -> list[Incident]:
+        """Each service's last incident, with its runs, if it closed at or after this time."""
+        ...
+
+    async def runs_since(self, since: float) -> list[StepRun]:
+        """Step runs started at or after this time that ran (or still run), evidence aside, oldest first."""
+        ...
+
+    async def alerts(
+        self, *, service: str = "", firing_only: bool = False, before: int | None = None, limit: int = 50
+    ) -> list[StoredAlert]:
+        """Alerts, newest change first, those with a sequence number below `before`."""
+        ...
+
+    async def alerts_with(self, fingerprint: str) -> list[StoredAlert]:
+        """The alerts of this fingerprint, the one that began last first."""
+        ...
+
+    async def summary(self) -> Summary:
+        """Figures for the system's health page."""
+        ...
+
+    # Pauses.
+
+    async def add_pause(
+        self, matchers: Sequence[Matcher], starts_at: float, ends_at: float, author: str, comment: str
+    ) -> Pause:
+        """Pause healing; journalled with who and why."""
+        ...
+
+    async def end_pause(self, id: int, author: str, now: float) -> Pause:
+        """End a pause now. ConflictError when there is none of this id, or it has ended."""
+        ...
+
+    async def pauses(self, now: float) -> list[Pause]:
+        """Pauses that have not ended."""
+        ...
+
+    # Services added at run time.
+
+    async def add_service(self, service: Service, author: str, now: float) -> None:
+        """Remember a service that no rule file names. ConflictError when the name is taken."""
+
+    async def remove_service(self, name: str, author: str, now: float) -> None:
+        """Forget a service added at run time. ConflictError when there is none."""
+
+    async def added_services(self) -> list[Service]:
+        """Services added at run time, by name."""
+        ...
+
+    # The journal and those who follow it.
+
+    async def journal(
+        self, *, after: int = 0, service: str = "", incident: int | None = None, limit: int = 500
+    ) -> list[Entry]:
+        """Journal entries with an id above `after`, oldest first."""
+        ...
+
+    async def recent_journal(self, *, service: str = "", before: int | None = None, limit: int = 50) -> list[Entry]:
+        """Journal entries newest first, those with an id below `before`."""
+        ...
+
+    async def journal_end(self) -> int:
+        """The id of the newest entry, 0 when there is none."""
+        ...
+
+    async def cursor(self, name: str) -> int | None:
+        """How far a follower has got, or None when it never followed."""
+        ...
+
+    async def move_cursor(self, name: str, entry: int) -> None:
+        """Remember how far a follower has got."""
+
+    async def annotation(self, key: str) -> int | None:
+        """The Grafana annotation written for `incident:ID` or `run:ID`."""
+        ...
+
+    async def put_annotation(self, key: str, annotation: int, cursor: str, entry: int) -> None:
+        """Remember an annotation and move the cursor of its follower, at once."""
+
+    async def bring_back(self, now: float) -> int:
+        """Let nothing that has happened lie in the future, where it is when the clock was set back since: such times become
+        this one, and deadlines move with them. Returns how many rows were changed. Pauses and the journal stay as they
+        are: what people and neighbours were told."""
+        ...
+
+    async def forget(self, before: float) -> int:
+        """Delete what ended before this time: closed incidents and their runs, resolved alerts, ended pauses, journal
+        entries. Returns how many rows went."""
+        ...
+
+
+__all__ = ["Accepted", "Disposition", "Lease", "NewIncident", "Store", "Summary"]

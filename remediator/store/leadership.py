@@ -1,0 +1,266 @@
+"""Who leads: one process of those that share a database, or the only one there may be.
+
+In one SQLite file there is room for one process, which a lock on a file beside it sees to: the kernel lets go of it when
+its holder ends, however it ends. Processes that share a PostgreSQL take turns by a lease there, which is renewed, expires
+by the database's clock, and has an epoch that fences the writes of whoever had it before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from remediator.errors import LeaseError, StoreError
+from remediator.model.clock import rfc3339, steady
+from remediator.store.interface import Lease
+from remediator.store.sql_store import SharedStore
+
+log = logging.getLogger(__name__)
+
+_LOOK = 0.5
+"""Seconds between looks at a lease that another has."""
+_RENEWALS = 5
+"""How many times a lease is renewed before it would expire."""
+_RETRY = 0.2
+_GIVE_UP = 0.6
+"""The share of the lease's time without a renewal after which its holder stands down; what is left is for ending its
+commands."""
+_RELEASE_WITHIN = 2.0
+_CLOCK_WITHIN = 1.0
+"""Seconds that asking for the database's clock may take for the answer to be of use."""
+
+
+class Leadership(Protocol):
+    """Whether this process leads, and who does."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process leads, as far as it knows."""
+        ...
+
+    @property
+    def leader(self) -> Lease | None:
+        """The lease as it was last seen, without a holder once that has run out; None where there is none, as no other
+        process can be."""
+        ...
+
+    def holds(self) -> bool:
+        """Whether nobody else can lead at this very moment."""
+        ...
+
+    async def attempt(self) -> bool:
+        """Try to lead; whether this process does now. StoreError when that cannot be told."""
+        ...
+
+    async def acquire(self) -> None:
+        """Return once this process leads."""
+
+    async def keep(self) -> None:
+        """Return once it does no more."""
+
+    async def hand_over(self) -> None:
+        """Lead no more, and let another do so at once."""
+
+
+class Alone:
+    """The leadership of a process that has its database to itself."""
+
+    leads = True
+    leader = None
+
+    def holds(self) -> bool:
+        return True
+
+    async def attempt(self) -> bool:
+        return True
+
+    async def acquire(self) -> None:
+        pass
+
+    async def keep(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def hand_over(self) -> None:
+        pass
+
+
+class FileLease:
+    """The lease on a database file: `<database>.lock`, whose text names the holder."""
+
+    def __init__(self, database: str, now: Callable[[], float] = time.time) -> None:
+        # By whatever name the file is called, it is locked by one.
+        self.path = f"{os.path.realpath(database)}.lock"
+        self._now = now
+        self._file: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lease, at once or not at all. LeaseError names the process that holds it."""
+        if self._file is not None:
+            return
+        try:
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise LeaseError(f"cannot lead: cannot open {self.path}: {error.strerror}") from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(file, 0)
+            holder = f"process {os.getpid()} on {socket.gethostname()} holds {self.path} since {rfc3339(self._now())}"
+            os.pwrite(file, holder.encode(), 0)
+        except OSError as error:
+            holder = os.pread(file, 4096, 0).decode(errors="replace")
+            os.close(file)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise LeaseError(f"cannot lead: {holder or f'another process holds {self.path}'}") from None
+            raise LeaseError(f"cannot lead: cannot lock {self.path}: {error.strerror}") from None
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lease up. The file stays: to remove it would let two processes hold a lock of this name."""
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+            # To close the file is not enough: a command that is just being started shares it until it has begun.
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            os.close(self._file)
+            self._file = None
+
+
+class SharedLease:
+    """The leadership of one process among those that share a database. `name` and `url` tell people which one it is; `ttl`
+    is for how many seconds a lease holds without being renewed; `seen` is told the name of another one that leads."""
+
+    def __init__(
+        self,
+        store: SharedStore,
+        name: str,
+        url: str,
+        ttl: float,
+        *,
+        seen: Callable[[str], None] = lambda name: None,
+        steady: Callable[[], float] = steady,
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._url = url
+        self._ttl = ttl
+        self._tell = seen
+        self._steady = steady
+        self._epoch: int | None = None
+        self._until = self._give_up_at = 0.0
+        self._lost: int | None = None
+        """The epoch of a lease that could not be renewed in time. Such a renewal may come through late, and is undone."""
+        self._seen: Lease | None = None
+        self.in_step = False
+        """Whether the database's clock is known."""
+        self._ahead = time.time() - steady()
+        self._trouble = ""
+
+    @property
+    def leads(self) -> bool:
+        return self._epoch is not None
+
+    @property
+    def leader(self) -> Lease | None:
+        seen = self._seen
+        if seen is None or self.leads or (seen.expires_at > self.now() and seen.epoch != self._lost):
+            return seen
+        return Lease("", "", seen.epoch, seen.since, seen.expires_at, seen.clock)
+
+    def holds(self) -> bool:
+        return self._epoch is not None and self._steady() < self._until
+
+    def now(self) -> float:
+        """The time by the database's clock, which all who share it go by, whatever their own clocks say."""
+        return self._steady() + self._ahead
+
+    async def attempt(self) -> bool:
+        if self.leads:
+            return True
+        asked = self._steady()
+        lease = await self._store.lease()
+        self._note(lease, asked)
+        if not lease.expired:
+            return False
+        asked = self._steady()
+        lease, taken = await self._store.claim_lease(self._name, self._url, self._ttl)
+        self._note(lease, asked)
+        if taken:
+            self._epoch = self._store.fence.epoch = lease.epoch
+            self._hold_from(asked)
+        return taken
+
+    async def acquire(self) -> None:
+        while True:
+            try:
+                if await self.attempt():
+                    return
+                self._trouble = ""
+            except StoreError as error:
+                self._say("cannot tell who leads, tries again", error)
+            await asyncio.sleep(_LOOK)
+
+    async def keep(self) -> None:
+        pause = self._ttl / _RENEWALS
+        while self._epoch is not None:
+            await asyncio.sleep(pause)
+            asked = self._steady()
+            try:
+                async with asyncio.timeout(max(0.0, self._give_up_at - asked)):
+                    lease = await self._store.renew_lease(self._epoch, self._ttl)
+            except (StoreError, TimeoutError) as error:
+                pause = _RETRY
+                self._say("cannot renew its lease, tries again", error)
+                if self._steady() >= self._give_up_at:
+                    log.error("leads no more: its lease could not be renewed in time")
+                    self._stand_down()
+                continue
+            pause, self._trouble = self._ttl / _RENEWALS, ""
+            self._note(lease, asked)
+            if lease.epoch != self._epoch:
+                log.error("leads no more: %s does, in epoch %d", lease.holder, lease.epoch)
+                self._stand_down()
+            else:
+                self._hold_from(asked)
+
+    async def hand_over(self) -> None:
+        self._stand_down()
+        epoch, self._lost = self._lost, None
+        if epoch is not None:
+            try:
+                async with asyncio.timeout(_RELEASE_WITHIN):
+                    await self._store.release_lease(epoch)
+            except (StoreError, TimeoutError) as error:
+                reason = str(error) or "the database does not answer"
+                log.warning("cannot give its lease back, which ends within %g seconds: %s", self._ttl, reason)
+
+    def _hold_from(self, asked: float) -> None:
+        # The database began to count after it was asked.
+        self._until = asked + self._ttl
+        self._give_up_at = asked + self._ttl * _GIVE_UP
+
+    def _stand_down(self) -> None:
+        if self._epoch is not None:
+            self._lost = self._epoch
+        self._epoch = self._store.fence.epoch = None
+
+    def _note(self, lease: Lease, asked: float) -> None:
+        answered = self._steady()
+        if lease.epoch != (self._seen.epoch if self._seen else None) and lease.holder and not lease.expired:
+            log.info("%s leads, in epoch %d", lease.holder, lease.epoch)
+            self._tell(lease.holder)
+        self._seen = lease
+        if answered - asked <= _CLOCK_WITHIN:
+            self._ahead = lease.clock - (asked + answered) / 2
+            self.in_step = True
+
+    def _say(self, what: str, error: Exception) -> None:
+        reason = str(error) or "the database does not answer"
+        if reason != self._trouble:
+            log.error("%s: %s", what, reason)
+        self._trouble = reason

@@ -1,0 +1,1 @@
+"""The SQL of each table, in words that SQLite and PostgreSQL have in common."""

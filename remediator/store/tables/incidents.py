@@ -1,0 +1,254 @@
+"""Incidents: opening, holding, answering and closing them, and reading them with their step runs.
+
+What each function promises is said in `Store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from remediator.errors import ConflictError
+from remediator.model.alert import Source
+from remediator.model.health import Health
+from remediator.model.incident import Approval, Closing, EntryKind, Hold, Incident, Settlement, StepRun, Verdict
+from remediator.model.rulebook import Plan
+from remediator.store.database import Database, Row
+from remediator.store.interface import NewIncident, Summary
+from remediator.store.tables import alerts as alert_table
+from remediator.store.tables import steps as step_table
+from remediator.store.tables.columns import encode
+from remediator.store.tables.journal import TOP, because, note
+from remediator.store.tables.steps import dashboard, open_row
+
+_OPEN = """
+    INSERT INTO incidents
+        (service, runbook, opened_at, health, text, plan, labels, annotations, source, thresholds, forced,
+        relapse_of, first_step, first_attempt, owes)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id
+"""
+_OPEN_ID = "SELECT id FROM incidents WHERE service = ? AND closed_at IS NULL"
+_HOLD = "UPDATE incidents SET hold = ? WHERE id = ?"
+_ANSWER = "UPDATE incidents SET approval = ? WHERE id = ? RETURNING *"
+_CLOSE = """
+    UPDATE incidents SET closed_at = ?, verdict = ?, closing = ?, hold = NULL
+    WHERE id = ? AND closed_at IS NULL RETURNING *
+"""
+_RUNNING = "SELECT action FROM step_runs WHERE incident = ? AND ended_at IS NULL"
+_REDEEM = "UPDATE step_runs SET redeemed = ? WHERE incident = ?"
+
+_ONE = "SELECT * FROM incidents WHERE id = ?"
+# The plus keeps SQLite from walking through all incidents for their order.
+_ALL_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL ORDER BY +id"
+_PAGE = "SELECT * FROM incidents WHERE id < ? ORDER BY id DESC LIMIT ?"
+_PAGE_OF_SERVICE = "SELECT * FROM incidents WHERE service = ? AND id < ? ORDER BY id DESC LIMIT ?"
+_PAGE_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL AND id < ? ORDER BY id DESC LIMIT ?"
+_PAGE_OPEN_OF_SERVICE = (
+    "SELECT * FROM incidents WHERE closed_at IS NULL AND service = ? AND id < ? ORDER BY id DESC LIMIT ?"
+)
+
+_CLOSINGS = """
+    SELECT id, service, closed_at, verdict, relapse_of FROM incidents
+    WHERE closed_at IS NOT NULL AND closed_at >= ? ORDER BY closed_at, id
+"""
+# The empty text keeps SQLite from walking through all incidents for their services.
+_LAST_CLOSED = """
+    SELECT * FROM incidents WHERE id IN
+        (SELECT max(id) FROM incidents WHERE closed_at IS NOT NULL AND closed_at >= ? GROUP BY service || '')
+    ORDER BY id
+"""
+
+_COUNT_OPEN = "SELECT count(*) FROM incidents WHERE closed_at IS NULL"
+_COUNT_VERDICTS = "SELECT verdict, count(*) FROM incidents WHERE closed_at IS NOT NULL GROUP BY verdict"
+_MEAN_TIME = "SELECT avg(closed_at - opened_at) FROM incidents WHERE closed_at IS NOT NULL AND verdict = 'recovered'"
+_COUNT_DISPOSITIONS = "SELECT disposition, count(*) FROM alerts WHERE disposition IS NOT NULL GROUP BY disposition"
+
+_decode_approval = msgspec.json.Decoder(Approval).decode
+_decode_hold = msgspec.json.Decoder(Hold).decode
+_decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_plan = msgspec.json.Decoder(Plan).decode
+_decode_texts = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def open_new(db: Database, new: NewIncident, settlements: Sequence[Settlement]) -> Incident:
+    row = db.execute(
+        _OPEN,
+        (
+            new.service,
+            new.runbook,
+            new.opened_at,
+            new.health,
+            new.text,
+            encode(new.plan),
+            encode(new.labels),
+            encode(new.annotations),
+            new.source,
+            encode(new.thresholds),
+            int(new.forced),
+            new.relapse_of,
+            new.first_step,
+            new.first_attempt,
+            encode(new.owes),
+        ),
+    ).fetchone()
+    if row is None:
+        open_id = db.execute(_OPEN_ID, (new.service,)).fetchone()["id"]
+        raise ConflictError(f"cannot open an incident of {new.service}: incident {open_id} of it is open")
+    incident = Incident(id=row["id"], **msgspec.structs.asdict(new))
+    if new.relapse_of is not None:
+        db.execute(_REDEEM, (0, new.relapse_of))
+    if settlements:
+        alert_table.settle(
+            db, [msgspec.structs.replace(one, incident=incident.id) for one in settlements], new.opened_at
+        )
+    data = {
+        "runbook": new.runbook,
+        "health": new.health,
+        "labels": new.labels,
+        "annotations": new.annotations,
+        "thresholds": new.thresholds,
+        "source": new.source,
+        "relapse_of": new.relapse_of,
+        **dashboard(new.plan),
+    }
+    note(db, new.opened_at, EntryKind.INCIDENT_OPENED, new.text, data, new.service, incident.id)
+    return incident
+
+
+def hold(db: Database, incident: int, hold: Hold | None, now: float) -> None:
+    opened = open_row(db, incident, "set a hold" if hold else "lift a hold")
+    held = "" if opened["hold"] is None else _decode_hold(opened["hold"]).gate
+    db.execute(_HOLD, (None if hold is None else encode(hold), incident))
+    if hold is not None and hold.gate != held:
+        data = {"gate": hold.gate, "until": hold.until}
+        note(db, now, EntryKind.HELD, hold.text, data, opened["service"], incident)
+    elif hold is None and held:
+        text = f"{held} holds no more"
+        note(db, now, EntryKind.RELEASED, text, {"gate": held}, opened["service"], incident)
+
+
+def answer(db: Database, incident: int, given: Approval) -> Incident:
+    word = "approved" if given.approved else "denied"
+    opened = db.execute(_ONE, (incident,)).fetchone()
+    if opened is None:
+        raise ConflictError(f"cannot answer incident {incident}: there is none")
+    if opened["closed_at"] is not None:
+        raise ConflictError(
+            f"cannot answer incident {incident}: it is too late, it was closed as {opened['verdict']}"
+            f" ({opened['closing']})"
+        )
+    if opened["approval"] is not None:
+        before = _decode_approval(opened["approval"])
+        raise ConflictError(
+            f"cannot answer incident {incident}: {before.author} has"
+            f" {'approved' if before.approved else 'denied'} it already"
+        )
+    row = db.execute(_ANSWER, (encode(given), incident)).fetchone()
+    data = {"approved": given.approved, "author": given.author, "comment": given.comment}
+    text = f"{given.author} {word} it{because(given.comment)}"
+    note(db, given.at, EntryKind.ANSWERED, text, data, opened["service"], incident)
+    return _whole(db, row)
+
+
+def close(db: Database, incident: int, verdict: Verdict, text: str, health: Health, now: float) -> Incident:
+    if verdict is Verdict.DISMISSED and (running := db.execute(_RUNNING, (incident,)).fetchone()) is not None:
+        action = running["action"]
+        raise ConflictError(f"cannot dismiss incident {incident} while {action} runs: wait until the step has ended")
+    row = db.execute(_CLOSE, (now, verdict, text, incident)).fetchone()
+    if row is None:
+        raise ConflictError(f"cannot close incident {incident}: it is not open")
+    if verdict is Verdict.RECOVERED:
+        db.execute(_REDEEM, (1, incident))
+    # An operator's request is over with the incident it led to, in the same transaction: it would lead to another one.
+    alert_table.end_requests(db, incident, now)
+    closed = _whole(db, row)
+    last = closed.last_run
+    data = {
+        "verdict": verdict,
+        "runbook": closed.runbook,
+        "opened_at": closed.opened_at,
+        "action": "none" if last is None else last.action,
+        "health": health,
+        **dashboard(closed.plan),
+    }
+    note(db, now, EntryKind.INCIDENT_CLOSED, text, data, closed.service, incident)
+    return closed
+
+
+def one(db: Database, id: int) -> Incident | None:
+    row = db.execute(_ONE, (id,)).fetchone()
+    return None if row is None else _whole(db, row)
+
+
+def all_open(db: Database) -> list[Incident]:
+    return _with_runs(db.execute(_ALL_OPEN).fetchall(), step_table.of_open_incidents(db))
+
+
+def page(db: Database, service: str, open_only: bool, before: int | None, limit: int) -> list[Incident]:
+    below = TOP if before is None else before
+    if service:
+        query = _PAGE_OPEN_OF_SERVICE if open_only else _PAGE_OF_SERVICE
+        rows = db.execute(query, (service, below, limit)).fetchall()
+    else:
+        rows = db.execute(_PAGE_OPEN if open_only else _PAGE, (below, limit)).fetchall()
+    return _with_runs(rows, step_table.of_incidents(db, rows))
+
+
+def closings(db: Database, since: float) -> list[Closing]:
+    return [
+        Closing(row["id"], row["service"], row["closed_at"], Verdict(row["verdict"]), row["relapse_of"])
+        for row in db.execute(_CLOSINGS, (since,))
+    ]
+
+
+def last_closed(db: Database, since: float) -> list[Incident]:
+    rows = db.execute(_LAST_CLOSED, (since,)).fetchall()
+    return _with_runs(rows, step_table.of_incidents(db, rows))
+
+
+def summary(db: Database) -> Summary:
+    return Summary(
+        open=db.execute(_COUNT_OPEN).fetchone()[0],
+        verdicts=dict(db.execute(_COUNT_VERDICTS).fetchall()),
+        mean_time_to_recovery=db.execute(_MEAN_TIME).fetchone()[0],
+        dispositions=dict(db.execute(_COUNT_DISPOSITIONS).fetchall()),
+    )
+
+
+def _whole(db: Database, row: Row) -> Incident:
+    return _with_runs([row], step_table.of_incidents(db, [row]))[0]
+
+
+def _with_runs(rows: list[Row], runs: Iterable[StepRun]) -> list[Incident]:
+    of_incident: dict[int, list[StepRun]] = {}
+    for run in runs:
+        of_incident.setdefault(run.incident, []).append(run)
+    return [_incident(row, tuple(of_incident.get(row["id"], ()))) for row in rows]
+
+
+def _incident(row: Row, runs: tuple[StepRun, ...]) -> Incident:
+    return Incident(
+        id=row["id"],
+        service=row["service"],
+        runbook=row["runbook"],
+        opened_at=row["opened_at"],
+        health=Health(row["health"]),
+        text=row["text"],
+        plan=_decode_plan(row["plan"]),
+        labels=_decode_texts(row["labels"]),
+        annotations=_decode_texts(row["annotations"]),
+        source=Source(row["source"]),
+        thresholds=_decode_names(row["thresholds"]),
+        forced=bool(row["forced"]),
+        relapse_of=row["relapse_of"],
+        first_step=row["first_step"],
+        first_attempt=row["first_attempt"],
+        owes=_decode_names(row["owes"]),
+        hold=None if row["hold"] is None else _decode_hold(row["hold"]),
+        approval=None if row["approval"] is None else _decode_approval(row["approval"]),
+        closed_at=row["closed_at"],
+        verdict=None if row["verdict"] is None else Verdict(row["verdict"]),
+        closing=row["closing"],
+        runs=runs,
+    )

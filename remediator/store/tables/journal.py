@@ -1,0 +1,113 @@
+"""The journal: writing an entry beside each change, reading entries, and those who follow them.
+
+What each function promises is said in `Store`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from remediator.model.incident import Entry, EntryKind
+from remediator.store.database import Database, Row
+from remediator.store.tables.columns import encode
+
+TOP = 2**63 - 1
+"""Above every number of a row: where a page that goes down begins."""
+
+_NOTE = "INSERT INTO journal (at, kind, text, service, incident, run, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_ENTRIES = "SELECT * FROM journal WHERE id > ? ORDER BY id LIMIT ?"
+_ENTRIES_OF_SERVICE = "SELECT * FROM journal WHERE service = ? AND id > ? ORDER BY id LIMIT ?"
+_ENTRIES_OF_INCIDENT = "SELECT * FROM journal WHERE incident = ? AND id > ? ORDER BY id LIMIT ?"
+_RECENT = "SELECT * FROM journal WHERE id < ? ORDER BY id DESC LIMIT ?"
+_RECENT_OF_SERVICE = "SELECT * FROM journal WHERE service = ? AND id < ? ORDER BY id DESC LIMIT ?"
+_END = "SELECT coalesce(max(id), 0) FROM journal"
+
+_CURSOR = "SELECT entry FROM cursors WHERE name = ?"
+_MOVE_CURSOR = """
+    INSERT INTO cursors (name, entry) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET entry = excluded.entry
+"""
+_ANNOTATION = "SELECT annotation FROM annotations WHERE key = ?"
+_PUT_ANNOTATION = """
+    INSERT INTO annotations (key, annotation) VALUES (?, ?)
+    ON CONFLICT (key) DO UPDATE SET annotation = excluded.annotation
+"""
+
+_decode_data = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def note(
+    db: Database,
+    at: float,
+    kind: EntryKind,
+    text: str,
+    data: dict[str, Any],
+    service: str = "",
+    incident: int | None = None,
+    run: int | None = None,
+) -> None:
+    """Write an entry, in the transaction of what it tells."""
+    db.execute(_NOTE, (at, kind, text, service, incident, run, encode(data)))
+
+
+def because(comment: str) -> str:
+    """How an operator's comment ends a sentence."""
+    return f": {comment}" if comment else ""
+
+
+def entries(db: Database, after: int, service: str, incident: int | None, limit: int) -> list[Entry]:
+    if incident is not None:
+        rows = db.execute(_ENTRIES_OF_INCIDENT, (incident, after, limit))
+    elif service:
+        rows = db.execute(_ENTRIES_OF_SERVICE, (service, after, limit))
+    else:
+        rows = db.execute(_ENTRIES, (after, limit))
+    # An incident has one service: with another one asked for there is nothing.
+    return [_entry(row) for row in rows if not service or row["service"] == service]
+
+
+def recent_entries(db: Database, service: str, before: int | None, limit: int) -> list[Entry]:
+    below = TOP if before is None else before
+    if service:
+        rows = db.execute(_RECENT_OF_SERVICE, (service, below, limit))
+    else:
+        rows = db.execute(_RECENT, (below, limit))
+    return [_entry(row) for row in rows]
+
+
+def end(db: Database) -> int:
+    newest: int = db.execute(_END).fetchone()[0]
+    return newest
+
+
+def cursor(db: Database, name: str) -> int | None:
+    row = db.execute(_CURSOR, (name,)).fetchone()
+    return None if row is None else row["entry"]
+
+
+def move_cursor(db: Database, name: str, entry: int) -> None:
+    db.execute(_MOVE_CURSOR, (name, entry))
+
+
+def annotation(db: Database, key: str) -> int | None:
+    row = db.execute(_ANNOTATION, (key,)).fetchone()
+    return None if row is None else row["annotation"]
+
+
+def put_annotation(db: Database, key: str, annotation: int, cursor: str, entry: int) -> None:
+    db.execute(_PUT_ANNOTATION, (key, annotation))
+    move_cursor(db, cursor, entry)
+
+
+def _entry(row: Row) -> Entry:
+    return Entry(
+        id=row["id"],
+        at=row["at"],
+        kind=EntryKind(row["kind"]),
+        text=row["text"],
+        service=row["service"],
+        incident=row["incident"],
+        run=row["run"],
+        data=_decode_data(row["data"]),
+    )

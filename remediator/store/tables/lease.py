@@ -1,0 +1,63 @@
+"""The lease: who leads, until when by the database's clock, and in which epoch. For a database that processes share.
+
+Whoever leads renews; whoever finds it expired may claim it, which begins a new epoch. A write that names an older epoch
+is refused, so that a leader that was stopped and wakes up changes nothing. (M. Kleppmann, "How to do distributed locking",
+2016: the fencing token.)
+"""
+
+from __future__ import annotations
+
+from remediator.errors import FencedError
+from remediator.store.database import Database, Row
+from remediator.store.interface import Lease
+
+_READ = """
+    SELECT *, CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) AS clock FROM lease WHERE name = 'leader'
+"""
+_CLAIM = """
+    UPDATE lease SET holder = ?, url = ?, epoch = epoch + 1, since = extract(epoch FROM clock_timestamp()),
+        expires_at = extract(epoch FROM clock_timestamp()) + ?
+    WHERE name = 'leader' AND expires_at <= extract(epoch FROM clock_timestamp())
+"""
+_RENEW = """
+    UPDATE lease SET expires_at = extract(epoch FROM clock_timestamp()) + ? WHERE name = 'leader' AND epoch = ?
+"""
+_RELEASE = "UPDATE lease SET expires_at = 0 WHERE name = 'leader' AND epoch = ?"
+_EPOCH = "SELECT epoch, holder FROM lease WHERE name = 'leader'"
+
+
+def read(db: Database) -> Lease:
+    """The lease as it stands."""
+    row: Row = db.execute(_READ).fetchone()
+    return Lease(row["holder"], row["url"], row["epoch"], row["since"], row["expires_at"], row["clock"])
+
+
+def claim(db: Database, holder: str, url: str, ttl: float) -> tuple[Lease, bool]:
+    """Take the lease if it has expired: the lease as it stands then, and whether it was taken."""
+    taken = db.execute(_CLAIM, (holder, url, ttl)).rowcount == 1
+    return read(db), taken
+
+
+def renew(db: Database, epoch: int, ttl: float) -> Lease:
+    """Hold the lease of this epoch for longer; the lease as it stands then, whoever's it is."""
+    db.execute(_RENEW, (ttl, epoch))
+    return read(db)
+
+
+def release(db: Database, epoch: int) -> None:
+    """Let the lease of this epoch expire now."""
+    db.execute(_RELEASE, (epoch,))
+
+
+class Fence:
+    """Lets writes pass that are made in the epoch this process leads in."""
+
+    def __init__(self) -> None:
+        self.epoch: int | None = None
+        """The epoch in which this process leads, or None while it does not."""
+
+    def check(self, db: Database) -> None:
+        """FencedError unless this process leads, as the transaction sees it."""
+        row: Row = db.execute(_EPOCH).fetchone()
+        if row["epoch"] != self.epoch:
+            raise FencedError(f"cannot write to the database: {row['holder'] or 'nobody'} leads, not this process")

@@ -1,0 +1,249 @@
+"""Templates: Jinja2 text in which label values, hostile until proven otherwise, are only ever data.
+
+Every expression's value is written in the way its place in the author's text asks for (`places`): as one shell word, as
+part of a PromQL string, of an argument, of a URL. That happens around the whole expression, after all filters, so no
+filter can avoid it. Only expressions, filters and `if` are allowed: with no loop, call or assignment the work is
+bounded by the template's own length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import NoReturn
+
+import jinja2
+from jinja2 import meta, nodes
+
+from remediator.errors import RefusedError, TemplateError
+from remediator.template.context import LAX, ArgumentPlace, Mode, Place, PromqlPlace, ShellPlace, TextPlace, UrlPlace
+from remediator.template.escaping import FILTERS, RESULT_LIMIT, SANDBOX, VALUE_LIMIT, WRITE, LabelView, shortened
+
+__all__ = ["RESULT_LIMIT", "VALUE_LIMIT", "Kind", "LabelView", "Template", "compile_template", "shortened", "templated"]
+
+
+class Kind(StrEnum):
+    """What a template's text is, and so how values are written into it."""
+
+    TEXT = "text"
+    ARGUMENT = "argument"
+    """Exactly one element of an argv."""
+    SHELL = "shell"
+    PROMQL = "promql"
+    URL = "url"
+
+
+_PLACES: dict[Kind, Place] = {
+    Kind.TEXT: TextPlace(),
+    Kind.ARGUMENT: ArgumentPlace(),
+    Kind.SHELL: ShellPlace(),
+    Kind.PROMQL: PromqlPlace(),
+    Kind.URL: UrlPlace(),
+}
+
+
+_PLAIN = re.compile(r"[^{\r\n]*")
+"""Text that Jinja would give back as it is: nothing begins in it, and no end of a line is made another or dropped."""
+
+
+class Template:
+    """A compiled template. `labels` are the names it uses of `labels`, `variables` the variables it needs. Text that is
+    plain has no tree, and stands for itself."""
+
+    def __init__(self, source: str, kind: Kind, tree: nodes.Template | None) -> None:
+        self.source = source
+        self.kind = kind
+        self.variables = self.labels = frozenset[str]()
+        self._code: jinja2.Template | None = None
+        if tree is None:
+            return
+        _Placing(source, kind).visit(tree)
+        self.variables = frozenset(meta.find_undeclared_variables(tree))
+        self.labels = frozenset(_labels_of(tree))
+        self._code = SANDBOX.from_string(tree)
+
+    def render(self, context: Mapping[str, object]) -> str:
+        """The text with every value in place. RefusedError when one is missing or unsafe."""
+        try:
+            text = self.source if self._code is None else self._code.render(context)
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            raise RefusedError(f"cannot render {shortened(self.source)}: {error}") from None
+        if len(text.encode("utf-8", "replace")) > RESULT_LIMIT:
+            raise RefusedError(
+                f"cannot render {shortened(self.source)}: the result is longer than {RESULT_LIMIT} bytes"
+            )
+        if "\0" in text:
+            raise RefusedError(f"cannot render {shortened(self.source)}: it contains a NUL byte")
+        return text
+
+
+def templated(text: str) -> bool:
+    """Whether what a text stands for is known only when it is rendered."""
+    return any(mark in text for mark in ("{{", "{%", "{#"))
+
+
+@lru_cache(maxsize=4096)
+def compile_template(source: str, kind: Kind) -> Template:
+    """The template a text stands for. TemplateError, with the offset at fault, when it is none or would be unsafe."""
+    if _PLAIN.fullmatch(source):
+        # Most words of most commands are, and are ten thousand where each service has its own.
+        return Template(source, kind, None)
+    try:
+        tree = SANDBOX.parse(source)
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateError(
+            f"cannot read the template: {(error.message or '').rstrip(chr(46))}",
+            _syntax_offset(source, error.lineno),
+        ) from None
+    except RecursionError:
+        raise TemplateError("cannot read the template: it is nested too deeply", 0) from None
+    return Template(source, kind, tree)
+
+
+# Compiling: which nodes are allowed, and what is put around each expression.
+
+_EXPRESSIONS = (
+    nodes.Name,
+    nodes.Const,
+    nodes.TemplateData,
+    nodes.Getattr,
+    nodes.Getitem,
+    nodes.Slice,
+    nodes.Filter,
+    nodes.Test,
+    nodes.CondExpr,
+    nodes.Compare,
+    nodes.Operand,
+    nodes.And,
+    nodes.Or,
+    nodes.Not,
+    nodes.Concat,
+    nodes.Add,
+    nodes.Sub,
+    nodes.Mul,
+    nodes.Div,
+    nodes.FloorDiv,
+    nodes.Mod,
+    nodes.Neg,
+    nodes.Pos,
+    nodes.Tuple,
+    nodes.List,
+)
+_MOST_PLACES = 32
+
+
+class _Placing:
+    """Walks a tree in the order of its text, checks it, and wraps each expression for the place where it stands."""
+
+    def __init__(self, source: str, kind: Kind) -> None:
+        self._source = source
+        self._spans = iter(_spans(source))
+        self._at = 0
+        self._places: frozenset[Place] = frozenset({_PLACES[kind]})
+
+    def visit(self, tree: nodes.Template) -> None:
+        self._statements(tree.body)
+
+    def _statements(self, body: Sequence[nodes.Node]) -> None:
+        for node in body:
+            if isinstance(node, nodes.Output):
+                node.nodes = [self._output(part) for part in node.nodes]
+            elif isinstance(node, nodes.If):
+                self._if(node)
+            else:
+                self._at = _line_offset(self._source, node.lineno or 1)
+                tag = re.compile(r"\{%[-+]?\s*(\w*)").match(self._source, self._at)
+                self._refuse(f"{{% {tag[1] if tag else ''} %}} is not allowed: only if, elif and else are")
+
+    def _if(self, node: nodes.If) -> None:
+        before, ends = self._places, set[Place]()
+        for clause in (node, *node.elif_):
+            self._at = _line_offset(self._source, clause.lineno)
+            self._check(clause.test)
+            self._places = before
+            self._statements(clause.body)
+            ends |= self._places
+        self._places = before
+        self._statements(node.else_)
+        self._places = frozenset(ends | self._places)
+        if len(self._places) > _MOST_PLACES:
+            self._refuse("there are too many ways through this template to be sure of its quoting")
+
+    def _output(self, part: nodes.Expr) -> nodes.Expr:
+        if isinstance(part, nodes.TemplateData):
+            self._places = frozenset(place.after(part.data) for place in self._places)
+            return part
+        self._at, written = next(self._spans)
+        self._check(part)
+        try:
+            mode = self._mode()
+        except TemplateError as error:
+            self._refuse(f"cannot use {shortened(written)} here: it {error}")
+        self._places = frozenset(place.after_value() for place in self._places)
+        arguments: list[nodes.Expr] = [nodes.Const(mode.name), nodes.Const(shortened(written))]
+        return nodes.Filter(part, WRITE, arguments, [], None, None, lineno=part.lineno)
+
+    def _mode(self) -> Mode:
+        modes = {place.mode() for place in self._places}
+        modes -= {lax for lax, strict in LAX.items() if strict in modes}
+        if len(modes) > 1:
+            raise TemplateError("stands in different quotes, depending on an {% if %} before it")
+        return modes.pop()
+
+    def _check(self, expression: nodes.Node) -> None:
+        for node in (expression, *expression.find_all(nodes.Node)):
+            if isinstance(node, nodes.Filter) and node.name not in FILTERS:
+                self._refuse(f"there is no filter {node.name}: there are {', '.join(sorted(FILTERS))}")
+            if isinstance(node, nodes.Test) and node.name not in SANDBOX.tests:
+                self._refuse(f"there is no test {node.name}")
+            if not isinstance(node, (*_EXPRESSIONS, nodes.Keyword)):
+                self._refuse(f"{type(node).__name__.lower()} is not allowed in a template")
+
+    def _refuse(self, message: str) -> NoReturn:
+        raise TemplateError(message, self._at)
+
+
+def _labels_of(tree: nodes.Template) -> set[str]:
+    """The names used as `labels.x` or `labels['x']`."""
+    names = set()
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        match node:
+            case nodes.Getattr(node=nodes.Name(name="labels"), attr=str(key)):
+                names.add(key)
+            case nodes.Getitem(node=nodes.Name(name="labels"), arg=nodes.Const(value=str(key))):
+                names.add(key)
+    return names
+
+
+def _spans(source: str) -> Iterator[tuple[int, str]]:
+    """Offset and text of each `{{ … }}`, in order. The lexer drops blanks that `-` strips, so tokens are looked for."""
+    at = begin = 0
+    for _, mark, text in SANDBOX.lexer.tokeniter(source, None):
+        at = max(source.find(text, at), at)
+        if mark == "variable_begin":
+            begin = at
+        at += len(text)
+        if mark == "variable_end":
+            yield begin, source[begin:at]
+
+
+def _line_offset(source: str, line: int) -> int:
+    """Where a line begins, or the first tag on it when there is one."""
+    start = sum(len(text) for text in source.splitlines(keepends=True)[: line - 1])
+    tag = re.compile(r"\{[{%]").search(source, start)
+    return tag.start() if tag and "\n" not in source[start : tag.start()] else start
+
+
+def _syntax_offset(source: str, line: int) -> int:
+    """The first expression that cannot be read by itself, or the line that the parser named."""
+    try:
+        for offset, text in _spans(source):
+            try:
+                SANDBOX.parse(text)
+            except jinja2.TemplateSyntaxError:
+                return offset
+    except jinja2.TemplateSyntaxError:
+        pass
+    return _line_offset(source, line)

@@ -1,0 +1,130 @@
+"""What an operator can do, the same for the API and the pages: checked, carried out, and recorded with who and why."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from remediator.errors import ConflictError, PayloadError
+from remediator.model.durations import format_duration, parse_duration
+from remediator.model.health import Health
+from remediator.model.incident import Approval, Incident, Pause, StoredAlert, Verdict
+from remediator.model.matcher import Matcher, parse_matcher
+from remediator.web.context import PARTS, USER
+
+_LONGEST_TEXT = 4096
+_LONGEST_PAUSE = 366 * 86400.0
+
+
+def author_of(request: web.Request, given: str) -> str:
+    """Who acts: the user who was let in, or else the name given. PayloadError when there is neither."""
+    author = request[USER] or _text(given, "author")
+    if not author:
+        raise PayloadError("bad_data", "cannot do that for nobody: give an author")
+    return author
+
+
+async def heal(request: web.Request, name: str, author: str, comment: str, force: bool) -> StoredAlert:
+    """Ask for a heal of a service."""
+    author, comment = author_of(request, author), _text(comment, "comment")
+    if force and not comment:
+        raise PayloadError("bad_data", "cannot force a heal without a comment: say why")
+    stored = await request.app[PARTS].system.heal(name, author, comment, force)
+    if stored is None:
+        raise no_service(name)
+    return stored
+
+
+async def answer(request: web.Request, id: int, approved: bool, author: str, comment: str) -> Incident:
+    """Say yes or no to an incident that waits for approval."""
+    parts = request.app[PARTS]
+    approval = Approval(approved, author_of(request, author), _text(comment, "comment"), parts.clock.now())
+    await _existing(request, id)
+    incident = await parts.store.answer(id, approval)
+    parts.system.woken()
+    return incident
+
+
+async def dismiss(request: web.Request, id: int, author: str, comment: str) -> Incident:
+    """Close an incident by hand. Not while a step runs: what it does could not be verified any more."""
+    parts = request.app[PARTS]
+    author, comment = author_of(request, author), _text(comment, "comment")
+    if not comment:
+        raise PayloadError("bad_data", "cannot dismiss an incident without a comment: say why")
+    incident = await _existing(request, id)
+    if not incident.open:
+        raise ConflictError(f"cannot dismiss incident {id}: it is closed already")
+    view = parts.system.service(incident.service)
+    health = view.health if view is not None else Health.UNKNOWN
+    text = f"dismissed by {author}: {comment}"
+    closed = await parts.store.close_incident(id, Verdict.DISMISSED, text, health, parts.clock.now())
+    parts.system.woken()
+    return closed
+
+
+async def pause(
+    request: web.Request, matchers: list[str], duration: str, ends_at: float | None, author: str, comment: str
+) -> Pause:
+    """Pause the healing of the services that match, all of them when there are no matchers."""
+    parts = request.app[PARTS]
+    now = parts.clock.now()
+    author, comment = author_of(request, author), _text(comment, "comment")
+    if not comment:
+        raise PayloadError("bad_data", "cannot pause without a comment: say why")
+    ends_at = _end(now, duration, ends_at)
+    stored = await parts.store.add_pause(_matchers(matchers), now, ends_at, author, comment)
+    parts.system.woken()
+    return stored
+
+
+async def resume(request: web.Request, id: int, author: str) -> Pause:
+    """End a pause."""
+    parts = request.app[PARTS]
+    author = author_of(request, author)
+    now = parts.clock.now()
+    if all(pause.id != id for pause in await parts.store.pauses(now)):
+        raise web.HTTPNotFound(text=f"cannot find pause {id}: there is none, or it has ended")
+    ended = await parts.store.end_pause(id, author, now)
+    parts.system.woken()
+    return ended
+
+
+def no_service(name: str) -> web.HTTPNotFound:
+    """The answer for a service that is not there."""
+    return web.HTTPNotFound(text=f"cannot find the service {name!r}")
+
+
+def no_incident(id: int) -> web.HTTPNotFound:
+    """The answer for an incident that is not there."""
+    return web.HTTPNotFound(text=f"cannot find incident {id}")
+
+
+async def _existing(request: web.Request, id: int) -> Incident:
+    incident = await request.app[PARTS].store.incident(id)
+    if incident is None:
+        raise no_incident(id)
+    return incident
+
+
+def _matchers(texts: list[str]) -> list[Matcher]:
+    try:
+        return [parse_matcher(text) for text in texts]
+    except ValueError as error:
+        raise PayloadError("bad_data", f"cannot read a matcher: {error}") from None
+
+
+def _end(now: float, duration: str, ends_at: float | None) -> float:
+    if duration:
+        try:
+            ends_at = now + parse_duration(duration)
+        except ValueError as error:
+            raise PayloadError("bad_data", f"cannot read the duration: {error}") from None
+    if ends_at is None or not now < ends_at <= now + _LONGEST_PAUSE:
+        longest = format_duration(_LONGEST_PAUSE)
+        raise PayloadError("bad_data", f"cannot pause: give how long, more than 0s and at most {longest}")
+    return ends_at
+
+
+def _text(given: str, name: str) -> str:
+    if len(given) > _LONGEST_TEXT:
+        raise PayloadError("bad_data", f"cannot take the {name}: it is longer than {_LONGEST_TEXT} characters")
+    return given.strip()

@@ -1,0 +1,286 @@
+"""The HTTP API: what is seen and was done, and what an operator can do, in the shape of Prometheus' answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+
+from remediator import __version__
+from remediator.decision.case import ServiceView
+from remediator.errors import ConfigError, PayloadError
+from remediator.web.api import operations as acts
+from remediator.web.api.events import stream
+from remediator.web.api.rule_text import rule_text
+from remediator.web.api.serialize import (
+    alert_shape,
+    entry_shape,
+    incident_shape,
+    leader_shape,
+    page_shape,
+    pause_shape,
+    service_shape,
+    time_shape,
+    why_shape,
+)
+from remediator.web.context import PARTS
+from remediator.web.request_body import read_json
+from remediator.web.responses import failure, success, success_aside
+from remediator.web.threads import aside
+
+_MOST = 1000
+
+
+class HealRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /api/v1/services/{name}/heal`."""
+
+    author: str = ""
+    comment: str = ""
+    force: bool = False
+
+
+class AnswerRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of an answer to an incident."""
+
+    author: str = ""
+    comment: str = ""
+
+
+class PauseRequest(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Body of `POST /api/v1/pauses`. No matchers, said explicitly, means every service."""
+
+    matchers: list[str]
+    duration: str = ""
+    ends_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    author: str = ""
+    comment: str = ""
+
+
+async def health(request: web.Request) -> web.Response:
+    """The system's summary."""
+    parts = request.app[PARTS]
+    now = parts.clock.now()
+    summary = await parts.store.summary()
+    reasons = parts.system.not_ready()
+    leader = parts.system.leader()
+    return success(
+        {
+            "version": __version__,
+            "ready": not reasons,
+            "notReady": reasons,
+            "leads": leader is None or leader.me,
+            "leader": None if leader is None or not leader.name else leader_shape(leader),
+            "startedAt": time_shape(parts.started_at),
+            "uptimeSeconds": max(0.0, now - parts.started_at),
+            "services": Counter(view.health for view in parts.system.services()),
+            "incidentsOpen": summary.open,
+            "verdicts": summary.verdicts,
+            "meanTimeToRecoverySeconds": summary.mean_time_to_recovery,
+            "alerts": summary.dispositions,
+            "pauses": len(await parts.store.pauses(now)),
+            "pages": [page_shape(page) for page in parts.system.pages()],
+        }
+    )
+
+
+async def services(request: web.Request) -> web.Response:
+    """Every service."""
+    return await success_aside(service_shape, request.app[PARTS].system.services())
+
+
+async def add_service(request: web.Request) -> web.Response:
+    """Remember a service, given as in a rule file."""
+    parts = request.app[PARTS]
+    document = await read_json(request, dict[str, Any], parts.body_timeout)
+    author = acts.author_of(request, request.query.get("author", ""))
+    await parts.system.add_service(document, author)
+    view = parts.system.service(str(document.get("name", "")))
+    return success(None if view is None else service_shape(view), 201)
+
+
+async def service(request: web.Request) -> web.Response:
+    """One service."""
+    return success(service_shape(_service(request)))
+
+
+async def remove_service(request: web.Request) -> web.Response:
+    """Forget a service added at run time."""
+    author = acts.author_of(request, request.query.get("author", ""))
+    view = _service(request)
+    await request.app[PARTS].system.remove_service(view.name, author)
+    return success({"name": view.name})
+
+
+async def why(request: web.Request) -> web.Response:
+    """Why it did, or did not, act on a service."""
+    name = request.match_info["name"]
+    account = await request.app[PARTS].system.why(name)
+    if account is None:
+        raise acts.no_service(name)
+    return success(why_shape(account))
+
+
+async def heal(request: web.Request) -> web.Response:
+    """Ask for a heal; answered when it is recorded, which is before anything is run."""
+    given = await read_json(request, HealRequest, request.app[PARTS].body_timeout)
+    stored = await acts.heal(request, request.match_info["name"], given.author, given.comment, given.force)
+    return success(alert_shape(stored), 202)
+
+
+async def incidents(request: web.Request) -> web.Response:
+    """Incidents, newest first; `before` an id gives the next page."""
+    query = request.query
+    found = await request.app[PARTS].store.incidents(
+        service=query.get("service", ""),
+        open_only=_flag(request, "open"),
+        before=_number(request, "before"),
+        limit=_limit(request),
+    )
+    return await success_aside(incident_shape, found)
+
+
+async def incident(request: web.Request) -> web.Response:
+    """One incident with its step runs."""
+    id = int(request.match_info["id"])
+    found = await request.app[PARTS].store.incident(id)
+    if found is None:
+        raise acts.no_incident(id)
+    return success(incident_shape(found))
+
+
+async def answer(request: web.Request) -> web.Response:
+    """Approve, deny or dismiss an incident."""
+    given = await read_json(request, AnswerRequest, request.app[PARTS].body_timeout)
+    id, verb = int(request.match_info["id"]), request.match_info["verb"]
+    if verb == "dismiss":
+        found = await acts.dismiss(request, id, given.author, given.comment)
+    else:
+        found = await acts.answer(request, id, verb == "approve", given.author, given.comment)
+    return success(incident_shape(found))
+
+
+async def history(request: web.Request) -> web.Response:
+    """The journal, newest first; `before` an id gives the next page."""
+    found = await request.app[PARTS].store.recent_journal(
+        service=request.query.get("service", ""), before=_number(request, "before"), limit=_limit(request)
+    )
+    return await success_aside(entry_shape, found)
+
+
+async def alerts(request: web.Request) -> web.Response:
+    """Alerts with what became of them, newest change first; `before` a seq gives the next page."""
+    found = await request.app[PARTS].store.alerts(
+        service=request.query.get("service", ""),
+        firing_only=_flag(request, "firing"),
+        before=_number(request, "before"),
+        limit=_limit(request),
+    )
+    return await success_aside(alert_shape, found)
+
+
+async def alert(request: web.Request) -> web.Response:
+    """What became of the alerts of one fingerprint, the newest first, and the account of the newest one's service."""
+    parts, fingerprint = request.app[PARTS], request.match_info["fingerprint"]
+    found = await parts.store.alerts_with(fingerprint)
+    if not found:
+        raise web.HTTPNotFound(text=f"cannot find an alert with the fingerprint {fingerprint!r}")
+    account = await parts.system.why(found[0].service) if found[0].service else None
+    why = None if account is None else why_shape(account)
+    return success({"alerts": [alert_shape(stored) for stored in found], "why": why})
+
+
+async def pauses(request: web.Request) -> web.Response:
+    """Pauses that have not ended."""
+    parts = request.app[PARTS]
+    return success([pause_shape(pause) for pause in await parts.store.pauses(parts.clock.now())])
+
+
+async def add_pause(request: web.Request) -> web.Response:
+    """Pause healing."""
+    given = await read_json(request, PauseRequest, request.app[PARTS].body_timeout)
+    ends_at = given.ends_at.timestamp() if given.ends_at else None
+    pause = await acts.pause(request, given.matchers, given.duration, ends_at, given.author, given.comment)
+    return success(pause_shape(pause), 201)
+
+
+async def end_pause(request: web.Request) -> web.Response:
+    """End a pause."""
+    pause = await acts.resume(request, int(request.match_info["id"]), request.query.get("author", ""))
+    return success(pause_shape(pause))
+
+
+async def rules(request: web.Request) -> web.Response:
+    """The rules in use."""
+    return success(await aside(rule_text, request.app[PARTS].system.rules()))
+
+
+async def reload(request: web.Request) -> web.Response:
+    """Load config and rules anew; 500 when they cannot be used, as Prometheus answers, and the old ones stay."""
+    try:
+        await request.app[PARTS].system.reload()
+    except ConfigError as error:
+        return failure(500, "config", f"cannot reload: {error}")
+    return success(None)
+
+
+_NAME = r"{name:.+}"
+_ID = r"{id:\d{1,18}}"
+
+ROUTES = (
+    web.get("/api/v1/health", health),
+    web.get("/api/v1/services", services),
+    web.post("/api/v1/services", add_service),
+    web.get(f"/api/v1/services/{_NAME}/why", why),
+    web.post(f"/api/v1/services/{_NAME}/heal", heal),
+    web.get(f"/api/v1/services/{_NAME}", service),
+    web.delete(f"/api/v1/services/{_NAME}", remove_service),
+    web.get("/api/v1/incidents", incidents),
+    web.get(f"/api/v1/incidents/{_ID}", incident),
+    web.post(f"/api/v1/incidents/{_ID}/{{verb:approve|deny|dismiss}}", answer),
+    web.get("/api/v1/history", history),
+    web.get("/api/v1/alerts", alerts),
+    web.get("/api/v1/alerts/{fingerprint}", alert),
+    web.get("/api/v1/pauses", pauses),
+    web.post("/api/v1/pauses", add_pause),
+    web.delete(f"/api/v1/pauses/{_ID}", end_pause),
+    web.get("/api/v1/rules", rules),
+    web.get("/api/v1/events", stream),
+    web.post("/-/reload", reload),
+    web.put("/-/reload", reload),
+)
+
+
+def _service(request: web.Request) -> ServiceView:
+    name = request.match_info["name"]
+    view = request.app[PARTS].system.service(name)
+    if view is None:
+        raise acts.no_service(name)
+    return view
+
+
+def _number(request: web.Request, name: str) -> int | None:
+    given = request.query.get(name)
+    if given is None:
+        return None
+    if not given.isascii() or not given.isdigit() or len(given) > 18:
+        raise PayloadError("bad_data", f"cannot use {name}={given[:40]!r}: it is not a whole number")
+    return int(given)
+
+
+def _limit(request: web.Request) -> int:
+    limit = _number(request, "limit")
+    if limit is None:
+        return 50
+    if not 1 <= limit <= _MOST:
+        raise PayloadError("bad_data", f"cannot use limit={limit}: it has to be between 1 and {_MOST}")
+    return limit
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    given = request.query.get(name, "false")
+    if given not in ("true", "false"):
+        raise PayloadError("bad_data", f"cannot use {name}={given[:40]!r}: it has to be true or false")
+    return given == "true"

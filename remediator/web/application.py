@@ -1,0 +1,57 @@
+"""The web: the receiver of notifications, the operators' API and pages, the probes, and who may use which.
+
+Everything comes in through `make_app`; what it needs of the rest of the program is `Parts`. Modules here know alerts, a
+callable that takes them in, the store, and a `System` to ask; they do not know the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from remediator.web.api import routes as api
+from remediator.web.auth import Security, check_listen, load_security, parse_listen
+from remediator.web.context import CLOSING, PARTS, STREAMS, Bell, Parts, System
+from remediator.web.middleware import answer_errors, dress, guard
+from remediator.web.probes import add_probes
+from remediator.web.ui import pages
+from remediator.web.ui.filters import environment
+from remediator.web.webhook import receive
+
+RUNNER_OPTIONS: dict[str, Any] = {"keepalive_timeout": 75.0, "shutdown_timeout": 3.0}
+"""For aiohttp's AppRunner. The first also bounds how long a client may take to send a request's headers."""
+
+
+def make_app(parts: Parts) -> web.Application:
+    """The whole web as one application, to be run by the caller."""
+    app = web.Application(middlewares=[answer_errors(pages.error_page), guard], client_max_size=parts.body_limit)
+    app[PARTS] = parts
+    app[CLOSING] = asyncio.Event()
+    app[STREAMS] = set()
+    app[pages.TEMPLATES] = environment()
+    app.on_response_prepare.append(dress)
+    app.on_shutdown.append(_close_streams)
+    app.router.add_post("/webhook", receive, name="webhook")
+    app.add_routes(api.ROUTES)
+    app.add_routes(pages.ROUTES)
+    add_probes(app)
+    return app
+
+
+async def _close_streams(app: web.Application) -> None:
+    app[CLOSING].set()
+
+
+__all__ = [
+    "RUNNER_OPTIONS",
+    "Bell",
+    "Parts",
+    "Security",
+    "System",
+    "check_listen",
+    "load_security",
+    "make_app",
+    "parse_listen",
+]

@@ -1,0 +1,1 @@
+"""The HTML pages, their forms, and the filters of their templates."""

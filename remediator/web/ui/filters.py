@@ -1,0 +1,103 @@
+"""How things are shown on pages: the templates' environment, and times, values and rules as text for people."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from remediator.model.clock import rfc3339
+from remediator.model.durations import rough_duration
+
+
+def environment() -> Environment:
+    """Templates of this package; everything put into them is escaped."""
+    made = Environment(
+        loader=PackageLoader("remediator.web.ui"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters.update(
+        when=when,
+        until=until,
+        iso=rfc3339,
+        exact=exact,
+        fact=fact,
+        span=span,
+        number=number,
+        words=words,
+        as_yaml=as_yaml,
+    )
+    return made
+
+
+def when(at: float | None, now: float) -> Markup:
+    """A time both ways: how long ago or ahead, and when in UTC, with the day where it is another."""
+    if not at:
+        return Markup('<span class="faint">never</span>')
+    distance = abs(now - at)
+    rough = (
+        "now" if distance < 1 else f"{rough_duration(distance)} ago" if at <= now else f"in {rough_duration(distance)}"
+    )
+    return Markup('<time datetime="{}"><span class="rough">{}</span> <span class="exact">{}</span></time>').format(
+        rfc3339(at), rough, _clock(at, now)
+    )
+
+
+def until(at: float, now: float) -> Markup:
+    """A time ahead, for a sentence that says until when."""
+    text = Markup('<time datetime="{}">until {} <span class="exact">in {}</span></time>')
+    return text.format(rfc3339(at), _clock(at, now), rough_duration(max(0.0, at - now)))
+
+
+def exact(at: float) -> str:
+    """A time in UTC, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
+
+
+def fact(value: object, now: float) -> object:
+    """A fact of an account: numbers short, lists with commas."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float | int):
+        return number(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return value
+
+
+def span(seconds: float | None) -> str:
+    """A length of time, roughly."""
+    return "–" if seconds is None else rough_duration(seconds)
+
+
+def number(value: float | None) -> str:
+    """A measured value with as many digits as are worth reading."""
+    if value is None:
+        return "–"
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def words(name: object) -> str:
+    """A name with underscores as words."""
+    return str(name).replace("_", " ")
+
+
+def as_yaml(value: Any) -> str:
+    """Data in the notation rule files are written in."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100).rstrip()
+
+
+def _clock(at: float, now: float) -> str:
+    """The time of day, with the day where it is another."""
+    there, here = time.gmtime(at), time.gmtime(now)
+    return time.strftime("%H:%M:%S UTC" if there[:3] == here[:3] else "%Y-%m-%d %H:%M UTC", there)

@@ -1,0 +1,131 @@
+"""The webhook payloads of Alertmanager (version 4) and Grafana Alerting (version 1): bytes to a `Notification`.
+
+What is not known is ignored, since newer versions add fields. Alertmanager's Go structs are `notify/webhook` Message
+and `template` Alert; Grafana's `pkg/services/ngalert` webhook sends the same with fields of its own.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from remediator.errors import PayloadError
+from remediator.model.alert import Alert, Notification, fingerprint, milliseconds
+
+T = TypeVar("T")
+
+MOST_ALERTS = 10_000
+MOST_LABELS = 256
+LONGEST_NAME = 1024
+LONGEST_VALUE = 16 * 1024
+"""Bounds on one notification, lengths in characters. Label values longer than a template takes are still accepted:
+only the step that would use one is refused."""
+
+_LONGEST_ANNOTATION = 16 * 1024
+_GRAFANA = "1"
+_VERSIONS = ("4", _GRAFANA, "")
+
+_Name = Annotated[str, Meta(max_length=LONGEST_NAME)]
+_Labels = Annotated[dict[_Name, Annotated[str, Meta(max_length=LONGEST_VALUE)]], Meta(max_length=MOST_LABELS)]
+_Annotations = Annotated[dict[_Name, str], Meta(max_length=MOST_LABELS)]
+_Time = Annotated[datetime, Meta(tz=True)]
+
+
+class _Alert(msgspec.Struct, rename="camel", gc=False):
+    labels: _Labels
+    starts_at: _Time
+    ends_at: _Time | None = None
+    status: str = ""
+    annotations: _Annotations | None = None
+    generator_url: str = msgspec.field(default="", name="generatorURL")
+    fingerprint: _Name = ""
+
+
+class _Payload(msgspec.Struct, rename="camel", gc=False):
+    alerts: Annotated[list[msgspec.Raw], Meta(max_length=MOST_ALERTS)]
+    version: str = ""
+    receiver: str = ""
+    group_key: str = ""
+    truncated_alerts: int = 0
+
+
+_payloads = msgspec.json.Decoder(_Payload)
+_alerts = msgspec.json.Decoder(_Alert)
+
+
+def decode_notification(body: bytes, now: float) -> Notification:
+    """The notification a body holds. `now` stands in for the end of a resolved alert that does not tell it.
+
+    PayloadError when no repetition could make the body acceptable; its reason is one of not_utf8, not_json, too_deep,
+    over_limit, bad_shape, bad_version, bad_status.
+    """
+    # Fields that are skipped are not looked at by the decoder, so the whole text is checked first.
+    _check_text(body)
+    payload = _decode(_payloads, body, "the notification")
+    if payload.version not in _VERSIONS:
+        message = f"cannot read the notification: its version is {payload.version[:20]!r}, not 4 (Grafana's: 1)"
+        raise PayloadError("bad_version", message)
+    # The alerts are decoded one by one, since the decoder keeps the interpreter for as long as it works.
+    alerts = tuple(
+        _alert(_decode(_alerts, raw, f"alert {number} of the notification"), now, payload.version)
+        for number, raw in enumerate(payload.alerts, 1)
+    )
+    return Notification(alerts, payload.receiver, payload.group_key, max(0, payload.truncated_alerts))
+
+
+def _check_text(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise PayloadError("not_utf8", f"cannot read the notification: it is not UTF-8 at byte {error.start}") from None
+
+
+def _decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, name: str) -> T:
+    try:
+        return decoder.decode(data)
+    except RecursionError:
+        raise PayloadError("too_deep", f"cannot read {name}: it is nested too deeply") from None
+    except msgspec.ValidationError as error:
+        reason = "over_limit" if "of length <=" in str(error) else "bad_shape"
+        raise PayloadError(reason, f"cannot read {name}: {error}") from None
+    except msgspec.DecodeError as error:
+        raise PayloadError("not_json", f"cannot read {name}: {error}") from None
+
+
+def _alert(given: _Alert, now: float, version: str) -> Alert:
+    labels = given.labels
+    if "" in labels.values():
+        # To Prometheus a label that is empty is a label that is not there.
+        labels = {name: value for name, value in labels.items() if value}
+    return Alert(
+        given.fingerprint or fingerprint(labels),
+        milliseconds(given.starts_at),
+        _end(given, now),
+        labels,
+        _annotations(given.annotations) if given.annotations else {},
+        generator_url=given.generator_url[:LONGEST_VALUE],
+        sender="grafana" if version == _GRAFANA else "",
+    )
+
+
+def _end(given: _Alert, now: float) -> float | None:
+    """When it ended, or None while it fires. Go writes a time that is not set as the first second of the year 1."""
+    end = None if given.ends_at is None or given.ends_at.year <= 1 else given.ends_at.timestamp()
+    if given.status == "firing":
+        return None
+    if given.status == "resolved":
+        return now if end is None else end
+    if given.status:
+        message = f"cannot read the notification: an alert's status is {given.status[:20]!r}, not firing or resolved"
+        raise PayloadError("bad_status", message)
+    return end if end is not None and end <= now else None
+
+
+def _annotations(given: dict[str, str]) -> dict[str, str]:
+    """Annotations are text for people, so a long one is cut rather than the whole notification refused."""
+    if max(map(len, given.values())) <= _LONGEST_ANNOTATION:
+        return given
+    return {name: value[:_LONGEST_ANNOTATION] for name, value in given.items()}
