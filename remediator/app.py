@@ -29,14 +29,14 @@ from remediator.errors import RemediatorError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Notification
 from remediator.model.clock import Clock, SystemClock
-from remediator.replica import Standing, running
+from remediator.replica import ProcessResources, running
 from remediator.runtime import Loaded, System, load, mark_loaded
 from remediator.store.interface import Accepted, Store
 from remediator.store.leadership import Alone, FileLease, Leadership, SharedLease
 from remediator.store.sqlite import open_sqlite
-from remediator.web.application import RUNNER_OPTIONS, Parts, make_app
+from remediator.web.application import RUNNER_OPTIONS, WebContext, make_app
 from remediator.web.auth import Security, check_listen, load_security, parse_listen
-from remediator.web.context import Bell
+from remediator.web.context import Broadcast
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ async def _assemble(
     ending: asyncio.Event,
     stack: contextlib.AsyncExitStack,
 ) -> System:
-    config, metrics, bell = loaded.config, Metrics(), Bell()
+    config, metrics, broadcast = loaded.config, Metrics(), Broadcast()
     if isinstance(clock, SystemClock):
         metrics.clock_skew.set_function(lambda: clock.skew)
     store, leadership, database = await _open(options, config, clock, metrics, stack)
@@ -96,8 +96,8 @@ async def _assemble(
         log.critical("ends because a part of it failed", exc_info=error)
         ending.set()
 
-    intake = Intake(store, clock, metrics, wake=lambda: system.term.engine.wake())
-    standing = Standing(
+    intake = Intake(store, clock, metrics, wake=lambda: system.replica.engine.wake())
+    resources = ProcessResources(
         store=store,
         leadership=leadership,
         clock=clock,
@@ -105,14 +105,14 @@ async def _assemble(
         prometheus=prometheus,
         run=runner,
         intake=intake,
-        bell=bell,
+        broadcast=broadcast,
         alertmanagers=_alertmanagers(config, metrics, stack),
         grafana=grafana,
         database=database,
         shared=config.storage.shared,
         failed=failed,
     )
-    system = System(options.config_file, loaded, standing, security)
+    system = System(options.config_file, loaded, resources, security)
     leads = await leadership.attempt()
     await system.begin_term(leads=leads)
     mark_loaded(metrics, clock.now())
@@ -120,18 +120,18 @@ async def _assemble(
     async def receive(notification: Notification) -> Accepted:
         accepted = await intake(notification.alerts)
         if notification.truncated:
-            system.term.compare()
+            system.replica.compare()
         return accepted
 
     # The web answers from here on; it is not ready until the engine has read the store.
-    parts = Parts(
+    parts = WebContext(
         store=store,
         metrics=metrics,
         clock=clock,
         intake=receive,
         system=system,
         security=security,
-        bell=bell,
+        broadcast=broadcast,
         external_url=config.global_.external_url,
         started_at=clock.now(),
     )
@@ -183,9 +183,9 @@ async def _take_terms(system: System, leadership: Leadership, begun: asyncio.Fut
     why it cannot. A term is never run twice."""
     while True:
         # The lease is renewed from the first moment on, however long the store takes to be read.
-        over = asyncio.ensure_future(leadership.keep() if system.term.leads else leadership.acquire())
+        over = asyncio.ensure_future(leadership.keep() if system.replica.leads else leadership.acquire())
         try:
-            async with system.term.running():
+            async with system.replica.running():
                 if not begun.done():
                     begun.set_result(None)
                 await over
@@ -193,7 +193,7 @@ async def _take_terms(system: System, leadership: Leadership, begun: asyncio.Fut
             if not begun.done():
                 begun.set_exception(error)
                 return
-            log.error("cannot %s, tries again: %s", "lead" if system.term.leads else "follow", error)
+            log.error("cannot %s, tries again: %s", "lead" if system.replica.leads else "follow", error)
             await asyncio.sleep(_RETRY)
         finally:
             over.cancel()

@@ -23,7 +23,7 @@ from remediator.engine.evaluator import Evaluator
 from remediator.engine.intake import Intake
 from remediator.engine.loop import Engine
 from remediator.engine.reconcile import Reconciler
-from remediator.engine.state import Docket
+from remediator.engine.state import EngineState
 from remediator.errors import StoreError
 from remediator.metrics import Metrics
 from remediator.model.action import Run
@@ -37,7 +37,7 @@ from remediator.notify.log import LogAnnouncer
 from remediator.notify.metrics import MetricsAnnouncer, follow_health
 from remediator.store.interface import Store
 from remediator.store.leadership import Leadership
-from remediator.web.context import Bell
+from remediator.web.context import Broadcast
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ _RETENTION_INTERVAL = 3600.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class ProcessResources:
     """What stands as long as the process does, whoever leads. `database` names the store for people; `failed` is called
     when a part of the program ended by itself."""
 
@@ -56,7 +56,7 @@ class Standing:
     prometheus: Prometheus
     run: Run
     intake: Intake
-    bell: Bell
+    broadcast: Broadcast
     alertmanagers: Alertmanagers | None
     grafana: Grafana | None
     database: str
@@ -64,48 +64,48 @@ class Standing:
     failed: Callable[[BaseException], None]
 
 
-class Term:
+class Replica:
     """One term. `leads` says whether it is one of leading."""
 
-    def __init__(self, standing: Standing, config: Config, rulebook: Rulebook, *, leads: bool) -> None:
+    def __init__(self, resources: ProcessResources, config: Config, rulebook: Rulebook, *, leads: bool) -> None:
         self.leads = leads
         self.loaded = False
-        self._standing = standing
+        self._resources = resources
         self._config = config
         self._followers: list[Follower] = []
         self._pager: Pager | None = None
         self._reconciler: Reconciler | None = None
-        clock, metrics = standing.clock, standing.metrics
+        clock, metrics = resources.clock, resources.metrics
         self.evaluator = evaluator = Evaluator(
             rulebook,
-            standing.prometheus.query_blocking,
+            resources.prometheus.query_blocking,
             clock=clock,
             metrics=metrics,
             interval=config.global_.evaluation_interval,
             stale_after=config.global_.stale_after,
-            intake=standing.intake if leads else _leave_to_the_leader,
+            intake=resources.intake if leads else _leave_to_the_leader,
             changed=lambda names, asked: self.engine.changed(names, asked),
         )
-        self.docket = Docket(
+        self.state = EngineState(
             rulebook,
             policy_of(config),
             judgement=evaluator.judgement,
             round_started=lambda: evaluator.round_started_at,
-            sighting=lambda: evaluator.sighting,
+            prometheus_status=lambda: evaluator.prometheus_status,
             describe=describe,
             known=lambda: evaluator.known,
         )
         self.engine = Engine(
-            store=standing.store,
-            docket=self.docket,
+            store=resources.store,
+            state=self.state,
             clock=clock,
             metrics=metrics,
-            run=standing.run,
-            query=standing.prometheus.query,
+            run=resources.run,
+            query=resources.prometheus.query,
             look=evaluator.look,
             told=self._told,
             leads=leads,
-            shared=standing.shared,
+            shared=resources.shared,
         )
 
     def compare(self) -> None:
@@ -120,30 +120,30 @@ class Term:
         When it ends, what it does is stopped before the lease is given back, and its running steps are waited for after
         that: whoever leads next knows of them, and waits for them as well.
         """
-        standing, engine, evaluator = self._standing, self.engine, self.evaluator
+        resources, engine, evaluator = self._resources, self.engine, self.evaluator
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(evaluator.close)
-            follow_health(standing.metrics, lambda: self.docket.healths(standing.clock.now()))
+            follow_health(resources.metrics, lambda: self.state.healths(resources.clock.now()))
             if self.leads:
                 stack.push_async_callback(self._hand_over)
                 for follower in self._announce():
-                    await stack.enter_async_context(running(follower.run(), standing.failed))
+                    await stack.enter_async_context(running(follower.run(), resources.failed))
             await engine.load()
-            firing = [stored.alert for stored in await standing.store.firing_alerts()]
+            firing = [stored.alert for stored in await resources.store.firing_alerts()]
             await evaluator.restore([alert for alert in firing if alert.source is Source.THRESHOLD])
             self.loaded = True
             works: list[Awaitable[object]] = [evaluator.run(), engine.run()]
             if self.leads:
                 works += self._lead()
-                if not standing.shared:
+                if not resources.shared:
                     # Nobody waits to lead, so that the ends of steps can be told as well.
                     stack.push_async_callback(engine.stop)
             for work in works:
-                await stack.enter_async_context(running(work, standing.failed))
+                await stack.enter_async_context(running(work, resources.failed))
             yield
 
     async def _hand_over(self) -> None:
-        leadership = self._standing.leadership
+        leadership = self._resources.leadership
         if leadership.leads:
             await leadership.hand_over()
             await self.engine.stop()
@@ -152,42 +152,42 @@ class Term:
             await self.engine.stop(grace=0.0)
             await leadership.hand_over()
         # What is the leader's to know is not this one's to show any more.
-        self._standing.metrics.announcer_lag.clear()
-        self._standing.metrics.pages_firing.set(0)
+        self._resources.metrics.announcer_lag.clear()
+        self._resources.metrics.pages_firing.set(0)
 
     def _announce(self) -> list[Follower]:
-        standing = self._standing
-        announcers: list[Announcer] = [LogAnnouncer(), MetricsAnnouncer(standing.metrics)]
+        resources = self._resources
+        announcers: list[Announcer] = [LogAnnouncer(), MetricsAnnouncer(resources.metrics)]
         external_url = self._config.global_.external_url
-        if standing.grafana is not None:
-            announcers.append(GrafanaAnnouncer(standing.grafana, standing.store, external_url=external_url))
+        if resources.grafana is not None:
+            announcers.append(GrafanaAnnouncer(resources.grafana, resources.store, external_url=external_url))
         self._followers += [
-            Follower(announcer, standing.store, clock=standing.clock, metrics=standing.metrics)
+            Follower(announcer, resources.store, clock=resources.clock, metrics=resources.metrics)
             for announcer in announcers
         ]
         return self._followers
 
     def _lead(self) -> list[Awaitable[object]]:
         """What only the leader does besides deciding."""
-        standing, engine = self._standing, self.engine
-        works: list[Awaitable[object]] = [_retain(standing.store, self._config.storage.retention, standing.clock)]
-        if standing.alertmanagers is not None:
-            self.docket.reconciled = False
+        resources, engine = self._resources, self.engine
+        works: list[Awaitable[object]] = [_retain(resources.store, self._config.storage.retention, resources.clock)]
+        if resources.alertmanagers is not None:
+            self.state.reconciled = False
             self._reconciler = Reconciler(
-                standing.alertmanagers,
-                standing.store,
-                clock=standing.clock,
-                metrics=standing.metrics,
-                intake=standing.intake,
+                resources.alertmanagers,
+                resources.store,
+                clock=resources.clock,
+                metrics=resources.metrics,
+                intake=resources.intake,
                 silenced=engine.silenced,
                 compared=engine.compared,
             )
             self._pager = Pager(
-                standing.alertmanagers,
+                resources.alertmanagers,
                 pages=engine.pages,
-                hushes=engine.hushes,
-                clock=standing.clock,
-                metrics=standing.metrics,
+                heal_silences=engine.heal_silences,
+                clock=resources.clock,
+                metrics=resources.metrics,
                 mark=self._mark(),
                 external_url=self._config.global_.external_url,
             )
@@ -196,13 +196,13 @@ class Term:
 
     def _mark(self) -> str:
         """What tells this remediator, after a restart or a change of leader too, from others at the same Alertmanager."""
-        database = self._standing.database
+        database = self._resources.database
         return self._config.global_.external_url or (
-            database if self._standing.shared else f"{socket.gethostname()}:{os.path.abspath(database)}"
+            database if self._resources.shared else f"{socket.gethostname()}:{os.path.abspath(database)}"
         )
 
     def _told(self) -> None:
-        self._standing.bell.ring()
+        self._resources.broadcast.ring()
         for follower in self._followers:
             follower.wake()
         if self._pager is not None:

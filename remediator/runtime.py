@@ -16,9 +16,9 @@ from remediator.decision.case import ServiceView, Why
 from remediator.errors import ConflictError, RemediatorError
 from remediator.metrics import Metrics
 from remediator.model.incident import StoredAlert
-from remediator.model.paging import Page
+from remediator.model.paging import PageAlert
 from remediator.model.rulebook import Rulebook, Service
-from remediator.replica import Standing, Term
+from remediator.replica import ProcessResources, Replica
 from remediator.rules.loader import load_rules, service_from_document
 from remediator.web.auth import Security
 from remediator.web.context import Leader
@@ -50,57 +50,57 @@ def load(config_file: Path) -> Loaded:
 class System:
     """The running program as the web sees it."""
 
-    def __init__(self, config_file: Path, loaded: Loaded, standing: Standing, security: Security) -> None:
+    def __init__(self, config_file: Path, loaded: Loaded, resources: ProcessResources, security: Security) -> None:
         self._security = security
         self._config_file = config_file
         self._loaded = loaded
-        self._standing = standing
+        self._resources = resources
         self._reloading = asyncio.Lock()
         self._added: list[Service] = []
-        self.term: Term
+        self.replica: Replica
         """What this process does now; there is one from the first `begin_term` on."""
 
     async def begin_term(self, *, leads: bool) -> None:
         """Make a term of leading, or of following, by the config and the rules in use; it is yet to be run."""
         async with self._reloading:
-            self._added = await self._standing.store.added_services()
+            self._added = await self._resources.store.added_services()
             rulebook = self._loaded.files.with_services(self._added)
-            self.term = Term(self._standing, self._loaded.config, rulebook, leads=leads)
-            metrics = self._standing.metrics
+            self.replica = Replica(self._resources, self._loaded.config, rulebook, leads=leads)
+            metrics = self._resources.metrics
             metrics.leads.set(leads)
             metrics.terms.inc(leads)
 
     def services(self) -> list[ServiceView]:
-        now = self._standing.clock.now()
-        views = (self.term.docket.view(name, now) for name in self.term.docket.names())
+        now = self._resources.clock.now()
+        views = (self.replica.state.view(name, now) for name in self.replica.state.names())
         return [view for view in views if view is not None]
 
     def service(self, name: str) -> ServiceView | None:
-        return self.term.docket.view(name, self._standing.clock.now())
+        return self.replica.state.view(name, self._resources.clock.now())
 
     async def why(self, name: str) -> Why | None:
-        return await self.term.engine.why(name)
+        return await self.replica.engine.why(name)
 
-    def pages(self) -> Sequence[Page]:
-        return self.term.engine.pages()
+    def pages(self) -> Sequence[PageAlert]:
+        return self.replica.engine.pages()
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
-        return await self.term.engine.heal(name, author, comment, force)
+        return await self.replica.engine.heal(name, author, comment, force)
 
     def not_ready(self) -> list[str]:
         reasons = []
-        if not self.term.loaded:
+        if not self.replica.loaded:
             reasons.append("the store is still being read")
         return reasons
 
     def leader(self) -> Leader | None:
-        lease = self._standing.leadership.leader
+        lease = self._resources.leadership.leader
         if lease is None:
             return None
-        return Leader(lease.holder, lease.url, lease.since, lease.epoch, self._standing.leadership.leads)
+        return Leader(lease.holder, lease.url, lease.since, lease.epoch, self._resources.leadership.leads)
 
     def rules(self) -> Mapping[str, Any]:
-        book = self.term.docket.rulebook
+        book = self.replica.state.rulebook
         nouns = {
             "services": book.services,
             "thresholds": book.thresholds,
@@ -110,7 +110,7 @@ class System:
         return {name: msgspec.to_builtins(rules) for name, rules in nouns.items()}
 
     def woken(self) -> None:
-        self.term.engine.answered()
+        self.replica.engine.answered()
 
     async def reload(self) -> None:
         """Swap config and rules for what the files say now. ConfigError, and nothing changed, when they are wrong."""
@@ -119,7 +119,7 @@ class System:
                 loaded = await asyncio.to_thread(load, self._config_file)
                 await asyncio.to_thread(self._security.reload)
             except RemediatorError:
-                self._standing.metrics.reload_successful.set(0)
+                self._resources.metrics.reload_successful.set(0)
                 raise
             await self._use(loaded)
             log.info("reloaded %s", self._config_file)
@@ -129,28 +129,28 @@ class System:
             service = await asyncio.to_thread(service_from_document, document, self._loaded.files)
             if service.name in self._loaded.files.named:
                 raise ConflictError(f"cannot add {service.name}: a rule file has a service of this name")
-            await self._standing.store.add_service(service, author, self._standing.clock.now())
+            await self._resources.store.add_service(service, author, self._resources.clock.now())
             await self._use(self._loaded)
             return service
 
     async def remove_service(self, name: str, author: str) -> None:
         async with self._reloading:
-            await self._standing.store.remove_service(name, author, self._standing.clock.now())
+            await self._resources.store.remove_service(name, author, self._resources.clock.now())
             await self._use(self._loaded)
 
     async def refresh(self) -> None:
         """Take up the services that were added or removed by another process."""
         async with self._reloading:
-            if await self._standing.store.added_services() != self._added:
+            if await self._resources.store.added_services() != self._added:
                 await self._use(self._loaded)
 
     async def _use(self, loaded: Loaded) -> None:
-        self._added = await self._standing.store.added_services()
+        self._added = await self._resources.store.added_services()
         rulebook = loaded.files.with_services(self._added)
         self._loaded = loaded
-        self.term.evaluator.swap(rulebook)
-        await self.term.engine.reload(rulebook, policy_of(loaded.config))
-        mark_loaded(self._standing.metrics, self._standing.clock.now())
+        self.replica.evaluator.swap(rulebook)
+        await self.replica.engine.reload(rulebook, policy_of(loaded.config))
+        mark_loaded(self._resources.metrics, self._resources.clock.now())
 
 
 def mark_loaded(metrics: Metrics, now: float) -> None:

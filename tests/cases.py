@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from remediator.decision.assessment import Choice, Sighting
+from remediator.decision.assessment import Choice, PrometheusStatus
 from remediator.decision.case import Case
 from remediator.model.action import Outcome
 from remediator.model.alert import Alert, Source, fingerprint
-from remediator.model.health import UNSEEN, Health, Judgement, Reading, Sight
+from remediator.model.health import UNSEEN, Health, Judgement, QueryStatus, Reading
 from remediator.model.incident import DIAGNOSE, Incident, StepRun, StoredAlert
 from remediator.model.rulebook import (
     Limits,
@@ -54,10 +54,10 @@ def judgement(
 ) -> Judgement:
     health = Health(health)
     if health is Health.UNKNOWN:
-        reading = Reading(threshold, health, at, since, Sight.NO_DATA, text=f"{threshold}: no data")
+        reading = Reading(threshold, health, at, since, QueryStatus.NO_DATA, text=f"{threshold}: no data")
     else:
         value = {"healthy": 0.0, "degraded": 0.07, "failed": 0.2}[health]
-        reading = Reading(threshold, health, at, since, Sight.SEEN, value, {}, f"{threshold} {value:g}")
+        reading = Reading(threshold, health, at, since, QueryStatus.SEEN, value, {}, f"{threshold} {value:g}")
     return Judgement(health, at, since, reading.text, (reading,))
 
 
@@ -127,7 +127,7 @@ def case(health: Health | str = "failed", the_incident: Incident | None = None, 
         fields["alerts"] = (stored(),)
     if the_incident is None and "choice" not in fields and fields["alerts"]:
         fields["choice"] = Choice(fields["alerts"][0], fields.pop("the_plan", None) or plan(), judged)
-    fields.setdefault("sighting", Sighting(NOW, NOW - 3600, NOW - 3600))
+    fields.setdefault("sighting", PrometheusStatus(NOW, NOW - 3600, NOW - 3600))
     return Case(now=NOW, service=service(), judgement=judged, incident=the_incident, **fields)
 
 

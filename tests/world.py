@@ -18,11 +18,11 @@ from remediator.config.policy import Policy
 from remediator.engine.evaluator import Evaluator
 from remediator.engine.intake import Intake
 from remediator.engine.loop import Engine
-from remediator.engine.state import Docket
+from remediator.engine.state import EngineState
 from remediator.metrics import Metrics
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.alert import Alert, Source, fingerprint
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.model.incident import Entry, Incident
 from remediator.model.rulebook import Rulebook, Share
 from remediator.rules.loader import load_rules
@@ -66,7 +66,7 @@ class World:
     values: dict[str, dict[str, float]] = field(default_factory=dict)
     effects: dict[str, Effect] = field(default_factory=dict)
     ran: list[tuple[float, str]] = field(default_factory=list)
-    sight: Sight = Sight.SEEN
+    sight: QueryStatus = QueryStatus.SEEN
     guards: dict[str, bool] = field(default_factory=dict)
     under_way: int = 0
     most_under_way: int = 0
@@ -104,18 +104,18 @@ class World:
             intake=intake,
             changed=lambda names, asked: self.engine.changed(names, asked),
         )
-        self.docket = Docket(
+        self.state = EngineState(
             self.rulebook,
             self.policy,
             judgement=self.evaluator.judgement,
             round_started=lambda: self.evaluator.round_started_at,
-            sighting=lambda: self.evaluator.sighting,
+            prometheus_status=lambda: self.evaluator.prometheus_status,
             describe=describe,
             known=lambda: self.evaluator.known,
         )
         self.engine = Engine(
             store=self.store,
-            docket=self.docket,
+            state=self.state,
             clock=self.clock,
             metrics=self.metrics,
             run=self.run,
@@ -139,12 +139,12 @@ class World:
 
     def answer(self, expr: str) -> Answer:
         now = self.clock.now()
-        if self.sight is not Sight.SEEN:
+        if self.sight is not QueryStatus.SEEN:
             return Answer(at=now, sight=self.sight, series=[], error=f"Prometheus: {self.sight}")
         if expr in self.guards:
-            return Answer(at=now, sight=Sight.SEEN, series=[Series({}, 1.0)] if self.guards[expr] else [])
+            return Answer(at=now, sight=QueryStatus.SEEN, series=[Series({}, 1.0)] if self.guards[expr] else [])
         series = [Series({"service": name}, value) for name, value in self.values.get(expr.strip(), {}).items()]
-        return Answer(at=now, sight=Sight.SEEN, series=series)
+        return Answer(at=now, sight=QueryStatus.SEEN, series=series)
 
     async def query(self, expr: str) -> Answer:
         return self.answer(expr)

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 
-from remediator.actions.supervisor import GRACE, MARGIN, Keeper
+from remediator.actions.supervisor import GRACE, MARGIN, Supervisor
 from remediator.actions.watchdog import group_lives
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.durations import format_duration
@@ -26,14 +26,14 @@ _LAST_READS = 16
 _GROUP_POLL = 0.05
 
 
-async def run_command(call: Call, keeper: Keeper) -> Result:
+async def run_command(call: Call, supervisor: Supervisor) -> Result:
     """Run `call.argv` and tell what came of it; never raises for what the command does.
 
     Returns when the command itself has ended, even if a process it left behind holds its output open. When this is
     cancelled, the command is ended first.
     """
     try:
-        child = _Child(call, keeper)
+        child = _Child(call, supervisor)
     except (OSError, ValueError) as error:
         return Result(Outcome.FAILED, f"cannot run {call.argv[0]}: {_reason(call.argv[0], error)}")
     try:
@@ -59,15 +59,15 @@ def environment(given: dict[str, str]) -> dict[str, str]:
 class _Child:
     """One running command: its process, the pipe it prints to, and the events of the loop that follow both."""
 
-    def __init__(self, call: Call, keeper: Keeper) -> None:
+    def __init__(self, call: Call, supervisor: Supervisor) -> None:
         self.exited = asyncio.Event()
-        self._keeper = keeper
+        self._supervisor = supervisor
         self._tail = b""
         self._loop = asyncio.get_running_loop()
         self._output, theirs = os.pipe()
         self._key = os.fstat(theirs).st_ino
         try:
-            keeper.begin(self._key, call.timeout)
+            supervisor.begin(self._key, call.timeout)
             # Not asyncio's own subprocesses: those watch for the end in one more thread per command, and split output
             # and errors, whose order is lost then.
             self._process = subprocess.Popen(
@@ -78,10 +78,10 @@ class _Child:
                 env=environment(call.env),
                 start_new_session=True,
             )
-            keeper.group(self._key, self._process.pid)
+            supervisor.group(self._key, self._process.pid)
             self._pidfd = self._watch()
         except (OSError, ValueError):
-            keeper.end(self._key)
+            supervisor.end(self._key)
             os.close(self._output)
             raise
         finally:
@@ -123,7 +123,7 @@ class _Child:
         """Forget it; kills it when it still runs. The loop's events reap it then."""
         if not self.exited.is_set():
             self._signal(signal.SIGKILL)
-        self._keeper.end(self._key)
+        self._supervisor.end(self._key)
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -13,7 +13,7 @@ from remediator.actions.supervisor import GRACE, MARGIN
 from remediator.clients.prometheus.client import Answer
 from remediator.errors import RefusedError, TemplateError
 from remediator.model.action import TIMEOUT, ActionSpec, Call, HttpSpec, Outcome, Result, Run
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Plan, Step
 from remediator.template.compile import Kind, compile_template
 
@@ -259,7 +259,7 @@ async def _present(
 
 
 def _count_of(answer: Answer) -> int:
-    if answer.sight is not Sight.SEEN:
+    if answer.sight is not QueryStatus.SEEN:
         raise _UnreadableError(f"cannot read the present count: {answer.error or answer.sight}")
     if len(answer.series) != 1:
         raise _UnreadableError(f"the query for the present count gives {len(answer.series)} series instead of one")

@@ -8,7 +8,7 @@ import aiohttp
 
 from remediator.actions.command import run_command
 from remediator.actions.http import http_session, run_http
-from remediator.actions.supervisor import Keeper
+from remediator.actions.supervisor import Supervisor
 from remediator.model.action import Call, Outcome, Result
 
 
@@ -20,14 +20,14 @@ class Runner:
 
     def __init__(self, allowed: Callable[[], bool] = lambda: True) -> None:
         self._allowed = allowed
-        self._keeper = Keeper()
+        self._supervisor = Supervisor()
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, call: Call) -> Result:
         if not self._allowed():
             return Result(Outcome.UNKNOWN, "was not started, as this process leads no more")
         if call.http is None:
-            return await run_command(call, self._keeper)
+            return await run_command(call, self._supervisor)
         if self._session is None:
             self._session = http_session()
         return await run_http(self._session, call)
@@ -37,4 +37,4 @@ class Runner:
         if self._session is not None:
             await self._session.close()
             self._session = None
-        await self._keeper.close()
+        await self._supervisor.close()

@@ -21,7 +21,7 @@ MARGIN = 1.0
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
 
 
-class Keeper:
+class Supervisor:
     """Sees to it that no command outlives its owner, or its limit while the owner hangs.
 
     A command in front of every command (setpriv, timeout) would do this too, at the price of two more program starts

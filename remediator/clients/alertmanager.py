@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from remediator.clients.http_options import HttpClient
-from remediator.clients.json_client import TIMEOUT, Neighbour
+from remediator.clients.json_client import TIMEOUT, JsonClient
 from remediator.errors import NeighbourError
 from remediator.model.alert import Alert, milliseconds
 from remediator.model.clock import rfc3339
@@ -59,7 +59,7 @@ class Alertmanagers:
         counted: Callable[[str, bool], None] = lambda operation, done: None,
     ) -> None:
         self._members = [
-            (Neighbour(member.settings, "Alertmanager", timeout=timeout, most=_MOST_BYTES), member.receiver)
+            (JsonClient(member.settings, "Alertmanager", timeout=timeout, most=_MOST_BYTES), member.receiver)
             for member in members
         ]
         self._counted = counted
@@ -68,7 +68,7 @@ class Alertmanagers:
     async def alerts(self) -> Snapshot:
         """What fires now."""
 
-        async def read(member: Neighbour, receiver: str) -> Snapshot:
+        async def read(member: JsonClient, receiver: str) -> Snapshot:
             query = [("receiver", re.escape(receiver))] if receiver else []
             if receiver:
                 # Of a receiver that is not there nothing fires, and everything would seem to be over.
@@ -91,7 +91,7 @@ class Alertmanagers:
     async def config(self) -> str:
         """The configuration as it runs, in YAML, with its secrets hidden."""
 
-        async def read(member: Neighbour, _: str) -> str:
+        async def read(member: JsonClient, _: str) -> str:
             return (await member.ask("read the configuration", "GET", "api/v2/status", _Running)).config.original
 
         return await self._any("config", read)
@@ -99,7 +99,7 @@ class Alertmanagers:
     async def silences(self) -> list[Silence]:
         """The silences that are in force or will be."""
 
-        async def read(member: Neighbour, _: str) -> list[Silence]:
+        async def read(member: JsonClient, _: str) -> list[Silence]:
             found = await member.ask("read the silences", "GET", "api/v2/silences", list[_Silence])
             return [silence for one in found if one.status.state != "expired" and (silence := self._silence(one))]
 
@@ -108,7 +108,7 @@ class Alertmanagers:
     async def post(self, alerts: Sequence[Mapping[str, Any]]) -> None:
         """Hand in alerts, in the shape of the API. Done when a member took them; the others are only logged."""
 
-        async def write(member: Neighbour, _: str) -> NeighbourError | None:
+        async def write(member: JsonClient, _: str) -> NeighbourError | None:
             try:
                 await member.ask("post alerts", "POST", "api/v2/alerts", NoneType, body=list(alerts))
             except NeighbourError as error:
@@ -140,7 +140,7 @@ class Alertmanagers:
             "comment": comment,
         }
 
-        async def write(member: Neighbour, _: str) -> str:
+        async def write(member: JsonClient, _: str) -> str:
             return (await member.ask("set a silence", "POST", "api/v2/silences", _Created, body=body)).id
 
         return await self._any("silence", write)
@@ -148,7 +148,7 @@ class Alertmanagers:
     async def expire(self, id: str) -> None:
         """End a silence now. One that is not there, or has ended, is what was wanted."""
 
-        async def write(member: Neighbour, _: str) -> None:
+        async def write(member: JsonClient, _: str) -> None:
             await member.ask("expire a silence", "DELETE", f"api/v2/silence/{id}", NoneType)
 
         try:
@@ -162,7 +162,7 @@ class Alertmanagers:
         """Let go of the connections."""
         await asyncio.gather(*(member.close() for member, _ in self._members))
 
-    async def _any(self, operation: str, ask: Callable[[Neighbour, str], Awaitable[T]]) -> T:
+    async def _any(self, operation: str, ask: Callable[[JsonClient, str], Awaitable[T]]) -> T:
         """The answer of the first member that gives one. The one that did is asked first the next time."""
         failure: NeighbourError | None = None
         for member in list(self._members):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from remediator.clients.http_options import HttpClient
-from remediator.clients.json_client import TIMEOUT, Neighbour
+from remediator.clients.json_client import TIMEOUT, JsonClient
 
 _HINTS = {403: "the account needs the permissions annotations:create, write, delete and read"}
 
@@ -39,7 +39,7 @@ class Grafana:
     """
 
     def __init__(self, settings: HttpClient, *, timeout: float = TIMEOUT) -> None:
-        self._neighbour = Neighbour(settings, "Grafana", timeout=timeout, hints=_HINTS)
+        self._neighbour = JsonClient(settings, "Grafana", timeout=timeout, hints=_HINTS)
 
     async def create(self, annotation: Annotation) -> int:
         """Store an annotation; its id."""

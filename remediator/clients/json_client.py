@@ -20,7 +20,7 @@ _FINAL = frozenset({400, 413, 422})
 way there, the neighbour's state or our permissions, which somebody may mend."""
 
 
-class Neighbour:
+class JsonClient:
     """One server, reached with these settings. Every request ends within `timeout` seconds, answer included, and of the
     answer no more than `most` bytes are read. `name` is what messages call it, `hints` what may help by status."""
 

@@ -8,13 +8,13 @@ import msgspec
 
 from remediator.config.policy import Policy
 from remediator.model.alert import Source
-from remediator.model.health import Health, Judgement, Sight, worst
+from remediator.model.health import Health, Judgement, QueryStatus, worst
 from remediator.model.incident import StoredAlert
 from remediator.model.rulebook import Plan, Rulebook, Service, merged_labels
 from remediator.model.silence import Silence
 
 
-class Sighting(msgspec.Struct, frozen=True):
+class PrometheusStatus(msgspec.Struct, frozen=True):
     """How Prometheus and the alerts are seen: `at` is when Prometheus last answered, `since` from when on it has done so
     without a gap, `back` when it answered for the first time since the start, or since it could not be reached;
     `quiet_since` is when the last alert of the service ended. `answers` says whether it answered the last look."""
@@ -44,7 +44,7 @@ def judge(
     seen: Judgement | None,
     alerts: Sequence[StoredAlert],
     policy: Policy,
-    sighting: Sighting,
+    prometheus_status: PrometheusStatus,
     now: float,
     *,
     believe: bool,
@@ -74,11 +74,11 @@ def judge(
         return msgspec.structs.replace(by_alert, readings=seen.readings)
     if seen is not None:
         return seen
-    if now - sighting.at > policy.stale_after:
+    if now - prometheus_status.at > policy.stale_after:
         text = "no threshold judges it, no alert of it fires, and Prometheus does not answer"
-        return Judgement(Health.UNKNOWN, sighting.at, sighting.at, text)
-    since = max(sighting.quiet_since, sighting.since)
-    return Judgement(Health.HEALTHY, sighting.at, since, "no threshold judges it and no alert of it fires")
+        return Judgement(Health.UNKNOWN, prometheus_status.at, prometheus_status.at, text)
+    since = max(prometheus_status.quiet_since, prometheus_status.since)
+    return Judgement(Health.HEALTHY, prometheus_status.at, since, "no threshold judges it and no alert of it fires")
 
 
 def alert_text(stored: StoredAlert, health: Health) -> str:
@@ -95,7 +95,7 @@ def choose(
     seen: Judgement | None,
     alerts: Sequence[StoredAlert],
     policy: Policy,
-    sighting: Sighting,
+    prometheus_status: PrometheusStatus,
     now: float,
 ) -> Choice | None:
     """The first runbook, in file order, for the service, its oldest alert that has one, and its health. An operator's
@@ -105,7 +105,7 @@ def choose(
     for stored in sorted(alerts, key=lambda stored: stored.alert.source is not Source.OPERATOR):
         labels = merged_labels(service, stored.alert.labels)
         for runbook in rulebook.runbooks_for(labels):
-            judgement = judge(seen, alerts, policy, sighting, now, believe=not runbook.corroborate)
+            judgement = judge(seen, alerts, policy, prometheus_status, now, believe=not runbook.corroborate)
             choice = Choice(stored, rulebook.plan(service, runbook), judgement)
             if judgement.health in runbook.when or stored.alert.source is Source.OPERATOR:
                 return choice
@@ -143,6 +143,6 @@ def unseen(judgement: Judgement, required: Iterable[str]) -> tuple[str, ...]:
     healthy = {
         reading.threshold
         for reading in judgement.readings
-        if reading.health is Health.HEALTHY and reading.sight is Sight.SEEN
+        if reading.health is Health.HEALTHY and reading.sight is QueryStatus.SEEN
     }
     return tuple(name for name in required if name not in healthy)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from remediator.model.incident import Closing, Verdict
+from remediator.model.incident import IncidentSummary, Verdict
 from remediator.model.rulebook import Rate
 
 
@@ -17,7 +17,7 @@ def spent_until(rate: Rate, starts: Iterable[float], now: float) -> float | None
     return inside[-rate.count] + rate.window if len(inside) >= rate.count else None
 
 
-def failures(closings: Sequence[Closing], relapse_of: int | None) -> list[float]:
+def failures(closings: Sequence[IncidentSummary], relapse_of: int | None) -> list[float]:
     """When incidents ended without lasting help since the last recovery that lasted, the oldest first: those that were
     exhausted, and those whose recovery was followed by a relapse. `relapse_of` is what the present incident relapsed
     from, if it did."""

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from remediator.config.policy import Policy
-from remediator.decision.assessment import Choice, Sighting, is_forced
-from remediator.decision.next_step import Rung, next_rung
+from remediator.decision.assessment import Choice, PrometheusStatus, is_forced
+from remediator.decision.next_step import NextStep, find_next_step
 from remediator.model.alert import Source
 from remediator.model.health import Health, Judgement
-from remediator.model.incident import Closing, Hold, Incident, Pause, StepRun, StoredAlert, Verdict
+from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, StepRun, StoredAlert, Verdict
 from remediator.model.rulebook import Plan, Service, merged_labels
 from remediator.model.silence import Silence
 from remediator.template.compile import LabelView
@@ -80,13 +80,13 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     window: Window | None = None
     silence: Silence | None = None
     """The silence of Alertmanager's that covers all that fires of the service; of several, the one that ends last."""
-    sighting: Sighting = Sighting()
+    prometheus_status: PrometheusStatus = PrometheusStatus()
     reconciled: bool = True
     """Whether the alerts have been compared with Alertmanager's since the start, as far as that was to be had."""
     panic: Panic | None = None
     panicked_at: float | None = None
     """When there was last a panic, while this process ran."""
-    closings: tuple[Closing, ...] = ()
+    closings: tuple[IncidentSummary, ...] = ()
     """How the service's incidents of the last days ended, the oldest first."""
     dependencies: tuple[Dependency, ...] = ()
     guards: Mapping[str, GuardAnswer] = {}
@@ -128,9 +128,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         return any(is_forced(stored) for stored in self.alerts)
 
     @property
-    def rung(self) -> Rung | None:
+    def next_step(self) -> NextStep | None:
         """The step whose turn it is, or None when none is left."""
-        return next_rung(self.incident) if self.incident is not None else None
+        return find_next_step(self.incident) if self.incident is not None else None
 
     @property
     def relapse(self) -> Incident | None:

@@ -13,7 +13,7 @@ import msgspec
 from remediator.decision.assessment import breached, unseen
 from remediator.decision.case import Case
 from remediator.decision.gates import BEFORE_GUARDS, GATES, OPENING, REOPEN, UNDOING, blind, first_hold
-from remediator.decision.next_step import Rung, may_rerun, next_rung
+from remediator.decision.next_step import NextStep, find_next_step, may_rerun
 from remediator.model.action import Outcome
 from remediator.model.durations import format_duration, rough_duration
 from remediator.model.health import Health
@@ -76,8 +76,8 @@ class Open(msgspec.Struct, frozen=True):
         """With which step, by its index, and which attempt at it the ladder begins."""
         if self.relapse is None:
             return 0, 1
-        rung = next_rung(self.relapse)
-        return (rung.index, rung.attempt) if rung else (len(self.relapse.plan.runbook.steps), 1)
+        next_step = find_next_step(self.relapse)
+        return (next_step.index, next_step.attempt) if next_step else (len(self.relapse.plan.runbook.steps), 1)
 
 
 class Gather(msgspec.Struct, frozen=True):
@@ -90,7 +90,7 @@ class RunStep(msgspec.Struct, frozen=True):
     """Run a step."""
 
     text: str
-    rung: Rung
+    next_step: NextStep
 
 
 class Undo(msgspec.Struct, frozen=True):
@@ -105,7 +105,7 @@ class PassOver(msgspec.Struct, frozen=True):
     """Leave a step out."""
 
     text: str
-    rung: Rung
+    next_step: NextStep
 
 
 class Interrupt(msgspec.Struct, frozen=True):
@@ -200,45 +200,45 @@ def _pursue(case: Case, incident: Incident) -> Decision:
     if case.health is Health.FAILED and case.choice is not None and case.choice.plan.runbook.name != runbook.name:
         text = f"is failed now, which runbook {case.choice.plan.runbook.name} is for: {case.judgement.text}"
         return Close(text, Verdict.SUPERSEDED)
-    rung = case.rung
-    if rung is None and not case.health.bad and not case.asked:
+    next_step = case.next_step
+    if next_step is None and not case.health.bad and not case.asked:
         # Whether the last step has helped cannot be told, and what cannot be told is no verdict.
         unclear = ", ".join(unseen(case.judgement, incident.thresholds)) or "its health"
         return Held(first_hold(case, (blind,)) or Hold("blind", f"cannot see {unclear}: {case.judgement.text}"))
-    if rung is None:
+    if next_step is None:
         owed = f"; {', '.join(incident.owed)} is owed" if incident.owed else ""
         return Close(f"no step is left and it is {case.health}: {case.judgement.text}{owed}", Verdict.EXHAUSTED)
-    if case.health.bad and case.health not in rung.step.when and not case.asked:
-        whens = " or ".join(rung.step.when)
-        return PassOver(f"{rung.step.name} is for when it is {whens}, and it is {case.health}", rung)
-    ask = _stale_guards(case, rung)
+    if case.health.bad and case.health not in next_step.step.when and not case.asked:
+        whens = " or ".join(next_step.step.when)
+        return PassOver(f"{next_step.step.name} is for when it is {whens}, and it is {case.health}", next_step)
+    ask = _stale_guards(case, next_step)
     if ask:
         # Whether a step is held needs no answer to its `unless` while another gate holds it, but what to run does.
-        hold = first_hold(case, BEFORE_GUARDS) if not rung.step.if_ else None
-        return Held(hold) if hold is not None else Ask(f"asks Prometheus before {rung.step.name}", ask)
-    if rung.step.if_:
-        answer = case.guards[rung.step.if_]
+        hold = first_hold(case, BEFORE_GUARDS) if not next_step.step.if_ else None
+        return Held(hold) if hold is not None else Ask(f"asks Prometheus before {next_step.step.name}", ask)
+    if next_step.step.if_:
+        answer = case.guards[next_step.step.if_]
         if answer.true is False:
-            return PassOver(f"{rung.step.name} is passed over: {answer.expr} is not true", rung)
+            return PassOver(f"{next_step.step.name} is passed over: {answer.expr} is not true", next_step)
         if answer.true is None:
             return Held(Hold("guard", f"cannot tell whether {answer.expr} is true: {answer.text}"))
     hold = first_hold(case, GATES)
     if hold is not None:
         if hold.gate == "approval" and hold.until is not None and now >= hold.until:
             waited = format_duration(runbook.approve_within)
-            return Close(f"nobody approved {rung.step.name} within {waited}", Verdict.EXHAUSTED)
+            return Close(f"nobody approved {next_step.step.name} within {waited}", Verdict.EXHAUSTED)
         return Held(hold)
     answer_at = incident.approval.at if incident.approval is not None else now
     if incident.idle_since < answer_at < now - runbook.approve_within:
-        return Close(f"the approval of {rung.step.name} has become too old to act on", Verdict.EXHAUSTED)
+        return Close(f"the approval of {next_step.step.name} has become too old to act on", Verdict.EXHAUSTED)
     unfinished = _unfinished(case, incident)
     if unfinished is not None:
         return unfinished
     gathered = any(run.step == DIAGNOSE for run in incident.runs)
     if last is None and not gathered and incident.plan.spec("diagnose") is not None:
         return Gather("gathers evidence")
-    number = f", attempt {rung.attempt}" if rung.attempt > 1 else ""
-    return RunStep(f"runs {rung.step.name}{number}", rung)
+    number = f", attempt {next_step.attempt}" if next_step.attempt > 1 else ""
+    return RunStep(f"runs {next_step.step.name}{number}", next_step)
 
 
 def _settled(case: Case, incident: Incident, last: StepRun | None) -> Decision | None:
@@ -289,8 +289,8 @@ def _window(incident: Incident, last: StepRun | None) -> float | None:
     return last.ended_at + incident.plan.runbook.verify.within
 
 
-def _stale_guards(case: Case, rung: Rung) -> tuple[str, ...]:
-    exprs = tuple(expr for expr in (rung.step.if_, rung.step.unless) if expr)
+def _stale_guards(case: Case, next_step: NextStep) -> tuple[str, ...]:
+    exprs = tuple(expr for expr in (next_step.step.if_, next_step.step.unless) if expr)
     fresh = all(expr in case.guards and case.now - case.guards[expr].at <= GUARD_FRESH for expr in exprs)
     return () if fresh else exprs
 

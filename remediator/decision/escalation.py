@@ -15,7 +15,7 @@ from remediator.model.alert import Source
 from remediator.model.durations import rough_duration
 from remediator.model.health import Health
 from remediator.model.incident import Hold, Incident, Verdict
-from remediator.model.paging import SENDER, Hush, Page
+from remediator.model.paging import SENDER, HealSilence, PageAlert
 from remediator.model.rulebook import Plan
 from remediator.template.compile import Kind, compile_template
 
@@ -35,13 +35,13 @@ _SHORT = frozenset({"settling", "dependency", "blast_radius", "concurrency"})
 
 def pages(
     told: Sequence[Case], panic: Panic | None, dark_since: float | None, waiting: Mapping[str, Hold], now: float
-) -> list[Page]:
+) -> list[PageAlert]:
     """Every page that is to fire now.
 
     `told` are the cases of all services that have an open incident, were given up, or wait without an incident; `waiting`
     is what holds the last of these. `dark_since` is since when Prometheus does not answer; None while it does.
     """
-    found: list[Page] = []
+    found: list[PageAlert] = []
     if panic is not None:
         summary = f"{panic.bad} of {panic.total} services turned bad within a minute: nothing is healed"
         found.append(_everywhere("RemediationPanic", summary, "critical", panic.since))
@@ -61,11 +61,11 @@ def pages(
     return found
 
 
-def hushes(cases: Iterable[Case]) -> list[Hush]:
+def heal_silences(cases: Iterable[Case]) -> list[HealSilence]:
     """Every silence that is to be there now: for the alerts of an incident that is being healed, until the time its
     runbook gives it, unless nothing comes of it before."""
     return [
-        Hush(case.incident.id, stored.alert.labels, case.incident.opened_at + silence)
+        HealSilence(case.incident.id, stored.alert.labels, case.incident.opened_at + silence)
         for case in cases
         if case.incident is not None and (silence := case.incident.plan.runbook.silence) and _heals(case, case.incident)
         for stored in case.alerts
@@ -93,7 +93,7 @@ def settled(case: Case) -> bool:
     if before.owed or judged.health is not Health.HEALTHY:
         return False
     lasting = judged.at - judged.since >= before.plan.runbook.verify.healthy_for
-    return lasting or judged.since <= case.sighting.back
+    return lasting or judged.since <= case.prometheus_status.back
 
 
 def _heals(case: Case, incident: Incident) -> bool:
@@ -104,12 +104,12 @@ def _heals(case: Case, incident: Incident) -> bool:
     return hold.until is not None and hold.until < end and hold.gate not in _WANTED
 
 
-def _of(case: Case, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -> Iterator[Page]:
+def _of(case: Case, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -> Iterator[PageAlert]:
     """The pages about one service; of being held nothing is said while it is `quiet`, as a greater page says it."""
     name, before, plan = case.service.name, case.previous, case.plan
     also = f"; {', '.join(sorted(waiters))} wait{'s' if len(waiters) == 1 else ''} for it" if waiters else ""
     # Before the first look nothing is known: what people were told before a restart goes on for some minutes by itself.
-    gave_up = before is not None and case.sighting.back > 0 and not settled(case)
+    gave_up = before is not None and case.prometheus_status.back > 0 and not settled(case)
     if gave_up and before is not None:
         summary = f"{name} is {case.health} and could not be healed: {before.closing}{also}"
         yield _about(case, before.plan, "RemediationFailed", summary, "critical", before.closed_at or 0.0, before)
@@ -151,13 +151,13 @@ def _about(
     starts_at: float,
     incident: Incident | None,
     **labels: str,
-) -> Page:
+) -> PageAlert:
     """A page about a service. What the runbook adds to it comes last; what cannot be rendered is left out of it."""
     escalate = plan.runbook.escalate
     added = _rendered(escalate.labels, case)
     given = incident.annotations.get("runbook_url", "") if incident is not None else ""
     annotations = {"summary": summary, **({"runbook_url": given} if given else {})}
-    return Page(
+    return PageAlert(
         labels={
             **case.service.labels,
             "runbook": plan.runbook.name,
@@ -173,8 +173,8 @@ def _about(
     )
 
 
-def _everywhere(name: str, summary: str, severity: str, starts_at: float, **labels: str) -> Page:
-    return Page(
+def _everywhere(name: str, summary: str, severity: str, starts_at: float, **labels: str) -> PageAlert:
+    return PageAlert(
         {"alertname": name, "severity": severity, SENDER[0]: SENDER[1], **labels}, {"summary": summary}, starts_at
     )
 
@@ -190,4 +190,4 @@ def _rendered(texts: Mapping[str, str], case: Case) -> dict[str, str]:
     return {name: text for name, text in rendered.items() if text}
 
 
-__all__ = ["hushes", "may_call", "pages", "settled"]
+__all__ = ["heal_silences", "may_call", "pages", "settled"]

@@ -11,10 +11,19 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from remediator.clients.prometheus.client import Answer
-from remediator.decision.threshold_state import CALM, NOBODY, Level, Track, advance, beyond, judge_value, reading
+from remediator.decision.threshold_state import (
+    NO_BREACH,
+    NO_SERIES,
+    BreachState,
+    ThresholdState,
+    advance,
+    beyond,
+    judge_value,
+    reading,
+)
 from remediator.errors import RefusedError, TemplateError
 from remediator.model.alert import Alert, Source, fingerprint
-from remediator.model.health import Health, Sight
+from remediator.model.health import Health, QueryStatus
 from remediator.model.rulebook import Rulebook, Service, Threshold
 
 log = logging.getLogger(__name__)
@@ -44,20 +53,20 @@ class _Worst(msgspec.Struct, frozen=True, gc=False):
     owner: Owner
     value: float
     health: Health
-    sight: Sight
+    sight: QueryStatus
 
 
-class Look(msgspec.Struct, frozen=True):
+class ThresholdEvaluation(msgspec.Struct, frozen=True):
     """The last look by one threshold. `error` is the query's error, or its warnings; `tracks` goes by service name."""
 
     threshold: Threshold
     at: float
-    sight: Sight
+    sight: QueryStatus
     error: str
-    tracks: dict[str, Track]
+    tracks: dict[str, ThresholdState]
 
 
-class World(msgspec.Struct, frozen=True):
+class Evaluation(msgspec.Struct, frozen=True):
     """The outcome of a round, and all that the next one starts from.
 
     `looks` goes by threshold name. `known` are the templated services that series have named, `made` the labels that
@@ -65,7 +74,7 @@ class World(msgspec.Struct, frozen=True):
     """
 
     rulebook: Rulebook
-    looks: dict[str, Look] = {}
+    looks: dict[str, ThresholdEvaluation] = {}
     known: dict[str, Service] = {}
     made: dict[str, dict[str, str]] = {}
     owners: Owners = {}
@@ -86,77 +95,83 @@ class Changes:
         self.unrest = self.unrest or other.unrest
 
 
-class View(msgspec.Struct, frozen=True):
+class EvaluationPart(msgspec.Struct, frozen=True):
     """One threshold's part of a round: its look, what that changed, and the owners that are templated services."""
 
-    look: Look
+    look: ThresholdEvaluation
     changes: Changes
     templated: list[Owner]
 
 
-def view(world: World, threshold: Threshold, answer: Answer, owners: Owners, now: float, stale_after: float) -> View:
+def view(
+    evaluation: Evaluation, threshold: Threshold, answer: Answer, owners: Owners, now: float, stale_after: float
+) -> EvaluationPart:
     """Share out an answer's series and move the track of each service on. `owners` are those met so far in this round,
     and is added to."""
-    before = world.looks.get(threshold.name)
+    before = evaluation.looks.get(threshold.name)
     tracks = before.tracks if before is not None else {}
     gap = before is not None and now - before.at > stale_after
     sight, error = answer.sight, answer.error
-    if sight is Sight.SEEN and answer.warnings:
-        sight, error = Sight.PARTIAL, "; ".join(answer.warnings)
-    worst = _share_out(world, threshold, answer, owners)
-    after: dict[str, Track] = {}
+    if sight is QueryStatus.SEEN and answer.warnings:
+        sight, error = QueryStatus.PARTIAL, "; ".join(answer.warnings)
+    worst = _share_out(evaluation, threshold, answer, owners)
+    after: dict[str, ThresholdState] = {}
     for name, seen in worst.items():
-        health, seen_as = (Health.UNKNOWN, sight) if sight is Sight.PARTIAL else (seen.health, seen.sight)
+        health, seen_as = (Health.UNKNOWN, sight) if sight is QueryStatus.PARTIAL else (seen.health, seen.sight)
         track = tracks.get(name)
         after[name] = advance(track, threshold, now, health, seen_as, seen.value, seen.owner.labels, gap=gap)
-    missing = Sight.NO_DATA if sight is Sight.SEEN else sight
+    missing = QueryStatus.NO_DATA if sight is QueryStatus.SEEN else sight
     for name, track in tracks.items():
         if name not in after:
             after[name] = advance(track, threshold, now, Health.UNKNOWN, missing, None, track.series, gap=gap)
     changes = Changes()
     for name, track in after.items():
         previous = tracks.get(name)
-        if previous is not None and previous.calm and track.calm and not gap:
+        if previous is not None and previous.inactive and track.inactive and not gap:
             continue
-        changes.unrest = changes.unrest or track.degraded is not CALM
+        changes.unrest = changes.unrest or track.degraded is not NO_BREACH
         # After a gap a judgement is fresh again that had gone stale.
         if gap or previous is None or previous.state != track.state:
             changes.names.add(name)
-        alert = _alert(world.rulebook, threshold, name, previous, track, now, error)
+        alert = _alert(evaluation.rulebook, threshold, name, previous, track, now, error)
         if alert is not None:
             changes.alerts.append(alert)
-    named = world.rulebook.named
+    named = evaluation.rulebook.named
     templated = [seen.owner for name, seen in worst.items() if name not in named]
-    return View(Look(threshold, now, sight, error, after), changes, templated)
+    return EvaluationPart(ThresholdEvaluation(threshold, now, sight, error, after), changes, templated)
 
 
-def put_together(world: World, views: Sequence[View], owners: Owners, changes: Changes, now: float) -> World:
+def put_together(
+    evaluation: Evaluation, views: Sequence[EvaluationPart], owners: Owners, changes: Changes, now: float
+) -> Evaluation:
     """The world after a round, with the services that came into being and without those that are forgotten."""
     looks = {part.look.threshold.name: part.look for part in views}
     for part in views:
         changes.add(part.changes)
-    if any(part.look.sight is not Sight.SEEN for part in views):
+    if any(part.look.sight is not QueryStatus.SEEN for part in views):
         # What was not answered this time will be again.
-        owners = {**world.owners, **owners}
+        owners = {**evaluation.owners, **owners}
     if len(owners) > _REMEMBERED:
         owners = {}
-    known, made = world.known, world.made
+    known, made = evaluation.known, evaluation.made
     new = [o for part in views for o in part.templated if known.get(o.service.name) != o.service]
     if new:
         known = {**known, **{owner.service.name: owner.service for owner in new}}
         made = {**made, **{owner.service.name: owner.labels for owner in new}}
-    gone = _long_absent(looks.values(), now).difference(world.rulebook.named)
+    gone = _long_absent(looks.values(), now).difference(evaluation.rulebook.named)
     if gone:
         known = {name: service for name, service in known.items() if name not in gone}
         made = {name: labels for name, labels in made.items() if name not in gone}
-        looks = {name: _without(look, gone.__contains__, world.rulebook, now, changes) for name, look in looks.items()}
-    return World(world.rulebook, looks, known, made, owners)
+        looks = {
+            name: _without(look, gone.__contains__, evaluation.rulebook, now, changes) for name, look in looks.items()
+        }
+    return Evaluation(evaluation.rulebook, looks, known, made, owners)
 
 
-def change_over(world: World, rulebook: Rulebook, now: float, changes: Changes) -> World:
+def change_over(evaluation: Evaluation, rulebook: Rulebook, now: float, changes: Changes) -> Evaluation:
     """The world by other rules: unchanged thresholds keep their looks, but for services they judge no more."""
     known: dict[str, Service] = {}
-    for name, labels in world.made.items():
+    for name, labels in evaluation.made.items():
         service = _service_for(rulebook, labels)
         if service is not None and service.name == name and name not in rulebook.named:
             known[name] = service
@@ -166,29 +181,29 @@ def change_over(world: World, rulebook: Rulebook, now: float, changes: Changes) 
         if service is not None:
             return threshold not in rulebook.thresholds_for(service)
         # A templated service with a breach from before the start may not have been named yet.
-        return name in world.rulebook.named or name in world.made
+        return name in evaluation.rulebook.named or name in evaluation.made
 
     current = {threshold.name: threshold for threshold in rulebook.thresholds}
     looks = {}
-    for name, look in world.looks.items():
+    for name, look in evaluation.looks.items():
         kept = current.get(name) == look.threshold
         threshold = look.threshold
 
         def gone(service: str, kept: bool = kept, threshold: Threshold = threshold) -> bool:
             return not kept or unjudged(threshold, service)
 
-        look = _without(look, gone, world.rulebook, now, changes)
+        look = _without(look, gone, evaluation.rulebook, now, changes)
         if kept:
             looks[name] = look
-    return World(rulebook, looks, known, {name: world.made[name] for name in known})
+    return Evaluation(rulebook, looks, known, {name: evaluation.made[name] for name in known})
 
 
-def restored(world: World, alerts: Iterable[Alert], now: float) -> tuple[World, list[Alert]]:
+def restored(evaluation: Evaluation, alerts: Iterable[Alert], now: float) -> tuple[Evaluation, list[Alert]]:
     """The world with the breaches that were alerted of before the start, and the alerts that no threshold can end any
     more, ended. A breach that is still seen goes on at once; one that is not ends with the first look that says so."""
-    rulebook = world.rulebook
+    rulebook = evaluation.rulebook
     thresholds = {threshold.name: threshold for threshold in rulebook.thresholds}
-    tracks: dict[str, dict[str, Track]] = {}
+    tracks: dict[str, dict[str, ThresholdState]] = {}
     ended = []
     # Of several alerts of one breach the one that began last is it.
     for alert in sorted(alerts, key=lambda alert: -alert.starts_at):
@@ -200,15 +215,17 @@ def restored(world: World, alerts: Iterable[Alert], now: float) -> tuple[World, 
         if name in tracks.get(threshold.name, {}):
             ended.append(msgspec.structs.replace(alert, ends_at=now))
             continue
-        level = Level(None, alert.starts_at, alert.starts_at)
-        failed = level if alert.annotations.get("health") == Health.FAILED else CALM
-        track = Track(Health.UNKNOWN, now, Sight.STALE, None, NOBODY, level, failed)
+        level = BreachState(None, alert.starts_at, alert.starts_at)
+        failed = level if alert.annotations.get("health") == Health.FAILED else NO_BREACH
+        track = ThresholdState(Health.UNKNOWN, now, QueryStatus.STALE, None, NO_SERIES, level, failed)
         tracks.setdefault(threshold.name, {})[name] = track
-    looks = {name: Look(thresholds[name], now, Sight.STALE, "", found) for name, found in tracks.items()}
-    return msgspec.structs.replace(world, looks=looks), ended
+    looks = {
+        name: ThresholdEvaluation(thresholds[name], now, QueryStatus.STALE, "", found) for name, found in tracks.items()
+    }
+    return msgspec.structs.replace(evaluation, looks=looks), ended
 
 
-def _share_out(world: World, threshold: Threshold, answer: Answer, owners: Owners) -> dict[str, _Worst]:
+def _share_out(evaluation: Evaluation, threshold: Threshold, answer: Answer, owners: Owners) -> dict[str, _Worst]:
     """The worst series of each service that the threshold judges."""
     found: dict[str, _Worst] = {}
     for series in answer.series:
@@ -216,7 +233,7 @@ def _share_out(world: World, threshold: Threshold, answer: Answer, owners: Owner
         try:
             owner = owners[key]
         except KeyError:
-            owner = owners[key] = _owner(world, key, series.labels)
+            owner = owners[key] = _owner(evaluation, key, series.labels)
         if owner is None or threshold.name not in owner.thresholds:
             continue
         name, value = owner.service.name, series.value
@@ -227,10 +244,10 @@ def _share_out(world: World, threshold: Threshold, answer: Answer, owners: Owner
     return found
 
 
-def _owner(world: World, key: tuple[str, ...], labels: dict[str, str]) -> Owner | None:
-    if key in world.owners:
-        return world.owners[key]
-    rulebook = world.rulebook
+def _owner(evaluation: Evaluation, key: tuple[str, ...], labels: dict[str, str]) -> Owner | None:
+    if key in evaluation.owners:
+        return evaluation.owners[key]
+    rulebook = evaluation.rulebook
     service = _service_for(rulebook, labels)
     if service is None:
         return None
@@ -253,7 +270,13 @@ def _worse(threshold: Threshold, health: Health, value: float, other: _Worst) ->
 
 
 def _alert(
-    rulebook: Rulebook, threshold: Threshold, name: str, before: Track | None, track: Track, now: float, error: str
+    rulebook: Rulebook,
+    threshold: Threshold,
+    name: str,
+    before: ThresholdState | None,
+    track: ThresholdState,
+    now: float,
+    error: str,
 ) -> Alert | None:
     """The alert of a breach that begins, changes its gravity, or ends; None when nothing of that has happened. Its
     labels are the names of threshold and service alone, so that it stays the same alert whichever series is worst."""
@@ -274,7 +297,7 @@ def _alert(
     )
 
 
-def _long_absent(looks: Iterable[Look], now: float) -> set[str]:
+def _long_absent(looks: Iterable[ThresholdEvaluation], now: float) -> set[str]:
     """Services without a series in any threshold's answers for so long that templated ones are forgotten."""
     tracks = [item for look in looks for item in look.tracks.items()]
     long_ago = now - FORGET
@@ -284,7 +307,9 @@ def _long_absent(looks: Iterable[Look], now: float) -> set[str]:
     return absent - {name for name, track in tracks if track.absent is None or track.absent >= long_ago}
 
 
-def _without(look: Look, gone: Callable[[str], bool], rulebook: Rulebook, now: float, changes: Changes) -> Look:
+def _without(
+    look: ThresholdEvaluation, gone: Callable[[str], bool], rulebook: Rulebook, now: float, changes: Changes
+) -> ThresholdEvaluation:
     """A look without some services; their breaches end, since nobody watches them any more."""
     kept = {}
     for name, track in look.tracks.items():
@@ -292,7 +317,7 @@ def _without(look: Look, gone: Callable[[str], bool], rulebook: Rulebook, now: f
             kept[name] = track
             continue
         changes.names.add(name)
-        nothing = Track(Health.UNKNOWN, now, Sight.NO_DATA, None, NOBODY)
+        nothing = ThresholdState(Health.UNKNOWN, now, QueryStatus.NO_DATA, None, NO_SERIES)
         alert = _alert(rulebook, look.threshold, name, track, nothing, now, "")
         if alert is not None:
             changes.alerts.append(alert)

@@ -67,7 +67,7 @@ def settling(case: Case) -> Hold | None:
     """It has just started, or Prometheus or calm is just back: look again before acting on a backlog."""
     if not case.reconciled:
         return Hold("settling", "has not compared its alerts with Alertmanager's yet")
-    back, what = case.sighting.back, "Prometheus has been seen"
+    back, what = case.prometheus_status.back, "Prometheus has been seen"
     if case.panic is None and case.panicked_at is not None and case.panicked_at > back:
         back, what = case.panicked_at, "the panic has been over"
     until = back + case.policy.settle
@@ -81,10 +81,10 @@ def blind(case: Case) -> Hold | None:
     """The service's health is unknown, or Prometheus does not answer: what cannot be seen is not touched."""
     if case.health is Health.UNKNOWN:
         return Hold("blind", f"health is unknown: {case.judgement.text}")
-    unseen = case.now - case.sighting.at
-    if case.sighting.answers and unseen <= case.policy.stale_after:
+    unseen = case.now - case.prometheus_status.at
+    if case.prometheus_status.answers and unseen <= case.policy.stale_after:
         return None
-    ago = f"has not answered for {rough_duration(unseen)}" if case.sighting.at else "has never answered"
+    ago = f"has not answered for {rough_duration(unseen)}" if case.prometheus_status.at else "has never answered"
     return Hold("blind", f"Prometheus {ago}, so nothing could be verified")
 
 
@@ -203,15 +203,15 @@ def concurrency(case: Case) -> Hold | None:
 
 def guard(case: Case) -> Hold | None:
     """The step's `unless` is true, or cannot be told."""
-    rung = case.rung
-    if rung is None or not rung.step.unless:
+    next_step = case.next_step
+    if next_step is None or not next_step.step.unless:
         return None
-    answer = case.guards.get(rung.step.unless)
+    answer = case.guards.get(next_step.step.unless)
     if answer is None or answer.true is False:
         return None
     if answer.true is None:
         return Hold("guard", f"cannot tell whether {answer.expr} is true: {answer.text}")
-    return Hold("guard", f"{rung.step.name} waits while {answer.expr}")
+    return Hold("guard", f"{next_step.step.name} waits while {answer.expr}")
 
 
 def approval(case: Case) -> Hold | None:
@@ -270,12 +270,14 @@ def lasting(case: Case, hold: Hold) -> bool:
     if case.panic is not None or case.asked:
         return False
     if hold.gate == "blind":
-        return case.health is Health.UNKNOWN and case.sighting.answers
+        return case.health is Health.UNKNOWN and case.prometheus_status.answers
     if case.incident is None:
         # A relapse is none any more after some time, and then does not count as a failure.
         return hold.gate != "breaker" or case.relapse is None
-    rung = case.rung
-    asks = rung is not None and (rung.step.if_ or (rung.step.unless and hold.gate in ("guard", "approval")))
+    next_step = case.next_step
+    asks = next_step is not None and (
+        next_step.step.if_ or (next_step.step.unless and hold.gate in ("guard", "approval"))
+    )
     return hold.gate not in ("panic", "concurrency") and not asks
 
 
@@ -289,10 +291,10 @@ def first_hold(case: Case, gates: tuple[Gate, ...] = GATES) -> Hold | None:
 
 
 def _would(case: Case) -> str:
-    rung = case.rung
-    if rung is None:
+    next_step = case.next_step
+    if next_step is None:
         return ""
-    return f": would run {rung.step.name}" + (f" ({case.would})" if case.would else "")
+    return f": would run {next_step.step.name}" + (f" ({case.would})" if case.would else "")
 
 
 def _because(comment: str) -> str:

@@ -9,7 +9,7 @@ from remediator.model.incident import Incident, StepRun
 from remediator.model.rulebook import OnInterrupt, Step
 
 
-class Rung(msgspec.Struct, frozen=True):
+class NextStep(msgspec.Struct, frozen=True):
     """A step and which attempt at it this would be, from 1."""
 
     index: int
@@ -17,21 +17,21 @@ class Rung(msgspec.Struct, frozen=True):
     attempt: int
 
 
-def next_rung(incident: Incident) -> Rung | None:
+def find_next_step(incident: Incident) -> NextStep | None:
     """The step after what has been run: the next attempt at the same, or the first at the next. A relapse goes on where
     the incident before it had come to."""
     steps = incident.plan.runbook.steps
     runs = [run for run in incident.runs if run.step >= 0]
     if not runs:
         index = incident.first_step
-        return Rung(index, steps[index], incident.first_attempt) if index < len(steps) else None
+        return NextStep(index, steps[index], incident.first_attempt) if index < len(steps) else None
     last = runs[-1]
     step = steps[last.step]
     again = last.outcome is not None and last.outcome.ran and last.attempt < step.attempts
     if again or may_rerun(incident, last):
-        return Rung(last.step, step, last.attempt + 1)
+        return NextStep(last.step, step, last.attempt + 1)
     index = last.step + 1
-    return Rung(index, steps[index], 1) if index < len(steps) else None
+    return NextStep(index, steps[index], 1) if index < len(steps) else None
 
 
 def may_rerun(incident: Incident, last: StepRun) -> bool:

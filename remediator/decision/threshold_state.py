@@ -13,11 +13,11 @@ import math
 import msgspec
 
 from remediator.model.durations import rough_duration
-from remediator.model.health import Comparison, Health, Reading, Sight
+from remediator.model.health import Comparison, Health, QueryStatus, Reading
 from remediator.model.rulebook import Threshold
 
 
-class Level(msgspec.Struct, frozen=True, gc=False):
+class BreachState(msgspec.Struct, frozen=True, gc=False):
     """The clock of one level of badness: `since` is when the unbroken breach began, `last` when it was last seen,
     `began` when the breach began that counts, until it ends. All None: no breach."""
 
@@ -26,10 +26,10 @@ class Level(msgspec.Struct, frozen=True, gc=False):
     began: float | None = None
 
 
-CALM = Level()
+NO_BREACH = BreachState()
 
 
-class Track(msgspec.Struct, frozen=True, gc=False):
+class ThresholdState(msgspec.Struct, frozen=True, gc=False):
     """What is known of one service by one threshold, as of the threshold's last look.
 
     `value` and `series` are the worst series'; `degraded` is the clock of at least degraded. `absent` is when the
@@ -38,17 +38,17 @@ class Track(msgspec.Struct, frozen=True, gc=False):
 
     health: Health
     since: float
-    sight: Sight
+    sight: QueryStatus
     value: float | None
     series: dict[str, str]
-    degraded: Level = CALM
-    failed: Level = CALM
+    degraded: BreachState = NO_BREACH
+    failed: BreachState = NO_BREACH
     absent: float | None = None
 
     @property
-    def calm(self) -> bool:
+    def inactive(self) -> bool:
         """Whether all is well and nothing is under way, as is so of most services most of the time."""
-        return self.health is Health.HEALTHY and self.degraded is CALM
+        return self.health is Health.HEALTHY and self.degraded is NO_BREACH
 
     @property
     def pending(self) -> bool:
@@ -65,19 +65,19 @@ class Track(msgspec.Struct, frozen=True, gc=False):
         )
 
     @property
-    def state(self) -> tuple[Health, Sight, bool, bool]:
+    def state(self) -> tuple[Health, QueryStatus, bool, bool]:
         """What is worth waking someone for when it changes."""
         return (self.health, self.sight, self.pending, self.kept)
 
 
-NOBODY: dict[str, str] = {}
+NO_SERIES: dict[str, str] = {}
 
 
-def judge_value(threshold: Threshold, value: float) -> tuple[Health, Sight]:
+def judge_value(threshold: Threshold, value: float) -> tuple[Health, QueryStatus]:
     """What a value says by itself. Neither NaN nor an infinity says anything: they come of dividing by zero."""
     if math.isfinite(value):
-        return threshold.judge(value), Sight.SEEN
-    return Health.UNKNOWN, Sight.NOT_A_NUMBER if math.isnan(value) else Sight.INFINITE
+        return threshold.judge(value), QueryStatus.SEEN
+    return Health.UNKNOWN, QueryStatus.NOT_A_NUMBER if math.isnan(value) else QueryStatus.INFINITE
 
 
 def beyond(threshold: Threshold, health: Health, value: float) -> float:
@@ -95,34 +95,34 @@ def beyond(threshold: Threshold, health: Health, value: float) -> float:
 
 
 def advance(
-    track: Track | None,
+    track: ThresholdState | None,
     threshold: Threshold,
     now: float,
     health: Health,
-    sight: Sight,
+    sight: QueryStatus,
     value: float | None,
     series: dict[str, str],
     *,
     gap: bool = False,
-) -> Track:
+) -> ThresholdState:
     """The track after a look at `now`.
 
     `health` is what the worst series says by itself, and counts only when the sight is SEEN. `gap` says that the look
     before was too long ago for anyone to know what was between.
     """
-    if track is not None and track.calm and health is Health.HEALTHY and sight is Sight.SEEN and not gap:
+    if track is not None and track.inactive and health is Health.HEALTHY and sight is QueryStatus.SEEN and not gap:
         unchanged = track.value == value and track.series is series
-        return track if unchanged else Track(Health.HEALTHY, track.since, sight, value, series)
-    before = (track.degraded, track.failed) if track is not None else (CALM, CALM)
+        return track if unchanged else ThresholdState(Health.HEALTHY, track.since, sight, value, series)
+    before = (track.degraded, track.failed) if track is not None else (NO_BREACH, NO_BREACH)
     degraded, failed = (_unseen(before[0]), _unseen(before[1])) if gap else before
-    if sight is not Sight.SEEN:
+    if sight is not QueryStatus.SEEN:
         absent = None
-        if sight is Sight.NO_DATA:
+        if sight is QueryStatus.NO_DATA:
             absent = track.absent if track is not None and track.absent is not None else now
         if track is not None and track.sight is sight and track.value == value and track.absent == absent:
             return track
         since = track.since if track is not None and track.health is Health.UNKNOWN else now
-        return Track(Health.UNKNOWN, since, sight, value, series, _unseen(degraded), _unseen(failed), absent)
+        return ThresholdState(Health.UNKNOWN, since, sight, value, series, _unseen(degraded), _unseen(failed), absent)
     degraded = _step(degraded, health.bad, now, threshold)
     failed = _step(failed, health is Health.FAILED, now, threshold)
     since, counted = now, Health.HEALTHY
@@ -134,35 +134,35 @@ def advance(
     unsettled = counted is Health.HEALTHY and (degraded.since is not None or before[0].since is not None)
     if track is not None and track.health is counted and not unsettled and not gap:
         since = track.since
-    return Track(counted, since, sight, value, series, degraded, failed)
+    return ThresholdState(counted, since, sight, value, series, degraded, failed)
 
 
-def _step(level: Level, breached: bool, now: float, threshold: Threshold) -> Level:
+def _step(level: BreachState, breached: bool, now: float, threshold: Threshold) -> BreachState:
     if breached:
         since = now if level.since is None else level.since
         began = level.began
         if began is None and now - since >= threshold.for_:
             began = since
-        return Level(since, now, began)
+        return BreachState(since, now, began)
     if level.began is None or level.last is None or now - level.last >= threshold.keep_for:
-        return CALM
-    return level if level.since is None else Level(None, level.last, level.began)
+        return NO_BREACH
+    return level if level.since is None else BreachState(None, level.last, level.began)
 
 
-def _unseen(level: Level) -> Level:
+def _unseen(level: BreachState) -> BreachState:
     if level.since is None:
         return level
-    return CALM if level.began is None else Level(None, level.last, level.began)
+    return NO_BREACH if level.began is None else BreachState(None, level.last, level.began)
 
 
-def _turned(before: Level, level: Level, now: float) -> float:
+def _turned(before: BreachState, level: BreachState, now: float) -> float:
     """Since when a breach counts: from its beginning when it has just come to count, otherwise from now."""
     if level.began is not None and before.began is None:
         return level.began
     return now
 
 
-def reading(threshold: Threshold, track: Track, at: float, error: str) -> Reading:
+def reading(threshold: Threshold, track: ThresholdState, at: float, error: str) -> Reading:
     """A track as a reading with its sentence; `error` says what the query's error or warnings were."""
     return Reading(
         threshold.name,
@@ -176,11 +176,11 @@ def reading(threshold: Threshold, track: Track, at: float, error: str) -> Readin
     )
 
 
-def _sentence(threshold: Threshold, track: Track, at: float, error: str) -> str:
+def _sentence(threshold: Threshold, track: ThresholdState, at: float, error: str) -> str:
     name, value = threshold.name, ""
     if track.value is not None:
         value = format_value(track.value, threshold.unit)
-    if track.sight is not Sight.SEEN:
+    if track.sight is not QueryStatus.SEEN:
         return f"{name} {_unseen_text(track, value, at, error)}"
     failed = threshold.failed is not None and (track.health is Health.FAILED or track.failed.since is not None)
     level, comparison = (track.failed, threshold.failed) if failed else (track.degraded, threshold.degraded)
@@ -197,16 +197,16 @@ def _sentence(threshold: Threshold, track: Track, at: float, error: str) -> str:
     return f"{breach} for {lasted} ({track.health})" if at > level.since else f"{breach} ({track.health})"
 
 
-def _unseen_text(track: Track, value: str, at: float, error: str) -> str:
-    if track.sight is Sight.NO_DATA:
+def _unseen_text(track: ThresholdState, value: str, at: float, error: str) -> str:
+    if track.sight is QueryStatus.NO_DATA:
         if track.absent is None:
             return "has no series for it"
         return f"has had no series for it for {rough_duration(at - track.absent)}"
-    if track.sight in (Sight.NOT_A_NUMBER, Sight.INFINITE):
+    if track.sight in (QueryStatus.NOT_A_NUMBER, QueryStatus.INFINITE):
         return f"is {value}, which says nothing"
-    if track.sight is Sight.STALE:
+    if track.sight is QueryStatus.STALE:
         return "has not been looked at since the start"
-    if track.sight is Sight.PARTIAL:
+    if track.sight is QueryStatus.PARTIAL:
         return f"is {value or 'nothing'} by data that may be incomplete: {error}"
     return f"cannot be seen: {error}"
 

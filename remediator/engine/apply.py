@@ -12,9 +12,9 @@ from remediator.decision import decide as d
 from remediator.decision.assessment import Choice
 from remediator.decision.case import Case
 from remediator.decision.gates import OWN, lasting
-from remediator.engine.schedule import Agenda
-from remediator.engine.state import Docket
-from remediator.engine.step_tasks import Steps
+from remediator.engine.schedule import Schedule
+from remediator.engine.state import EngineState
+from remediator.engine.step_tasks import StepTasks
 from remediator.metrics import Metrics
 from remediator.model.alert import Source
 from remediator.model.incident import Disposition, Hold, Incident, Settlement, StoredAlert
@@ -29,15 +29,15 @@ REQUEST_LIFE = 300.0
 """Seconds after which an operator's request that could not be carried out is dropped."""
 
 
-class Carrier:
+class Applier:
     """Writes first, then changes the docket, and puts the service back on the agenda."""
 
     def __init__(
         self,
         store: Store,
-        docket: Docket,
-        agenda: Agenda,
-        steps: Steps,
+        state: EngineState,
+        schedule: Schedule,
+        steps: StepTasks,
         metrics: Metrics,
         look: Callable[[Collection[str]], None],
     ) -> None:
@@ -46,24 +46,24 @@ class Carrier:
         self._waiting_for_room: dict[str, str] = {}
         """Services that only the blast radius of a runbook holds, with its name, in the same order."""
         self._store = store
-        self._docket = docket
-        self._agenda = agenda
-        self._steps = steps
+        self._state = state
+        self._schedule = schedule
+        self._step_tasks = steps
         self._metrics = metrics
         self._look = look
 
-    async def carry_out(self, case: Case, decision: d.Decision) -> None:
+    async def apply(self, case: Case, decision: d.Decision) -> None:
         """Do what was decided. StoreError when it could not be written down; then nothing has changed."""
         self._queue(case, decision)
         if case.incident is None:
             if not isinstance(decision, d.Held):
-                self._docket.waiting.pop(case.service.name, None)
+                self._state.waiting.pop(case.service.name, None)
             await self._without_incident(case, decision)
         else:
             await self._join(case, case.incident)
             await self._with_incident(case, case.incident, decision)
         if not isinstance(decision, d.Idle | d.Wait | d.Ask | d.Held):
-            self._agenda.stir(case.now)
+            self._schedule.stir(case.now)
 
     async def settle(self, settlements: list[Settlement], alerts: Iterable[StoredAlert], now: float) -> None:
         """Write down what became of alerts, and count each alert's first disposition."""
@@ -78,7 +78,7 @@ class Carrier:
             case d.Open() if case.choice is not None:
                 await self._open(case, case.choice, decision)
             case d.Held(hold):
-                self._docket.waiting[name] = since(hold, self._docket.waiting.get(name), now)
+                self._state.waiting[name] = since(hold, self._state.waiting.get(name), now)
                 self._look_if_blind(hold, name, now)
                 kind = Disposition.NOT_CORROBORATED if hold.gate == "not_corroborated" else Disposition.HELD
                 await self._settle_all(case, kind, hold.text, hold.gate)
@@ -90,10 +90,10 @@ class Carrier:
                 if disposition is not None:
                     await self._settle_all(case, disposition, text, "")
                     await self._resolve_requests(case)
-                if self._docket.concerns(name) and not case.alerts:
-                    self._agenda.rest(name, now, math.inf, RECHECK, alone=True)
+                if self._state.concerns(name) and not case.alerts:
+                    self._schedule.rest(name, now, math.inf, RECHECK, alone=True)
             case d.Wait(_, until):
-                self._agenda.put(name, until)
+                self._schedule.put(name, until)
             case _:
                 raise AssertionError(f"{decision} is not for a service without an incident")
 
@@ -112,28 +112,28 @@ class Carrier:
                     await self._store.hold_incident(incident.id, None, now)
                     self._amend(incident, hold=None)
                 # Not what was seen counts here, but when it was last tried: nothing is seen of a Prometheus that is down.
-                if incident.running is None and now - self._docket.round_started() >= d.LOOK_AGAIN:
+                if incident.running is None and now - self._state.round_started() >= d.LOOK_AGAIN:
                     self._look([name])
-                self._agenda.rest(name, now, until, case.policy.look_every, alone=True)
+                self._schedule.rest(name, now, until, case.policy.look_every, alone=True)
             case d.Ask(_, exprs):
-                self._steps.ask(case, exprs)
+                self._step_tasks.ask(case, exprs)
             case d.Gather() | d.RunStep() | d.Undo():
-                run = await self._steps.begin(case, incident, decision)
-                self._agenda.put(name, run.over_by)
-            case d.PassOver(text, rung):
-                run = await self._store.pass_over(incident.id, rung.index, rung.step.name, text, now)
-                self._docket.put_run(run)
-                self._agenda.put(name, now)
+                run = await self._step_tasks.begin(case, incident, decision)
+                self._schedule.put(name, run.over_by)
+            case d.PassOver(text, next_step):
+                run = await self._store.pass_over(incident.id, next_step.index, next_step.step.name, text, now)
+                self._state.put_run(run)
+                self._schedule.put(name, now)
             case d.Interrupt(text, run):
-                await self._steps.interrupt(run, text, now)
-                self._agenda.put(name, now)
+                await self._step_tasks.interrupt(run, text, now)
+                self._schedule.put(name, now)
             case d.Close(text, verdict):
                 closed = await self._store.close_incident(incident.id, verdict, text, case.health, now)
-                self._docket.put_incident(closed)
+                self._state.put_incident(closed)
                 await self._resolve_requests(case)
-                self._agenda.put(name, now)
+                self._schedule.put(name, now)
                 waiting = (other for other, runbook in self._waiting_for_room.items() if runbook == incident.runbook)
-                self._agenda.put(next(waiting, name), now)
+                self._schedule.put(next(waiting, name), now)
             case _:
                 raise AssertionError(f"{decision} is not for a service with an incident")
 
@@ -153,13 +153,13 @@ class Carrier:
         """Look again when the hold ends, or something happens to it."""
         name, now, until = case.service.name, case.now, math.inf if hold.until is None else hold.until
         if lasting(case, hold):
-            self._agenda.rest(name, now, until, RECHECK, alone=case.incident is None or hold.gate in OWN)
+            self._schedule.rest(name, now, until, RECHECK, alone=case.incident is None or hold.gate in OWN)
         else:
-            self._agenda.put(name, min(until, now + RECHECK))
+            self._schedule.put(name, min(until, now + RECHECK))
 
     def _look_if_blind(self, hold: Hold, name: str, now: float) -> None:
         """Nobody else may look: at an interval of 0 thresholds are evaluated only when they are asked for."""
-        if hold.gate == "blind" and now - self._docket.round_started() >= LOOK_WHEN_BLIND:
+        if hold.gate == "blind" and now - self._state.round_started() >= LOOK_WHEN_BLIND:
             self._look([name])
 
     async def _open(self, case: Case, choice: Choice, decision: d.Open) -> None:
@@ -190,8 +190,8 @@ class Carrier:
         )
         filled = [msgspec.structs.replace(settlement, incident=incident.id) for settlement in settlements]
         self._settled(filled, case.alerts)
-        self._docket.put_incident(incident)
-        self._agenda.put(name, now)
+        self._state.put_incident(incident)
+        self._schedule.put(name, now)
 
     async def _resume(self, case: Case, before: Incident, decision: d.Open) -> None:
         """Open an incident for what an earlier one has left to be put back."""
@@ -209,8 +209,8 @@ class Carrier:
                 owes=before.owed,
             )
         )
-        self._docket.put_incident(incident)
-        self._agenda.put(before.service, case.now)
+        self._state.put_incident(incident)
+        self._schedule.put(before.service, case.now)
 
     async def _join(self, case: Case, incident: Incident) -> None:
         alerts = [stored for stored in case.alerts if stored.incident != incident.id]
@@ -220,9 +220,9 @@ class Carrier:
             await self.settle(settlements, alerts, case.now)
 
     def _amend(self, incident: Incident, **changes: Any) -> None:
-        current = self._docket.open.get(incident.service)
+        current = self._state.open.get(incident.service)
         if current is not None and current.id == incident.id:
-            self._docket.put_incident(msgspec.structs.replace(current, **changes))
+            self._state.put_incident(msgspec.structs.replace(current, **changes))
 
     async def _settle_all(self, case: Case, kind: Disposition, text: str, gate: str) -> None:
         alerts = [s for s in case.alerts if s.disposition is not kind or s.gate != gate]
@@ -234,7 +234,7 @@ class Carrier:
         for settled, stored in zip(settlements, alerts, strict=True):
             if stored.disposition is None:
                 self._metrics.alerts_decided(settled.disposition)
-            kept = self._docket.firing.get(settled.service, {})
+            kept = self._state.firing.get(settled.service, {})
             if settled.key in kept:
                 kept[settled.key] = msgspec.structs.replace(
                     kept[settled.key],
@@ -253,7 +253,7 @@ class Carrier:
             await self._store.put_alerts(over, case.now)
             for stored in case.alerts:
                 if stored.alert.source is Source.OPERATOR:
-                    self._docket.firing.get(case.service.name, {}).pop(stored.alert.key, None)
+                    self._state.firing.get(case.service.name, {}).pop(stored.alert.key, None)
 
 
 def since(hold: Hold, before: Hold | None, now: float) -> Hold:

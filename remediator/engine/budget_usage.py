@@ -16,7 +16,7 @@ _Start = tuple[float, int]
 """When a run was started, and its number."""
 
 
-class Ledger:
+class BudgetUsage:
     """Step runs of the recent past, without evidence, what was put back, and what was never started. Every question is
     answered by looking at the runs it is about, however many others there are."""
 
@@ -40,7 +40,7 @@ class Ledger:
             if not run.redeemed:
                 insort(self._spent.setdefault(run.runbook, []), (run.started_at, run.id))
 
-    def redeem(self, incident: int) -> None:
+    def refund(self, incident: int) -> None:
         """An incident recovered: its runs no longer count against its runbook."""
         self._mark(incident, redeemed=True)
 

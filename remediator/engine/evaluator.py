@@ -18,14 +18,14 @@ import msgspec
 
 from remediator.clients.prometheus.client import Answer
 from remediator.decision import evaluation as rounds
-from remediator.decision.assessment import Sighting
-from remediator.decision.evaluation import Changes, Look, Owners, View, World
-from remediator.decision.threshold_state import NOBODY, Track, reading
+from remediator.decision.assessment import PrometheusStatus
+from remediator.decision.evaluation import Changes, Evaluation, EvaluationPart, Owners, ThresholdEvaluation
+from remediator.decision.threshold_state import NO_SERIES, ThresholdState, reading
 from remediator.errors import StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Alert
 from remediator.model.clock import Clock
-from remediator.model.health import UNSEEN, Health, Judgement, Reading, Sight, worst
+from remediator.model.health import UNSEEN, Health, Judgement, QueryStatus, Reading, worst
 from remediator.model.rulebook import Rulebook, Service, Threshold
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ THREADS = 8
 """How many thresholds are asked about at once."""
 HEARTBEAT = "vector(1)"
 """What is asked when there are no thresholds, to know whether Prometheus answers."""
-_ANSWERED = (Sight.SEEN, Sight.PARTIAL, Sight.BAD_DATA, Sight.EXECUTION)
+_ANSWERED = (QueryStatus.SEEN, QueryStatus.PARTIAL, QueryStatus.BAD_DATA, QueryStatus.EXECUTION)
 _LATE = 0.1
 """Seconds by which a look may be late and counts as on time, as Prometheus' evaluations do: a `for` of two intervals is
 over with the third look, and not sometimes with the fourth."""
@@ -73,7 +73,7 @@ class Evaluator:
         self.round_started_at = 0.0
         """When the last round that is complete was begun."""
         self._rulebook = rulebook
-        self._world = World(rulebook)
+        self._evaluation = Evaluation(rulebook)
         self._query = query
         self._clock = clock
         self._metrics = metrics
@@ -93,24 +93,24 @@ class Evaluator:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="threshold")
 
     @property
-    def sighting(self) -> Sighting:
+    def prometheus_status(self) -> PrometheusStatus:
         """How Prometheus is seen."""
-        return Sighting(at=self.seen_at, since=self.seen_since, back=self.back_at, answers=self._answered)
+        return PrometheusStatus(at=self.seen_at, since=self.seen_since, back=self.back_at, answers=self._answered)
 
     @property
     def known(self) -> dict[str, Service]:
         """The templated services that came into being from series, by name."""
-        return self._world.known
+        return self._evaluation.known
 
     @property
-    def world(self) -> World:
+    def evaluation(self) -> Evaluation:
         """What the last round saw."""
-        return self._world
+        return self._evaluation
 
     def nothing_new(self, at: float) -> None:
         """Take it that everything was looked at once more at this time, and was seen as before: for who knows it."""
-        looks = {name: msgspec.structs.replace(look, at=at) for name, look in self._world.looks.items()}
-        self._world = msgspec.structs.replace(self._world, looks=looks)
+        looks = {name: msgspec.structs.replace(look, at=at) for name, look in self._evaluation.looks.items()}
+        self._evaluation = msgspec.structs.replace(self._evaluation, looks=looks)
         self.round_started_at = at
         if self._answered:
             self.seen_at = at
@@ -147,7 +147,7 @@ class Evaluator:
 
     async def restore(self, alerts: Sequence[Alert]) -> None:
         """Take up the threshold alerts that fired when remediator last ran; to be called before the first round."""
-        self._world, ended = rounds.restored(self._world, alerts, self._clock.now())
+        self._evaluation, ended = rounds.restored(self._evaluation, alerts, self._clock.now())
         self._send(ended)
 
     async def run(self) -> None:
@@ -174,7 +174,7 @@ class Evaluator:
             asked, self._asked = self._asked, set()
             started, clocked = self._clock.now() if tick is None else tick, time.perf_counter()
             changes = Changes()
-            self._world = await self._look_at_all(started, changes)
+            self._evaluation = await self._look_at_all(started, changes)
             self.round_started_at = started
             self._unrest = changes.unrest
             self._metrics.evaluation_duration.observe(time.perf_counter() - clocked)
@@ -187,35 +187,37 @@ class Evaluator:
         """Let go of the worker threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _look_at_all(self, started: float, changes: Changes) -> World:
+    async def _look_at_all(self, started: float, changes: Changes) -> Evaluation:
         """The world after a round. Rules that are swapped meanwhile are taken up by the next one."""
-        world, thread = self._world, asyncio.get_running_loop().run_in_executor
-        if world.rulebook is not self._rulebook:
-            world = await thread(self._threads, rounds.change_over, world, self._rulebook, started, changes)
-        thresholds = world.rulebook.thresholds
+        evaluation, thread = self._evaluation, asyncio.get_running_loop().run_in_executor
+        if evaluation.rulebook is not self._rulebook:
+            evaluation = await thread(self._threads, rounds.change_over, evaluation, self._rulebook, started, changes)
+        thresholds = evaluation.rulebook.thresholds
         if not thresholds:
             answer = await thread(self._threads, self._query, HEARTBEAT)
             self._note([answer.sight], started)
-            return world
+            return evaluation
         owners: Owners = {}
         views = await asyncio.gather(
-            *(thread(self._threads, self.view, world, threshold, owners, started) for threshold in thresholds)
+            *(thread(self._threads, self.view, evaluation, threshold, owners, started) for threshold in thresholds)
         )
         self._note([view.look.sight for view in views], started)
         for look in (view.look for view in views):
             self._metrics.evaluations.labels(look.threshold.name, look.sight.value).inc()
-        return await thread(self._threads, rounds.put_together, world, views, owners, changes, started)
+        return await thread(self._threads, rounds.put_together, evaluation, views, owners, changes, started)
 
-    def view(self, world: World, threshold: Threshold, owners: Owners, now: float) -> View:
+    def view(self, evaluation: Evaluation, threshold: Threshold, owners: Owners, now: float) -> EvaluationPart:
         """One threshold's part of a round, asked for and judged; in a worker thread."""
-        return self.judge(world, threshold, self._query(threshold.expr), owners, now)
+        return self.judge(evaluation, threshold, self._query(threshold.expr), owners, now)
 
-    def judge(self, world: World, threshold: Threshold, answer: Answer, owners: Owners, now: float) -> View:
+    def judge(
+        self, evaluation: Evaluation, threshold: Threshold, answer: Answer, owners: Owners, now: float
+    ) -> EvaluationPart:
         """The same, of an answer."""
         with self._judging:
-            return rounds.view(world, threshold, answer, owners, now, self._stale_after)
+            return rounds.view(evaluation, threshold, answer, owners, now, self._stale_after)
 
-    def _note(self, sights: Iterable[Sight], started: float) -> None:
+    def _note(self, sights: Iterable[QueryStatus], started: float) -> None:
         answered = any(sight in _ANSWERED for sight in sights)
         if answered:
             unseen = started - self.seen_at > self._stale_after
@@ -241,25 +243,25 @@ class Evaluator:
             log.error("cannot hand on %d alerts of thresholds, tries again: %s", len(batch), error)
             self._outbox = {**batch, **self._outbox}
 
-    def _look_of(self, threshold: Threshold) -> Look | None:
-        look = self._world.looks.get(threshold.name)
+    def _look_of(self, threshold: Threshold) -> ThresholdEvaluation | None:
+        look = self._evaluation.looks.get(threshold.name)
         return look if look is not None and look.threshold == threshold else None
 
-    def _reading(self, look: Look, track: Track, now: float) -> Reading:
+    def _reading(self, look: ThresholdEvaluation, track: ThresholdState, now: float) -> Reading:
         seen = reading(look.threshold, track, look.at, look.error)
         if now - look.at <= self._stale_after:
             return seen
         stale_at = look.at + self._stale_after
         text = f"{look.threshold.name} was last looked at {now - look.at:.0f}s ago"
-        return msgspec.structs.replace(seen, health=Health.UNKNOWN, since=stale_at, sight=Sight.STALE, text=text)
+        return msgspec.structs.replace(seen, health=Health.UNKNOWN, since=stale_at, sight=QueryStatus.STALE, text=text)
 
-    def _blank(self, threshold: Threshold, look: Look | None) -> Reading:
+    def _blank(self, threshold: Threshold, look: ThresholdEvaluation | None) -> Reading:
         """The reading of a threshold that has never had a series for the service."""
         if look is None:
             text = f"{threshold.name} has not been looked at yet"
-            return Reading(threshold.name, Health.UNKNOWN, self._created, self._created, Sight.STALE, text=text)
-        sight = Sight.NO_DATA if look.sight is Sight.SEEN else look.sight
-        track = Track(Health.UNKNOWN, self._created, sight, None, NOBODY)
+            return Reading(threshold.name, Health.UNKNOWN, self._created, self._created, QueryStatus.STALE, text=text)
+        sight = QueryStatus.NO_DATA if look.sight is QueryStatus.SEEN else look.sight
+        track = ThresholdState(Health.UNKNOWN, self._created, sight, None, NO_SERIES)
         return reading(threshold, track, look.at, look.error)
 
 

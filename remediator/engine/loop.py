@@ -16,18 +16,18 @@ from remediator.decision import decide as d
 from remediator.decision import escalation as escalate
 from remediator.decision.case import Case, Why
 from remediator.decision.gates import GATES
-from remediator.engine.apply import Carrier
-from remediator.engine.schedule import Agenda
-from remediator.engine.state import Docket
-from remediator.engine.step_tasks import RETRY, Steps
-from remediator.engine.store_sync import News
+from remediator.engine.apply import Applier
+from remediator.engine.schedule import Schedule
+from remediator.engine.state import EngineState
+from remediator.engine.step_tasks import RETRY, StepTasks
+from remediator.engine.store_sync import StoreSync
 from remediator.errors import ConflictError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.action import Run
 from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.clock import Clock
 from remediator.model.incident import StoredAlert
-from remediator.model.paging import Hush, Page
+from remediator.model.paging import HealSilence, PageAlert
 from remediator.model.rulebook import Rulebook
 from remediator.model.silence import Silence
 from remediator.store.interface import Store
@@ -52,7 +52,7 @@ class Engine:
         self,
         *,
         store: Store,
-        docket: Docket,
+        state: EngineState,
         clock: Clock,
         metrics: Metrics,
         run: Run,
@@ -62,20 +62,22 @@ class Engine:
         poll: float = _POLL,
         leads: bool = True,
         shared: bool = False,
-        agenda: Agenda | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
-        self.docket = docket
+        self.state = state
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._look = look
         self._told = told
         self._leads = leads
-        self._agenda = agenda or Agenda()
-        self._steps = Steps(store, docket, clock, metrics, run, query, self._step_done, self._guards_asked)
-        self._carrier = Carrier(store, docket, self._agenda, self._steps, metrics, look)
+        self._schedule = schedule or Schedule()
+        self._step_tasks = StepTasks(store, state, clock, metrics, run, query, self._step_done, self._guards_asked)
+        self._applier = Applier(store, state, self._schedule, self._step_tasks, metrics, look)
         every = _POLL_SHARED if shared else poll
-        self._news = News(store, docket, self._agenda, self._carrier, look, told, every, leads=leads, shared=shared)
+        self._sync = StoreSync(
+            store, state, self._schedule, self._applier, look, told, every, leads=leads, shared=shared
+        )
         self._woken = asyncio.Event()
         self._loaded_at = clock.now()
         self._requests: dict[tuple[str, float], asyncio.Future[str]] = {}
@@ -84,39 +86,39 @@ class Engine:
 
     def wake(self) -> None:
         """Something was stored: read it now."""
-        self._news.expect()
+        self._sync.expect()
         self._woken.set()
 
     def answered(self) -> None:
         """An operator paused, answered or closed something: read what is open again."""
-        self._news.expect(operators=True)
+        self._sync.expect(operators=True)
         self._woken.set()
 
     def changed(self, names: Collection[str], asked: Collection[str] = ()) -> None:
         """The judgement of these services changed, or was made anew because they were asked for."""
         now = self._clock.now()
         if names:
-            self._agenda.stir(now)
+            self._schedule.stir(now)
         for name in (*names, *asked):
-            if self.docket.concerns(name):
-                self._agenda.put(name, now)
+            if self.state.concerns(name):
+                self._schedule.put(name, now)
         self._woken.set()
 
     def stirred(self) -> None:
         """What is seen of Prometheus is otherwise than before, for all services."""
-        self._agenda.stir(self._clock.now(), everyone=True)
+        self._schedule.stir(self._clock.now(), everyone=True)
         self._woken.set()
 
     def _guards_asked(self, name: str) -> None:
-        self._agenda.put(name, self._clock.now())
+        self._schedule.put(name, self._clock.now())
         self._woken.set()
 
     def _step_done(self, name: str) -> None:
         now = self._clock.now()
-        self._agenda.stir(now)
+        self._schedule.stir(now)
         self._look([name])
-        for other in (name, *list(self._carrier.waiting_for_slot)[: self.docket.policy.concurrent]):
-            self._agenda.put(other, now)
+        for other in (name, *list(self._applier.waiting_for_slot)[: self.state.policy.concurrent]):
+            self._schedule.put(other, now)
         self._told()
         self._woken.set()
 
@@ -124,8 +126,8 @@ class Engine:
 
     async def load(self) -> None:
         """Take up what the store remembers: open incidents, firing alerts, recent runs, pauses."""
-        await self._news.load(self._clock.now())
-        self._metrics.incidents_open.set(len(self.docket.open))
+        await self._sync.load(self._clock.now())
+        self._metrics.incidents_open.set(len(self.state.open))
 
     async def run(self) -> None:
         """Cycle until cancelled."""
@@ -137,39 +139,39 @@ class Engine:
                     await self.run_cycle(now)
             except StoreError as error:
                 log.error("cannot decide: %s", error)
-                self._news.expect()
+                self._sync.expect()
                 await self._clock.wait(asyncio.Event(), RETRY)
                 continue
-            due = min(self._news.due, self._agenda.next())
+            due = min(self._sync.due, self._schedule.next())
             await self._clock.wait(self._woken, due - self._clock.now())
 
     async def stop(self, grace: float = _GRACE) -> None:
         """Let running steps end for `grace` seconds, then hand them over as running."""
-        await self._steps.stop(grace)
+        await self._step_tasks.stop(grace)
 
     async def run_cycle(self, now: float) -> None:
         """Read what is new, then decide on every service that is due, until none is."""
-        await self._news.read(now)
-        while names := self._agenda.take(now, _BATCH):
+        await self._sync.read(now)
+        while names := self._schedule.take(now, _BATCH):
             if not self._leads:
                 continue
             decided = list(self._decide(names, now))
             await asyncio.gather(*(self._carry_out(case, decision) for case, decision in decided))
-            judged = [self.docket.fleet.judged(case.service.name, case.judgement) for case, _ in decided]
+            judged = [self.state.fleet.judged(case.service.name, case.judgement) for case, _ in decided]
             if any(judged):
-                self._agenda.stir(now)
+                self._schedule.stir(now)
             self._told()
             await asyncio.sleep(0)
-        self._metrics.incidents_open.set(len(self.docket.open))
+        self._metrics.incidents_open.set(len(self.state.open))
 
     async def reload(self, rulebook: Rulebook, policy: Policy) -> None:
         """Go on by other rules; alerts that had no service or no runbook may have one now."""
         now = self._clock.now()
         firing = await self._store.firing_alerts()
-        self.docket.swap(rulebook, policy)
-        await self._news.take_in(firing, now)
-        for name in self.docket.open:
-            self._agenda.put(name, now)
+        self.state.swap(rulebook, policy)
+        await self._sync.take_in(firing, now)
+        for name in self.state.open:
+            self._schedule.put(name, now)
         self.wake()
 
     # What operators ask for.
@@ -177,12 +179,12 @@ class Engine:
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
         """Ask for a heal, as an operator's alert; its `text` says what was decided. None when there is no such service.
         `force` overrides cooldown and mode."""
-        if self.docket.service(name) is None:
+        if self.state.service(name) is None:
             return None
         now = self._clock.now()
         labels = {
             "alertname": "HealRequested",
-            self.docket.rulebook.service_label: name,
+            self.state.rulebook.service_label: name,
             "author": author,
             "force": str(force).lower(),
         }
@@ -193,7 +195,7 @@ class Engine:
         await self._store.put_alerts([alert], now)
         self.wake()
         try:
-            async with asyncio.timeout(self.docket.policy.patience if self._leads else 0):
+            async with asyncio.timeout(self.state.policy.patience if self._leads else 0):
                 text = await answer
         except TimeoutError:
             text = "is not decided yet" if self._leads else "is left to the one that leads to decide"
@@ -204,7 +206,7 @@ class Engine:
     async def why(self, name: str) -> Why | None:
         """The account of a service."""
         now = self._clock.now()
-        case, view = self.docket.observe(name, now), self.docket.view(name, now)
+        case, view = self.state.observe(name, now), self.state.view(name, now)
         if case is None or view is None:
             return None
         gates = tuple((gate.__name__, gate(case)) for gate in GATES)
@@ -217,34 +219,34 @@ class Engine:
 
     # What people are to hear.
 
-    def pages(self) -> list[Page]:
+    def pages(self) -> list[PageAlert]:
         """Every page that is to fire now."""
-        now, docket = self._clock.now(), self.docket
-        sighting = docket.sighting()
-        dark_since = None if sighting.answers else max(sighting.at, self._loaded_at)
-        return escalate.pages(docket.told(now), docket.panic(now), dark_since, docket.waiting, now)
+        now, state = self._clock.now(), self.state
+        prometheus_status = state.prometheus_status()
+        dark_since = None if prometheus_status.answers else max(prometheus_status.at, self._loaded_at)
+        return escalate.pages(state.told(now), state.panic(now), dark_since, state.waiting, now)
 
-    def hushes(self) -> list[Hush]:
+    def heal_silences(self) -> list[HealSilence]:
         """Every silence that is to be there now, while something is being healed."""
         now = self._clock.now()
-        hushing = [name for name, incident in self.docket.open.items() if incident.plan.runbook.silence]
-        return escalate.hushes(case for name in hushing if (case := self.docket.observe(name, now)))
+        hushing = [name for name, incident in self.state.open.items() if incident.plan.runbook.silence]
+        return escalate.heal_silences(case for name in hushing if (case := self.state.observe(name, now)))
 
     def silenced(self, silences: tuple[Silence, ...]) -> None:
         """Alertmanager's silences are these now."""
-        self.docket.silences = silences
+        self.state.silences = silences
         self._look_at_all()
 
     def compared(self) -> None:
         """The alerts have been compared with Alertmanager's, or that could not be had."""
-        if not self.docket.reconciled:
-            self.docket.reconciled = True
+        if not self.state.reconciled:
+            self.state.reconciled = True
             self._look_at_all()
 
     def _look_at_all(self) -> None:
         now = self._clock.now()
-        for name in self.docket.troubled:
-            self._agenda.put(name, now)
+        for name in self.state.troubled:
+            self._schedule.put(name, now)
         self._woken.set()
 
     # The inside of a cycle.
@@ -252,38 +254,38 @@ class Engine:
     def _decide(self, names: Iterable[str], now: float) -> Iterable[tuple[Case, d.Decision]]:
         for name in names:
             try:
-                case = self.docket.observe(name, now)
+                case = self.state.observe(name, now)
                 if case is None:
                     continue
                 decision = d.decide(case)
             except Exception:
                 # One service's rules must never keep the others from being healed.
                 log.exception("cannot decide on %s, tries again in a minute", name)
-                self._agenda.put(name, now + 60.0)
+                self._schedule.put(name, now + 60.0)
                 continue
-            self.docket.decided[name] = decision.text
+            self.state.decided[name] = decision.text
             self._answer_requests(case, decision)
             if isinstance(decision, d.Gather | d.RunStep | d.Undo) and case.plan is not None:
                 # The next case is decided before this step is committed, and its gates have to count it.
                 counts = isinstance(decision, d.RunStep)
-                self.docket.fleet.reserve(case.plan.runbook.name, name, now, counts=counts)
+                self.state.fleet.reserve(case.plan.runbook.name, name, now, counts=counts)
             yield case, decision
 
     async def _carry_out(self, case: Case, decision: d.Decision) -> None:
         """A write that fails leaves everything as it was, and is decided anew."""
         name = case.service.name
         try:
-            await self._carrier.carry_out(case, decision)
+            await self._applier.apply(case, decision)
         except ConflictError as error:
             log.warning("decides anew on %s: %s", name, error)
             for incident in await self._store.incidents(service=name, limit=1):
-                self.docket.put_incident(incident)
-            self._agenda.put(name, case.now + RETRY)
+                self.state.put_incident(incident)
+            self._schedule.put(name, case.now + RETRY)
         except StoreError as error:
             log.error("cannot act on %s: %s", name, error)
-            self._agenda.put(name, case.now + RETRY)
+            self._schedule.put(name, case.now + RETRY)
         finally:
-            self.docket.fleet.release(name)
+            self.state.fleet.release(name)
 
     def _answer_requests(self, case: Case, decision: d.Decision) -> None:
         """Tell operators who wait for it what was decided on their requests, once it is more than a beginning."""

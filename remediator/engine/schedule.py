@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 
 
-class Agenda:
+class Schedule:
     """Services by the time at which they are due; the earliest time given counts."""
 
     def __init__(self) -> None:

@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from remediator.config.policy import Policy
-from remediator.decision.assessment import Choice, Sighting, choose, covering, judge
+from remediator.decision.assessment import Choice, PrometheusStatus, choose, covering, judge
 from remediator.decision.case import Case, Dependency, GuardAnswer, Panic, ServiceView, Window
 from remediator.decision.dependencies import root_causes
 from remediator.decision.escalation import may_call, settled
-from remediator.engine.budget_usage import Ledger
+from remediator.engine.budget_usage import BudgetUsage
 from remediator.engine.fleet import Fleet
 from remediator.errors import RefusedError, TemplateError
 from remediator.model.alert import Source
 from remediator.model.health import Health, Judgement
-from remediator.model.incident import Closing, Hold, Incident, Pause, StepRun, StoredAlert, Verdict
+from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, StepRun, StoredAlert, Verdict
 from remediator.model.rulebook import Mode, Rate, Rulebook, Runbook, Service
 from remediator.model.silence import Silence
 
@@ -30,7 +30,7 @@ _CALLING = ("blind", "breaker")
 Describe = Callable[..., str]
 
 
-class Docket:
+class EngineState:
     """The present of every service that has a firing alert or an open incident."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Docket:
         policy: Policy,
         judgement: Judge,
         round_started: Callable[[], float],
-        sighting: Callable[[], Sighting],
+        prometheus_status: Callable[[], PrometheusStatus],
         describe: Describe,
         known: Callable[[], Mapping[str, Service]],
     ) -> None:
@@ -49,7 +49,7 @@ class Docket:
         self.open: dict[str, Incident] = {}
         self.previous: dict[str, Incident] = {}
         """Each service's last incident that has closed."""
-        self.closings: dict[str, tuple[Closing, ...]] = {}
+        self.closings: dict[str, tuple[IncidentSummary, ...]] = {}
         self.given_up: set[str] = set()
         """Services whose last incident was exhausted, and that have not been well since."""
         self.waiting: dict[str, Hold] = {}
@@ -62,12 +62,12 @@ class Docket:
         self.decided: dict[str, str] = {}
         self._judgement = judgement
         self.round_started = round_started
-        self.sighting = sighting
+        self.prometheus_status = prometheus_status
         self._describe = describe
         self._known = known
         self._services: dict[str, Service] = {}
         self._quiet_since: dict[str, float] = {}
-        self.ledger = Ledger()
+        self.usage = BudgetUsage()
         self.fleet = Fleet()
 
     # What changes it.
@@ -108,7 +108,7 @@ class Docket:
             if incident.last_run is not None:
                 self.fleet.heals(incident.runbook, incident.service)
             if incident.relapse_of is not None:
-                self.ledger.charge(incident.relapse_of)
+                self.usage.charge(incident.relapse_of)
         else:
             self.fleet.healed(incident.runbook, incident.service)
             self.open.pop(incident.service, None)
@@ -120,17 +120,17 @@ class Docket:
                 self.given_up.add(incident.service)
             self.guards.pop(incident.service, None)
             if incident.verdict is Verdict.RECOVERED:
-                self.ledger.redeem(incident.id)
+                self.usage.refund(incident.id)
             self._forget_if_idle(incident.service)
 
-    def put_closing(self, closing: Closing) -> None:
+    def put_closing(self, closing: IncidentSummary) -> None:
         """Remember how an incident ended."""
         others = (other for other in self.closings.get(closing.service, ()) if other.id != closing.id)
         self.closings[closing.service] = tuple(sorted((*others, closing), key=lambda closing: closing.id))
 
     def forget(self, before: float) -> None:
         """Drop what no budget, window or page reaches back to."""
-        self.ledger.forget(before)
+        self.usage.forget(before)
         for name, closings in list(self.closings.items()):
             if closings[0].closed_at < before:
                 kept = tuple(closing for closing in closings if closing.closed_at >= before)
@@ -143,7 +143,7 @@ class Docket:
 
     def put_run(self, run: StepRun) -> None:
         """Take in a step run that began, ended or was left out."""
-        self.ledger.put(run)
+        self.usage.put(run)
         incident = self.open.get(run.service)
         if incident is not None and incident.id == run.incident:
             others = [other for other in incident.runs if other.id != run.id]
@@ -164,7 +164,7 @@ class Docket:
         """The cases that people may have to hear of: of services that are being healed, were given up, wait without an
         incident, or are waited for."""
         # While Prometheus does not answer, one page says so for all that is blind.
-        calling = _CALLING if self.sighting().answers else _CALLING[1:]
+        calling = _CALLING if self.prometheus_status().answers else _CALLING[1:]
         healed = {
             name
             for name, one in self.open.items()
@@ -212,8 +212,8 @@ class Docket:
         stands by itself, as long as Prometheus is there to verify by."""
         if self.rulebook.thresholds_for(service):
             return True
-        sighting = self.sighting()
-        return not sighting.answers or now - sighting.at > self.policy.stale_after / 2
+        prometheus_status = self.prometheus_status()
+        return not prometheus_status.answers or now - prometheus_status.at > self.policy.stale_after / 2
 
     def observe(self, name: str, now: float) -> Case | None:
         """The case of a service at this time; None when there is no such service."""
@@ -223,19 +223,21 @@ class Docket:
             return None
         alerts = tuple(sorted(self.firing.get(name, {}).values(), key=lambda stored: stored.seq))
         seen = self._seen(service, now)
-        sighting = self._sighted(name)
+        prometheus_status = self._sighted(name)
         choice: Choice | None = None
         runbook: Runbook | None
         if incident is not None:
             believe = not incident.plan.runbook.corroborate
-            judgement = judge(seen, alerts, self.policy, sighting, now, believe=believe)
+            judgement = judge(seen, alerts, self.policy, prometheus_status, now, believe=believe)
             runbook = incident.plan.runbook
             if judgement.health is Health.FAILED and Health.FAILED not in runbook.when and alerts:
-                choice = choose(self.rulebook, service, seen, alerts, self.policy, sighting, now)
+                choice = choose(self.rulebook, service, seen, alerts, self.policy, prometheus_status, now)
         else:
             if alerts:
-                choice = choose(self.rulebook, service, seen, alerts, self.policy, sighting, now)
-            judgement = choice.judgement if choice else judge(seen, alerts, self.policy, sighting, now, believe=False)
+                choice = choose(self.rulebook, service, seen, alerts, self.policy, prometheus_status, now)
+            judgement = (
+                choice.judgement if choice else judge(seen, alerts, self.policy, prometheus_status, now, believe=False)
+            )
             runbook = choice.plan.runbook if choice else None
         case = Case(
             now=now,
@@ -252,14 +254,14 @@ class Docket:
             pauses=tuple(pause for pause in self.pauses if pause.holds(self._labels(service, incident), now)),
             window=self._window(self._labels(service, incident), now),
             silence=covering(self.silences, alerts, self._labels(service, incident), now),
-            sighting=sighting,
+            prometheus_status=prometheus_status,
             reconciled=self.reconciled,
             panic=self.panic(now),
             panicked_at=self.fleet.panicked_at,
             closings=self.closings.get(name, ()),
             dependencies=self._dependencies(service, now) if service.depends_on else (),
             guards=self.guards.get(name, {}),
-            spent_anywhere=(*self.ledger.starts(_since(self.policy.rate, now)), *self.fleet.reserved_starts()),
+            spent_anywhere=(*self.usage.starts(_since(self.policy.rate, now)), *self.fleet.reserved_starts()),
         )
         if runbook is None:
             return case
@@ -269,9 +271,9 @@ class Docket:
             healing, reach = self.fleet.blast(runbook, name, self.rulebook, self._all_services, size)
         return msgspec.structs.replace(
             case,
-            last_heal=self.ledger.last(name, runbook.name, incident.id if incident is not None else None),
+            last_heal=self.usage.last(name, runbook.name, incident.id if incident is not None else None),
             spent_here=(
-                *self.ledger.spent(runbook.name, _since(runbook.limits.rate, now)),
+                *self.usage.spent(runbook.name, _since(runbook.limits.rate, now)),
                 *self.fleet.reserved_starts(runbook.name),
             ),
             healing=healing,
@@ -347,10 +349,10 @@ class Docket:
         """What the thresholds see of a service; None when none judges it."""
         return self._judgement(service, now) if self.rulebook.thresholds_for(service) else None
 
-    def _sighted(self, name: str) -> Sighting:
-        sighting = self.sighting()
+    def _sighted(self, name: str) -> PrometheusStatus:
+        prometheus_status = self.prometheus_status()
         quiet_since = self._quiet_since.get(name, 0.0)
-        return msgspec.structs.replace(sighting, quiet_since=quiet_since) if quiet_since else sighting
+        return msgspec.structs.replace(prometheus_status, quiet_since=quiet_since) if quiet_since else prometheus_status
 
     def _looking(self, service: Service, alerts: tuple[StoredAlert, ...], now: float) -> bool:
         if not alerts or not self.wants_look(service, now):
@@ -362,10 +364,10 @@ class Docket:
         return {**incident.labels, **service.labels} if incident is not None else service.labels
 
     def _would(self, case: Case, runbook: Runbook) -> str:
-        if case.incident is None or (self.policy.auto_heal and runbook.mode is Mode.AUTO) or case.rung is None:
+        if case.incident is None or (self.policy.auto_heal and runbook.mode is Mode.AUTO) or case.next_step is None:
             return ""
         try:
-            return self._describe(case.incident.plan, case.rung.step, case.context)
+            return self._describe(case.incident.plan, case.next_step.step, case.context)
         except (RefusedError, TemplateError) as error:
             return str(error)
 
@@ -383,7 +385,7 @@ def _since(rates: Iterable[Rate], now: float) -> float:
     return now - max((rate.window for rate in rates), default=0.0)
 
 
-def closing_of(incident: Incident) -> Closing:
+def closing_of(incident: Incident) -> IncidentSummary:
     """How a closed incident ended."""
     closed_at, verdict = incident.closed_at or 0.0, incident.verdict or Verdict.DISMISSED
-    return Closing(incident.id, incident.service, closed_at, verdict, incident.relapse_of)
+    return IncidentSummary(incident.id, incident.service, closed_at, verdict, incident.relapse_of)

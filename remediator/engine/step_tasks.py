@@ -11,7 +11,7 @@ from remediator.actions.supervisor import GRACE
 from remediator.clients.prometheus.client import Answer
 from remediator.decision import decide as d
 from remediator.decision.case import Case, GuardAnswer
-from remediator.engine.state import Docket
+from remediator.engine.state import EngineState
 from remediator.errors import ConflictError, RefusedError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.action import Outcome, Result, Run
@@ -30,14 +30,14 @@ RETRY = 1.0
 """Seconds until a write that failed is tried again."""
 
 
-class Steps:
+class StepTasks:
     """Runs steps and asks guards. `done` is called with the name of the service when a step has come to its end, `asked`
     when its guards are answered."""
 
     def __init__(
         self,
         store: Store,
-        docket: Docket,
+        state: EngineState,
         clock: Clock,
         metrics: Metrics,
         run: Run,
@@ -46,7 +46,7 @@ class Steps:
         asked: Callable[[str], None],
     ) -> None:
         self._store = store
-        self._docket = docket
+        self._state = state
         self._clock = clock
         self._metrics = metrics
         self._run = run
@@ -68,8 +68,8 @@ class Steps:
             except RefusedError:
                 pass  # Performing it will say why.
         run = await self._store.begin_step(incident.id, index, attempt, action, decision.text, call, now, now + limit)
-        self._docket.put_run(run)
-        self._docket.live.add(run.id)
+        self._state.put_run(run)
+        self._state.live.add(run.id)
         late = self._clock.now() - now > LATE
         self._tasks[run.id] = asyncio.get_running_loop().create_task(self._perform(run, plan, step, context, late))
         return run
@@ -77,13 +77,13 @@ class Steps:
     async def interrupt(self, run: StepRun, text: str, now: float) -> None:
         """End what is left of a run, and write down that its outcome is unknown."""
         task = self._tasks.pop(run.id, None)
-        self._docket.live.discard(run.id)
+        self._state.live.discard(run.id)
         if task is not None:
             # It is ended before anything else is run; a command takes so long to be killed.
             task.cancel()
             await asyncio.wait([task], timeout=2 * GRACE)
         ended = await self._store.end_step(run.id, Result(Outcome.UNKNOWN, text), now)
-        self._docket.put_run(ended)
+        self._state.put_run(ended)
 
     def ask(self, case: Case, exprs: tuple[str, ...]) -> None:
         """Have Prometheus answer guards; the answers will be in the docket."""
@@ -97,8 +97,8 @@ class Steps:
                 answers = {expr: await self._guard(expr, context) for expr in exprs}
             finally:
                 self._asking.pop(name, None)
-            if name in self._docket.open:
-                self._docket.guards[name] = answers
+            if name in self._state.open:
+                self._state.guards[name] = answers
                 self._asked(name)
 
         self._asking[name] = asyncio.get_running_loop().create_task(ask())
@@ -132,9 +132,9 @@ class Steps:
         self._metrics.step_duration.labels(run.action).observe(max(0.0, self._clock.now() - started))
         ended = await self._record_end(run, result, call)
         # An interrupted run has been taken out already, and its late end changes nothing.
-        self._docket.live.discard(run.id)
+        self._state.live.discard(run.id)
         if self._tasks.pop(run.id, None) is not None and ended is not None:
-            self._docket.put_run(ended)
+            self._state.put_run(ended)
             self._done(run.service)
 
     async def _record_end(self, run: StepRun, result: Result, call: str) -> StepRun | None:
@@ -162,8 +162,8 @@ class Steps:
 def _step_of(decision: d.Gather | d.RunStep | d.Undo) -> tuple[int, int, Step | None]:
     """The index, the attempt and the step of what was decided on; without a step it is the gathering of evidence."""
     match decision:
-        case d.RunStep(rung=rung):
-            return rung.index, rung.attempt, rung.step
+        case d.RunStep(next_step=next_step):
+            return next_step.index, next_step.attempt, next_step.step
         case d.Undo(action=action, attempt=attempt):
             return UNDO, attempt, Step(action, action)
     return DIAGNOSE, 1, None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 
-from remediator.engine.apply import Carrier, settlement
-from remediator.engine.schedule import Agenda
-from remediator.engine.state import Docket
+from remediator.engine.apply import Applier, settlement
+from remediator.engine.schedule import Schedule
+from remediator.engine.state import EngineState
 from remediator.errors import StoreError
 from remediator.model.alert import Source
 from remediator.model.incident import Disposition, Settlement, StoredAlert
@@ -21,7 +21,7 @@ _MEMORY = 8 * 86400.0
 _FORGET_EVERY = 3600.0
 
 
-class News:
+class StoreSync:
     """Reads the store into the docket, and has whomever that is about looked at. `every` is the seconds between two reads
     when nothing is expected; the others are as the engine has them. Everything here raises StoreError when the store
     cannot be read; what was not read then is read the next time."""
@@ -29,9 +29,9 @@ class News:
     def __init__(
         self,
         store: Store,
-        docket: Docket,
-        agenda: Agenda,
-        carrier: Carrier,
+        state: EngineState,
+        schedule: Schedule,
+        applier: Applier,
         look: Callable[[Collection[str]], None],
         told: Callable[[], None],
         every: float,
@@ -40,9 +40,9 @@ class News:
         shared: bool,
     ) -> None:
         self._store = store
-        self._docket = docket
-        self._agenda = agenda
-        self._carrier = carrier
+        self._state = state
+        self._schedule = schedule
+        self._applier = applier
         self._look = look
         self._told = told
         self._every = every
@@ -65,22 +65,22 @@ class News:
 
     async def load(self, now: float) -> None:
         """Take up all that the store remembers: open incidents, firing alerts, recent runs, how the last ones ended."""
-        docket = self._docket
+        state = self._state
         if self._leads and (moved := await self._store.bring_back(now)):
             log.warning("the clock was set back: %d things that have happened would be yet to come, and are now", moved)
         for run in await self._store.runs_since(now - _MEMORY):
-            docket.put_run(run)
+            state.put_run(run)
         for closing in await self._store.closings_since(now - _MEMORY):
-            docket.put_closing(closing)
+            state.put_closing(closing)
         for incident in await self._store.last_closed(now - _MEMORY):
-            docket.put_incident(incident)
+            state.put_incident(incident)
             if incident.owed:
-                self._agenda.put(incident.service, now)
+                self._schedule.put(incident.service, now)
         for incident in await self._store.open_incidents():
-            docket.put_incident(incident)
+            state.put_incident(incident)
             for run in incident.runs:
-                docket.put_run(run)
-            self._agenda.put(incident.service, now)
+                state.put_run(run)
+            self._schedule.put(incident.service, now)
         await self.take_in(await self._store.firing_alerts(), now)
 
     async def read(self, now: float) -> None:
@@ -91,7 +91,7 @@ class News:
         self._expected, self._read_at = False, now
         if now - self._forgot_at >= _FORGET_EVERY:
             self._forgot_at = now
-            self._docket.forget(now - _MEMORY)
+            self._state.forget(now - _MEMORY)
         # What operators do here is told; what they do at another process is found in time.
         if self._operators_expected or not 0 <= now - self._reread_at < self._every:
             asked = self._operators_expected or self._shared
@@ -115,32 +115,32 @@ class News:
         elif answered:
             await self._reread(now)
         pauses = tuple(await self._store.pauses(now))
-        if pauses != self._docket.pauses:
-            self._docket.pauses = pauses
-            for name in self._docket.troubled:
-                self._agenda.put(name, now)
+        if pauses != self._state.pauses:
+            self._state.pauses = pauses
+            for name in self._state.troubled:
+                self._schedule.put(name, now)
 
     async def _reread(self, now: float) -> None:
         """Bring the open incidents in line with the store."""
         stored = {incident.service: incident for incident in await self._store.open_incidents()}
-        for name, known in list(self._docket.open.items()):
+        for name, known in list(self._state.open.items()):
             incident = stored.get(name)
             if incident is None or incident.id != known.id:
                 incident = await self._store.incident(known.id)
             if incident is not None and (incident.approval, incident.open) != (known.approval, known.open):
-                self._docket.put_incident(incident)
-                self._agenda.put(name, now)
-                self._agenda.stir(now)
+                self._state.put_incident(incident)
+                self._schedule.put(name, now)
+                self._schedule.stir(now)
 
     async def _mirror(self) -> None:
         """Have the open incidents as the store has them."""
         stored = {incident.service: incident for incident in await self._store.open_incidents()}
-        for name, known in list(self._docket.open.items()):
+        for name, known in list(self._state.open.items()):
             if name not in stored and (closed := await self._store.incident(known.id)) is not None:
-                self._docket.put_incident(closed)
+                self._state.put_incident(closed)
         for name, incident in stored.items():
-            if incident != self._docket.open.get(name):
-                self._docket.put_incident(incident)
+            if incident != self._state.open.get(name):
+                self._state.put_incident(incident)
 
     async def take_in(self, page: Sequence[StoredAlert], now: float) -> None:
         """Put alerts into the docket and have their services looked at; settle those that lead to nothing."""
@@ -149,12 +149,12 @@ class News:
         looked_for: set[str] = set()
         for stored in page:
             self._seq = max(self._seq, stored.seq)
-            name = self._docket.admit(stored)
+            name = self._state.admit(stored)
             if name is not None:
-                self._agenda.put(name, now)
-                service = self._docket.service(name)
+                self._schedule.put(name, now)
+                service = self._state.service(name)
                 asks = stored.alert.firing and stored.alert.source is not Source.THRESHOLD
-                if asks and service is not None and self._docket.wants_look(service, now):
+                if asks and service is not None and self._state.wants_look(service, now):
                     looked_for.add(name)
             if stored.alert.firing:
                 settled = name is not None or stored.disposition is Disposition.NO_SERVICE
@@ -166,9 +166,9 @@ class News:
                 over.append(stored)
                 settlements.append(settlement(stored, kind, text, name or ""))
         if page:
-            self._agenda.stir(now)
+            self._schedule.stir(now)
         if looked_for:
             self._look(looked_for)
         if settlements and self._leads:
-            await self._carrier.settle(settlements, over, now)
+            await self._applier.settle(settlements, over, now)
             self._told()

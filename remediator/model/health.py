@@ -67,7 +67,7 @@ def parse_comparison(text: str) -> Comparison:
     return Comparison(found[1], float(found[2]))
 
 
-class Sight(StrEnum):
+class QueryStatus(StrEnum):
     """What came of looking at one threshold for one service. Only SEEN says anything about health."""
 
     SEEN = "seen"
@@ -99,7 +99,7 @@ class Reading(msgspec.Struct, frozen=True):
     health: Health
     at: float
     since: float
-    sight: Sight = Sight.SEEN
+    sight: QueryStatus = QueryStatus.SEEN
     value: float | None = None
     series: dict[str, str] = {}
     text: str = ""

@@ -198,7 +198,7 @@ class Incident(msgspec.Struct, frozen=True):
         return tuple(owed)
 
 
-class Closing(msgspec.Struct, frozen=True):
+class IncidentSummary(msgspec.Struct, frozen=True):
     """How an incident ended, as later ones look back on it."""
 
     id: int

@@ -9,7 +9,7 @@ SENDER = ("sender", "remediator")
 """The label that every page carries: an alert that comes back with it is our own word, and nothing to heal."""
 
 
-class Page(msgspec.Struct, frozen=True):
+class PageAlert(msgspec.Struct, frozen=True):
     """One alert to people. It is to fire as long as it is among the pages, from `starts_at` (seconds since the epoch);
     `labels` are its identity and hold its alertname. `path` is that of the page to read, such as `/incidents/12`."""
 
@@ -19,7 +19,7 @@ class Page(msgspec.Struct, frozen=True):
     path: str = "/"
 
 
-class Hush(msgspec.Struct, frozen=True):
+class HealSilence(msgspec.Struct, frozen=True):
     """One silence that holds back the page to people while an incident is healed: on exactly these labels, until
     `ends_at`, and away as soon as it is not among the hushes any more."""
 

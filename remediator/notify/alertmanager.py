@@ -19,7 +19,7 @@ from remediator.errors import NeighbourError
 from remediator.metrics import Metrics
 from remediator.model.clock import Clock, rfc3339
 from remediator.model.matcher import Matcher
-from remediator.model.paging import Hush, Page
+from remediator.model.paging import HealSilence, PageAlert
 from remediator.model.silence import Silence
 
 _logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ Key = tuple[tuple[str, str], ...]
 
 
 class _Posted(NamedTuple):
-    page: Page
+    page: PageAlert
     at: float
 
 
@@ -52,8 +52,8 @@ class Pager:
         self,
         alertmanagers: Alertmanagers,
         *,
-        pages: Callable[[], Sequence[Page]],
-        hushes: Callable[[], Sequence[Hush]],
+        pages: Callable[[], Sequence[PageAlert]],
+        heal_silences: Callable[[], Sequence[HealSilence]],
         clock: Clock,
         metrics: Metrics,
         mark: str,
@@ -61,7 +61,7 @@ class Pager:
     ) -> None:
         self._alertmanagers = alertmanagers
         self._pages = pages
-        self._hushes = hushes
+        self._hushes = heal_silences
         self._clock = clock
         self._metrics = metrics
         self._mark = f"({mark})"
@@ -119,7 +119,9 @@ class Pager:
 
     async def _keep_hushes(self) -> None:
         now = self._clock.now()
-        wanted = {_key(hush.labels): hush for hush in self._hushes() if hush.ends_at > now}
+        wanted = {
+            _key(heal_silence.labels): heal_silence for heal_silence in self._hushes() if heal_silence.ends_at > now
+        }
         if not wanted and not self._may_hush:
             return
         self._may_hush = True
@@ -131,13 +133,13 @@ class Pager:
             # A creation whose answer was lost may have been carried out twice.
             for silence in silences if key not in wanted else silences[1:]:
                 await self._alertmanagers.expire(silence.id)
-        for key, hush in wanted.items():
+        for key, heal_silence in wanted.items():
             if key not in ours:
-                comment = f"incident {hush.incident} is being healed {self._mark}"
-                await self._alertmanagers.silence(hush.labels, now, hush.ends_at, AUTHOR, comment)
+                comment = f"incident {heal_silence.incident} is being healed {self._mark}"
+                await self._alertmanagers.silence(heal_silence.labels, now, heal_silence.ends_at, AUTHOR, comment)
         self._may_hush = bool(wanted)
 
-    def _shape(self, page: Page, ends_at: float) -> Mapping[str, Any]:
+    def _shape(self, page: PageAlert, ends_at: float) -> Mapping[str, Any]:
         link = f"{self._external_url}{page.path}" if self._external_url else ""
         return {
             "labels": page.labels,

@@ -17,18 +17,18 @@ from collections.abc import Callable
 
 import msgspec
 
-from remediator.decision.assessment import Sighting
-from remediator.decision.evaluation import FORGET, World
-from remediator.decision.threshold_state import CALM, Level
+from remediator.decision.assessment import PrometheusStatus
+from remediator.decision.evaluation import FORGET, Evaluation
+from remediator.decision.threshold_state import NO_BREACH, BreachState
 from remediator.engine.evaluator import Evaluator
-from remediator.engine.schedule import Agenda
-from remediator.model.health import Sight
+from remediator.engine.schedule import Schedule
+from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Threshold
 from remediator.simulation.scripted import Stage
 from remediator.simulation.virtual_loop import VirtualClock, VirtualLoop
 
 
-class LeapingAgenda(Agenda):
+class FastForwardSchedule(Schedule):
     """An agenda on which those that rest are looked at once more, just before they rest no longer, unless they are stirred.
     `steady_until` tells until when nothing changes that nobody stirs up, as it is known at a time."""
 
@@ -65,19 +65,19 @@ class Foresight:
     def __init__(self, stage: Stage, evaluator: Callable[[], Evaluator]) -> None:
         self._stage = stage
         self._evaluator = evaluator
-        self._known: tuple[World | None, int, float] = (None, 0, 0.0)
+        self._known: tuple[Evaluation | None, int, float] = (None, 0, 0.0)
 
     def until(self) -> float:
         """In seconds since the epoch; a time that is past when the last look has not seen everything."""
-        world, changes = self._evaluator().world, self._stage.changes
+        evaluation, changes = self._evaluator().evaluation, self._stage.changes
         known_world, known_changes, until = self._known
-        if known_world is not world or known_changes != changes:
-            until = same_until(world, self._stage)
-            self._known = (world, changes, until)
+        if known_world is not evaluation or known_changes != changes:
+            until = same_until(evaluation, self._stage)
+            self._known = (evaluation, changes, until)
         return until
 
 
-class DozingClock(VirtualClock):
+class FastForwardClock(VirtualClock):
     """The clock of an evaluator that looks every `interval` seconds. `sighted` is called when Prometheus is seen in another
     way than at the look before: that it answers, or does not."""
 
@@ -95,12 +95,12 @@ class DozingClock(VirtualClock):
         self._evaluator = evaluator
         self._foresight = foresight
         self._sighted = sighted
-        self._sighting = Sighting()
+        self._prometheus_status = PrometheusStatus()
 
     async def wait(self, event: asyncio.Event, timeout: float) -> None:
-        sighting = msgspec.structs.replace(self._evaluator().sighting, at=0.0)
-        if sighting != self._sighting:
-            self._sighting = sighting
+        prometheus_status = msgspec.structs.replace(self._evaluator().prometheus_status, at=0.0)
+        if prometheus_status != self._prometheus_status:
+            self._prometheus_status = prometheus_status
             self._sighted()
         if not self._interval:
             await super().wait(event, timeout)
@@ -112,11 +112,11 @@ class DozingClock(VirtualClock):
             self._evaluator().nothing_new(due + self._interval * (left_out - 1))
 
 
-def same_until(world: World, stage: Stage) -> float:
+def same_until(evaluation: Evaluation, stage: Stage) -> float:
     """Until when every look sees what the last one saw."""
     until = math.inf
-    for threshold in world.rulebook.thresholds:
-        look = world.looks.get(threshold.name)
+    for threshold in evaluation.rulebook.thresholds:
+        look = evaluation.looks.get(threshold.name)
         if look is None or look.threshold != threshold:
             return -math.inf
         if stage.changed_at >= look.at:
@@ -124,7 +124,7 @@ def same_until(world: World, stage: Stage) -> float:
             return stage.changed_at
         for track in look.tracks.values():
             # What is not seen neither comes to count nor ends.
-            if track.degraded is not CALM and track.sight is Sight.SEEN:
+            if track.degraded is not NO_BREACH and track.sight is QueryStatus.SEEN:
                 until = min(until, _turns(track.degraded, threshold), _turns(track.failed, threshold))
             if track.absent is not None and track.absent + FORGET >= look.at:
                 until = min(until, track.absent + FORGET)
@@ -132,7 +132,7 @@ def same_until(world: World, stage: Stage) -> float:
     return until
 
 
-def _turns(level: Level, threshold: Threshold) -> float:
+def _turns(level: BreachState, threshold: Threshold) -> float:
     """When time alone makes a breach count, or ends it."""
     if level.since is not None and level.began is None:
         return level.since + threshold.for_

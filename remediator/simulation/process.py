@@ -16,14 +16,14 @@ from remediator.config.policy import Policy
 from remediator.engine.evaluator import Evaluator
 from remediator.engine.intake import Intake
 from remediator.engine.loop import Engine
-from remediator.engine.state import Docket
+from remediator.engine.state import EngineState
 from remediator.metrics import Metrics
 from remediator.model.alert import Source
 from remediator.model.rulebook import Rulebook
 from remediator.notify.follower import Follower
 from remediator.notify.grafana import GrafanaAnnouncer
 from remediator.notify.metrics import MetricsAnnouncer, follow_health
-from remediator.simulation.fast_forward import DozingClock, Foresight, LeapingAgenda
+from remediator.simulation.fast_forward import FastForwardClock, FastForwardSchedule, Foresight
 from remediator.simulation.scripted import Stage
 from remediator.simulation.virtual_loop import VirtualClock, VirtualLoop
 from remediator.store.interface import Store
@@ -55,7 +55,9 @@ class Process:
         """The policy, and when the next of its maintenance windows may open or close."""
         clock = VirtualClock()
         self._foresight = Foresight(stage, lambda: self.evaluator)
-        dozing = DozingClock(loop, interval, lambda: self.evaluator, self._foresight, lambda: self.engine.stirred())
+        dozing = FastForwardClock(
+            loop, interval, lambda: self.evaluator, self._foresight, lambda: self.engine.stirred()
+        )
         self.store = store
         self.metrics = Metrics()
         self.intake = Intake(store, clock, self.metrics, wake=lambda: self.engine.wake())
@@ -69,18 +71,18 @@ class Process:
             intake=self.intake,
             changed=self._changed,
         )
-        self.docket = Docket(
+        self.state = EngineState(
             rulebook,
             policy,
             judgement=self.evaluator.judgement,
             round_started=lambda: self.evaluator.round_started_at,
-            sighting=lambda: self.evaluator.sighting,
+            prometheus_status=lambda: self.evaluator.prometheus_status,
             describe=describe,
             known=lambda: self.evaluator.known,
         )
         self.engine = Engine(
             store=store,
-            docket=self.docket,
+            state=self.state,
             clock=clock,
             metrics=self.metrics,
             run=stage.run,
@@ -89,10 +91,10 @@ class Process:
             # There is no other process that could write to this store.
             poll=math.inf,
             told=told,
-            agenda=LeapingAgenda(self._steady_until) if leap else None,
+            schedule=FastForwardSchedule(self._steady_until) if leap else None,
         )
         stage.watch = self.engine.stirred
-        follow_health(self.metrics, lambda: self.docket.healths(clock.now()))
+        follow_health(self.metrics, lambda: self.state.healths(clock.now()))
         self._counting = Follower(MetricsAnnouncer(self.metrics), store, clock=clock, metrics=self.metrics)
         self._annotating = Follower(GrafanaAnnouncer(grafana, store), store, clock=clock, metrics=self.metrics)
         self._tasks: list[asyncio.Task[Any]] = []
@@ -131,13 +133,13 @@ class Process:
     def _steady_until(self, now: float) -> float:
         """Until when nothing changes by itself: what a look would see, and which maintenance windows are open. What was
         seen grows stale with time alone where no look refreshes it."""
-        policy, known = self.docket.policy, self._windows
+        policy, known = self.state.policy, self._windows
         if not 0 < self._interval < policy.stale_after:
             return -math.inf
         if policy is not known[0] or now >= known[1]:
             self._windows = policy, min((window.next_change(now) for window in policy.maintenance), default=math.inf)
         stale_at = self.evaluator.seen_at + policy.stale_after
-        refreshed = self.evaluator.sighting.answers or now > stale_at
+        refreshed = self.evaluator.prometheus_status.answers or now > stale_at
         return min(self._foresight.until(), self._windows[1], math.inf if refreshed else stale_at)
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:

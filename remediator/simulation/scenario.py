@@ -22,10 +22,10 @@ from remediator.decision.case import ServiceView, Why
 from remediator.decision.decide import Ask, decide
 from remediator.errors import ConflictError, RemediatorError
 from remediator.model.alert import Alert, fingerprint
-from remediator.model.health import Health, Sight
+from remediator.model.health import Health, QueryStatus
 from remediator.model.incident import Approval, Entry, Hold, Incident, Pause, StoredAlert, Verdict
 from remediator.model.matcher import parse_matcher
-from remediator.model.paging import Page
+from remediator.model.paging import PageAlert
 from remediator.model.rulebook import Rulebook
 from remediator.model.silence import Silence
 from remediator.simulation.fake_grafana import RecordedGrafana
@@ -42,7 +42,7 @@ EVALUATION = 5.0
 """Seconds between two evaluations, as in the config's default."""
 
 
-class World:
+class Scenario:
     """One remediator and its surroundings. Made inside of a `VirtualLoop`, one per loop; `rehearse` does so.
 
     Times that are given and returned are seconds since the beginning of the story, but for those within alerts,
@@ -114,21 +114,21 @@ class World:
         """The values that a query has from now on for one series, one per interval; the last one stays."""
         self.stage.put(expr, labels, values, interval)
 
-    def refuse(self, expr: str, sight: Sight = Sight.EXECUTION, error: str = "") -> None:
+    def refuse(self, expr: str, sight: QueryStatus = QueryStatus.EXECUTION, error: str = "") -> None:
         """Prometheus does not answer this query from now on, until `answer_again`."""
         self.stage.refuse(expr, sight, error)
 
     def answer_again(self, expr: str) -> None:
         """Prometheus answers this query again."""
-        self.stage.refuse(expr, Sight.SEEN)
+        self.stage.refuse(expr, QueryStatus.SEEN)
 
-    def prometheus_down(self, sight: Sight = Sight.UNREACHABLE) -> None:
+    def prometheus_down(self, sight: QueryStatus = QueryStatus.UNREACHABLE) -> None:
         """Prometheus answers nothing from now on."""
         self.stage.refuse("", sight, "cannot reach Prometheus")
 
     def prometheus_up(self) -> None:
         """Prometheus answers again."""
-        self.stage.refuse("", Sight.SEEN)
+        self.stage.refuse("", QueryStatus.SEEN)
 
     # The hands.
 
@@ -254,7 +254,7 @@ class World:
 
     def view(self, service: str) -> ServiceView | None:
         """A service as it is shown; None when there is none, or remediator is down."""
-        return self.process.docket.view(service, self._loop.time()) if self.process is not None else None
+        return self.process.state.view(service, self._loop.time()) if self.process is not None else None
 
     def health(self, service: str) -> Health:
         """A service's health as it is shown."""
@@ -267,21 +267,21 @@ class World:
 
     def decision(self, service: str) -> str:
         """The sentence of the decision on a service as it is now; empty when there is no such service."""
-        docket = self._running.docket
-        case = docket.observe(service, self._loop.time())
+        state = self._running.state
+        case = state.observe(service, self._loop.time())
         decision = decide(case) if case is not None else None
         if isinstance(decision, Ask):
             # It would ask again, and then say so again.
-            return docket.decided.get(service, decision.text)
+            return state.decided.get(service, decision.text)
         return decision.text if decision is not None else ""
 
     def hold(self, service: str) -> Hold | None:
         """What holds a service's heal, or its alerts when it has no incident; None when nothing does."""
-        docket = self._running.docket
-        incident = docket.open.get(service)
-        return incident.hold if incident is not None else docket.waiting.get(service)
+        state = self._running.state
+        incident = state.open.get(service)
+        return incident.hold if incident is not None else state.waiting.get(service)
 
-    def pages(self) -> list[Page]:
+    def pages(self) -> list[PageAlert]:
         """What people are being called for."""
         return self._running.engine.pages()
 
@@ -330,7 +330,7 @@ class World:
 
 def rehearse(
     rulebook: Rulebook,
-    story: Callable[[World], Coroutine[Any, Any, T] | Awaitable[T]],
+    story: Callable[[Scenario], Coroutine[Any, Any, T] | Awaitable[T]],
     policy: Policy | None = None,
     interval: float = EVALUATION,
     start: float = START,
@@ -347,14 +347,14 @@ def rehearse(
 
 async def _tell(
     rulebook: Rulebook,
-    story: Callable[[World], Coroutine[Any, Any, T] | Awaitable[T]],
+    story: Callable[[Scenario], Coroutine[Any, Any, T] | Awaitable[T]],
     policy: Policy | None,
     interval: float,
     leap: bool,
 ) -> T:
-    world = World(rulebook, policy, interval, leap=leap)
+    scenario = Scenario(rulebook, policy, interval, leap=leap)
     try:
-        await world.boot()
-        return await story(world)
+        await scenario.boot()
+        return await story(scenario)
     finally:
-        await world.close()
+        await scenario.close()

@@ -22,7 +22,7 @@ from remediator.clients.prometheus.client import Answer, Series
 from remediator.decision.threshold_state import judge_value
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.durations import format_duration
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Threshold
 
 Sample = float | None
@@ -113,7 +113,7 @@ class Stage:
         self.watch: Callable[[], None] = lambda: None
         """Called when somebody has changed it."""
         self._loop = asyncio.get_running_loop()
-        self._refusals: dict[str, tuple[Sight, str]] = {}
+        self._refusals: dict[str, tuple[QueryStatus, str]] = {}
         self._effects: list[tuple[Callable[[Call], bool], list[Effect]]] = []
         self._known_as: list[tuple[re.Pattern[str], str]] = []
 
@@ -138,10 +138,10 @@ class Stage:
         """Queries that fit the pattern, as a template filled in does, get the answer of this expression."""
         self._known_as.append((pattern, expr.strip()))
 
-    def refuse(self, expr: str, sight: Sight, error: str = "") -> None:
+    def refuse(self, expr: str, sight: QueryStatus, error: str = "") -> None:
         """From now on a query is not answered, or is again when the sight is SEEN. The expression '' stands for all."""
         self._refusals.pop(expr.strip(), None)
-        if sight is not Sight.SEEN:
+        if sight is not QueryStatus.SEEN:
             self._refusals[expr.strip()] = (sight, error or f"Prometheus: {sight}")
         self.changed()
 
@@ -159,7 +159,7 @@ class Stage:
             for line in self.lines.get(expr, {}).values()
             if (value := line.at(now)) is not None
         ]
-        return Answer(now, Sight.SEEN, series, kind="vector")
+        return Answer(now, QueryStatus.SEEN, series, kind="vector")
 
     def steady_until(self, threshold: Threshold, since: float) -> float:
         """Until when no series gets a value that this threshold judges otherwise than the one it had."""

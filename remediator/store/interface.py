@@ -20,11 +20,11 @@ from remediator.model.alert import Alert, Source
 from remediator.model.health import Health
 from remediator.model.incident import (
     Approval,
-    Closing,
     Disposition,
     Entry,
     Hold,
     Incident,
+    IncidentSummary,
     Pause,
     Settlement,
     StepRun,
@@ -175,7 +175,7 @@ class Store(Protocol):
         """Incidents with their runs, newest first, those with an id below `before` (keyset pages)."""
         ...
 
-    async def closings_since(self, since: float) -> list[Closing]:
+    async def closings_since(self, since: float) -> list[IncidentSummary]:
         """How the incidents ended that closed at or after this time, in the order in which they did."""
         ...
 

@@ -13,10 +13,10 @@ from remediator.model.alert import Alert, Source
 from remediator.model.health import Health
 from remediator.model.incident import (
     Approval,
-    Closing,
     Entry,
     Hold,
     Incident,
+    IncidentSummary,
     Pause,
     Settlement,
     StepRun,
@@ -139,7 +139,7 @@ class TableStore:
     ) -> list[Incident]:
         return await self._reader.read(lambda db: incident_table.page(db, service, open_only, before, limit))
 
-    async def closings_since(self, since: float) -> list[Closing]:
+    async def closings_since(self, since: float) -> list[IncidentSummary]:
         return await self._reader.read(lambda db: incident_table.closings(db, since))
 
     async def last_closed(self, since: float) -> list[Incident]:

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from remediator.web.api import routes as api
 from remediator.web.auth import Security, check_listen, load_security, parse_listen
-from remediator.web.context import CLOSING, PARTS, STREAMS, Bell, Parts, System
-from remediator.web.middleware import answer_errors, dress, guard
+from remediator.web.context import CLOSING, CONTEXT, STREAMS, Broadcast, System, WebContext
+from remediator.web.middleware import answer_errors, guard, set_security_headers
 from remediator.web.probes import add_probes
 from remediator.web.ui import pages
 from remediator.web.ui.filters import environment
@@ -24,14 +24,14 @@ RUNNER_OPTIONS: dict[str, Any] = {"keepalive_timeout": 75.0, "shutdown_timeout":
 """For aiohttp's AppRunner. The first also bounds how long a client may take to send a request's headers."""
 
 
-def make_app(parts: Parts) -> web.Application:
+def make_app(context: WebContext) -> web.Application:
     """The whole web as one application, to be run by the caller."""
-    app = web.Application(middlewares=[answer_errors(pages.error_page), guard], client_max_size=parts.body_limit)
-    app[PARTS] = parts
+    app = web.Application(middlewares=[answer_errors(pages.error_page), guard], client_max_size=context.body_limit)
+    app[CONTEXT] = context
     app[CLOSING] = asyncio.Event()
     app[STREAMS] = set()
     app[pages.TEMPLATES] = environment()
-    app.on_response_prepare.append(dress)
+    app.on_response_prepare.append(set_security_headers)
     app.on_shutdown.append(_close_streams)
     app.router.add_post("/webhook", receive, name="webhook")
     app.add_routes(api.ROUTES)
@@ -46,10 +46,10 @@ async def _close_streams(app: web.Application) -> None:
 
 __all__ = [
     "RUNNER_OPTIONS",
-    "Bell",
-    "Parts",
+    "Broadcast",
     "Security",
     "System",
+    "WebContext",
     "check_listen",
     "load_security",
     "make_app",

@@ -15,13 +15,13 @@ from remediator.metrics import Metrics
 from remediator.model.alert import Notification
 from remediator.model.clock import Clock
 from remediator.model.incident import StoredAlert
-from remediator.model.paging import Page
+from remediator.model.paging import PageAlert
 from remediator.store.interface import Accepted, Store
 from remediator.web.auth import Security
 from remediator.web.request_body import Room
 
 
-class Bell:
+class Broadcast:
     """Rung after commits. Whoever listens takes `next` before looking at the journal, so that no ring is missed."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class System(Protocol):
         """The account of one service, or None when there is none of this name."""
         ...
 
-    def pages(self) -> Sequence[Page]:
+    def pages(self) -> Sequence[PageAlert]:
         """What people are being told through Alertmanager."""
         ...
 
@@ -102,7 +102,7 @@ class System(Protocol):
 
 
 @dataclass(frozen=True)
-class Parts:
+class WebContext:
     """Everything the web is put together from. `external_url` is how people reach it, when that is not how it
     listens; `started_at` is seconds since the epoch. `body_limit` is in bytes, `body_timeout` in seconds."""
 
@@ -112,7 +112,7 @@ class Parts:
     intake: Callable[[Notification], Awaitable[Accepted]]
     system: System
     security: Security = field(default_factory=Security)
-    bell: Bell = field(default_factory=Bell)
+    broadcast: Broadcast = field(default_factory=Broadcast)
     external_url: str = ""
     started_at: float = 0.0
     body_limit: int = 10 * 1024 * 1024
@@ -121,7 +121,7 @@ class Parts:
     """For the bodies of notifications, of all connections together."""
 
 
-PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
+CONTEXT: web.AppKey[WebContext] = web.AppKey("parts", WebContext)
 CLOSING: web.AppKey[asyncio.Event] = web.AppKey("closing", asyncio.Event)
 STREAMS: web.AppKey[set[object]] = web.AppKey("streams", set)
 """The event streams under way."""

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from remediator.errors import ConfigError, ConflictError, PayloadError, RemediatorError, StoreError
 from remediator.web.auth import Area, is_loopback
-from remediator.web.context import PARTS, USER
+from remediator.web.context import CONTEXT, USER
 from remediator.web.responses import error_type, failure
 
 log = logging.getLogger(__name__)
@@ -34,9 +34,9 @@ _HEADERS = {
 }
 
 
-async def dress(request: web.Request, response: web.StreamResponse) -> None:
+async def set_security_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put the security headers on an answer (an `on_response_prepare` signal)."""
-    for name, value in {**_HEADERS, **request.app[PARTS].security.headers}.items():
+    for name, value in {**_HEADERS, **request.app[CONTEXT].security.headers}.items():
         response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
     if "Server" in response.headers:
@@ -86,7 +86,7 @@ def answer_errors(error_page: ErrorPage) -> Middleware:
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in whom the web config lets in, and no request that another site made a browser send."""
-    security = request.app[PARTS].security
+    security = request.app[CONTEXT].security
     area = _area(request)
     users = security.users(area)
     request[USER] = ""
@@ -139,7 +139,7 @@ def _refuse_rebinding(request: web.Request) -> None:
     if not isinstance(local, tuple) or not is_loopback(str(local[0])):
         return
     name = urlsplit(f"//{host}").hostname or ""
-    if is_loopback(name) or name == urlsplit(request.app[PARTS].external_url).hostname:
+    if is_loopback(name) or name == urlsplit(request.app[CONTEXT].external_url).hostname:
         return
     raise web.HTTPForbidden(
         text=f"cannot answer as {host!r}: it is neither a loopback name nor the host of external_url"
@@ -150,7 +150,7 @@ def _refuse_cross_site(request: web.Request) -> None:
     """A browser says where a request comes from; what is not a browser sends neither header."""
     site = request.headers.get("Sec-Fetch-Site", "none")
     origin = request.headers.get("Origin")
-    hosts = {request.headers.get("Host", ""), urlsplit(request.app[PARTS].external_url).netloc}
+    hosts = {request.headers.get("Host", ""), urlsplit(request.app[CONTEXT].external_url).netloc}
     if site not in ("none", "same-origin") or (origin is not None and urlsplit(origin).netloc not in hosts - {""}):
         raise web.HTTPForbidden(text="cannot do that for another site: the request does not come from these pages")
 

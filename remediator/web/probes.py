@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from remediator.web.context import PARTS, Leader
+from remediator.web.context import CONTEXT, Leader
 from remediator.web.threads import aside
 
 _generating: web.AppKey[asyncio.Lock] = web.AppKey("generating", asyncio.Lock)
@@ -19,10 +19,10 @@ async def healthy(request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """Whether alerts are taken in and acted on; with the reasons when not."""
-    reasons = request.app[PARTS].system.not_ready()
+    reasons = request.app[CONTEXT].system.not_ready()
     if reasons:
         return web.Response(status=503, text="".join(f"remediator is not ready: {reason}\n" for reason in reasons))
-    leader = request.app[PARTS].system.leader()
+    leader = request.app[CONTEXT].system.leader()
     who = "" if leader is None else _who(leader)
     return web.Response(text=f"remediator is ready.\n{who}")
 
@@ -36,7 +36,7 @@ def _who(leader: Leader) -> str:
 async def metrics(request: web.Request) -> web.Response:
     """The metrics, as text or OpenMetrics, whichever the scraper prefers; one exposition is made at a time."""
     async with request.app[_generating]:
-        body, content_type = await aside(request.app[PARTS].metrics.exposition, request.headers.get("Accept", ""))
+        body, content_type = await aside(request.app[CONTEXT].metrics.exposition, request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 

@@ -11,7 +11,7 @@ import logging
 from aiohttp import web
 
 from remediator.errors import BusyError, PayloadError, StoreError
-from remediator.web.context import PARTS
+from remediator.web.context import CONTEXT
 from remediator.web.request_body import read_body
 from remediator.web.responses import failure, success
 from remediator.web.threads import aside
@@ -25,17 +25,17 @@ _INLINE = 64 * 1024
 
 async def receive(request: web.Request) -> web.Response:
     """Take in one notification."""
-    parts = request.app[PARTS]
-    metrics = parts.metrics
+    context = request.app[CONTEXT]
+    metrics = context.metrics
     try:
-        with parts.room.taken() as take:
-            body = await read_body(request, parts.body_limit, parts.body_timeout, take)
-            now = parts.clock.now()
+        with context.room.taken() as take:
+            body = await read_body(request, context.body_limit, context.body_timeout, take)
+            now = context.clock.now()
             if len(body) <= _INLINE:
                 notification = decode_notification(body, now)
             else:
                 notification = await aside(decode_notification, body, now)
-            accepted = await parts.intake(notification)
+            accepted = await context.intake(notification)
     except PayloadError as error:
         metrics.notifications.labels(error.reason).inc()
         log.warning("refused a notification from %s (%s): %s", request.remote, error.reason, error)

@@ -15,7 +15,7 @@ from real.processes import alive, children
 from real.prometheus import until
 
 from remediator.actions.runner import Runner
-from remediator.actions.supervisor import Keeper
+from remediator.actions.supervisor import Supervisor
 from remediator.model.action import Call, Outcome
 
 OWNER = """
@@ -95,11 +95,11 @@ async def test_what_a_finished_command_started_outlives_the_owner(tmp_path: Path
 
 async def test_a_command_spawned_in_the_moment_its_owner_died_is_found(tmp_path: Path) -> None:
     theirs, ours = os.pipe()
-    keeper = Keeper()
-    keeper.begin(os.fstat(ours).st_ino, 1000.0)
+    supervisor = Supervisor()
+    supervisor.begin(os.fstat(ours).st_ino, 1000.0)
     command = subprocess.Popen(["sleep", "1000"], stdout=ours, start_new_session=True)
     os.close(ours)
-    await keeper.close()
+    await supervisor.close()
     os.close(theirs)
     assert command.wait() == -signal.SIGTERM
 

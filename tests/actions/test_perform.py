@@ -14,7 +14,7 @@ from remediator.actions.runner import Runner
 from remediator.actions.supervisor import GRACE, MARGIN
 from remediator.clients.prometheus.client import Answer, Series
 from remediator.model.action import ActionSpec, Call, HttpSpec, Outcome, Result
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Plan, Runbook, Service, Step, Target, TargetRef
 from remediator.template.compile import LabelView
 
@@ -285,35 +285,35 @@ async def test_scale(args: dict[str, Any], present: int, count: int | None, text
 @pytest.mark.parametrize(
     ("answer", "count", "text"),
     [
-        (Answer(0.0, Sight.SEEN, [Series({}, 3.0)]), 4, "scale from 3 to 4: exited with 0"),
-        (Answer(0.0, Sight.SEEN, []), None, "the query for the present count gives 0 series instead of one"),
+        (Answer(0.0, QueryStatus.SEEN, [Series({}, 3.0)]), 4, "scale from 3 to 4: exited with 0"),
+        (Answer(0.0, QueryStatus.SEEN, []), None, "the query for the present count gives 0 series instead of one"),
         (
-            Answer(0.0, Sight.SEEN, [Series({}, 1.0), Series({}, 2.0)]),
+            Answer(0.0, QueryStatus.SEEN, [Series({}, 1.0), Series({}, 2.0)]),
             None,
             "the query for the present count gives 2 series instead of one",
         ),
         (
-            Answer(0.0, Sight.SEEN, [Series({}, float("nan"))]),
+            Answer(0.0, QueryStatus.SEEN, [Series({}, float("nan"))]),
             None,
             "the query for the present count gives nan, which is no count",
         ),
         (
-            Answer(0.0, Sight.SEEN, [Series({}, float("inf"))]),
+            Answer(0.0, QueryStatus.SEEN, [Series({}, float("inf"))]),
             None,
             "the query for the present count gives inf, which is no count",
         ),
         (
-            Answer(0.0, Sight.SEEN, [Series({}, 2.5)]),
+            Answer(0.0, QueryStatus.SEEN, [Series({}, 2.5)]),
             None,
             "the query for the present count gives 2.5, which is no count",
         ),
         (
-            Answer(0.0, Sight.SEEN, [Series({}, -1.0)]),
+            Answer(0.0, QueryStatus.SEEN, [Series({}, -1.0)]),
             None,
             "the query for the present count gives -1, which is no count",
         ),
         (
-            Answer(0.0, Sight.UNREACHABLE, error="connection refused"),
+            Answer(0.0, QueryStatus.UNREACHABLE, error="connection refused"),
             None,
             "cannot read the present count: connection refused",
         ),

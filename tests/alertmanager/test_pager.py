@@ -15,15 +15,15 @@ from remediator.errors import NeighbourError
 from remediator.metrics import Metrics
 from remediator.model.clock import rfc3339
 from remediator.model.matcher import Matcher
-from remediator.model.paging import Hush, Page
+from remediator.model.paging import HealSilence, PageAlert
 from remediator.model.silence import Silence
 from remediator.notify.alertmanager import EVERY, RESEND, Pager
 
 START = 1_000_000.0
-FAILED = Page(
+FAILED = PageAlert(
     {"alertname": "RemediationFailed", "service": "cart"}, {"summary": "it failed"}, START - 30, "/incidents/7"
 )
-HUSH = Hush(7, {"alertname": "Down", "service": "cart"}, START + 600)
+HUSH = HealSilence(7, {"alertname": "Down", "service": "cart"}, START + 600)
 
 
 @dataclass
@@ -72,8 +72,8 @@ class Bench:
     def __init__(self) -> None:
         self.clock = VirtualClock(START)
         self.cluster = Cluster(self.clock)
-        self.pages: list[Page] = []
-        self.hushes: list[Hush] = []
+        self.pages: list[PageAlert] = []
+        self.heal_silences: list[HealSilence] = []
         self.metrics = Metrics()
         self.restart()
 
@@ -81,7 +81,7 @@ class Bench:
         self.pager = Pager(
             self.cluster,  # type: ignore[arg-type]
             pages=lambda: self.pages,
-            hushes=lambda: self.hushes,
+            heal_silences=lambda: self.heal_silences,
             clock=self.clock,
             metrics=self.metrics,
             mark=mark,
@@ -154,31 +154,31 @@ async def test_one_that_ends_during_an_outage_is_ended_after_it(bench: Bench) ->
 
 
 async def test_a_silence_is_set_once_kept_and_expired_at_once_when_the_heal_is_over(bench: Bench) -> None:
-    bench.hushes = [HUSH]
+    bench.heal_silences = [HUSH]
     for _ in range(3):
         await bench.pager.once()
     (silence,) = bench.cluster.kept.values()
     assert (silence.author, silence.ends_at) == ("remediator", START + 600)
     assert silence.comment == "incident 7 is being healed (https://heal)"
     assert {matcher.name: matcher.value for matcher in silence.matchers} == HUSH.labels
-    bench.hushes = []
+    bench.heal_silences = []
     await bench.pager.once()
     assert bench.cluster.kept == {}
 
 
 async def test_what_a_process_before_has_left_is_expired_and_what_it_goes_on_with_is_kept(bench: Bench) -> None:
-    other = Hush(8, {"alertname": "Slow", "service": "shop"}, START + 600)
-    bench.hushes = [HUSH, other]
+    other = HealSilence(8, {"alertname": "Slow", "service": "shop"}, START + 600)
+    bench.heal_silences = [HUSH, other]
     await bench.pager.once()
     before = dict(bench.cluster.kept)
     bench.restart()
-    bench.hushes = [other]
+    bench.heal_silences = [other]
     await bench.pager.once()
     assert list(bench.cluster.kept.values()) == [before["2"]]
 
 
 async def test_a_silence_whose_answer_was_lost_is_found_and_a_double_goes(bench: Bench) -> None:
-    bench.hushes = [HUSH]
+    bench.heal_silences = [HUSH]
     bench.cluster.answer_lost = True
     with pytest.raises(NeighbourError):
         await bench.pager.once()
@@ -193,7 +193,7 @@ async def test_silences_of_people_and_of_another_remediator_are_left_alone(bench
     await bench.cluster.silence(HUSH.labels, START, START + 600, "remediator", "incident 3 (https://other)")
     await bench.pager.once()
     assert len(bench.cluster.kept) == 2
-    bench.hushes = [HUSH]
+    bench.heal_silences = [HUSH]
     await bench.pager.once()
     assert len(bench.cluster.kept) == 3
 
@@ -205,6 +205,6 @@ async def test_it_does_not_look_at_silences_while_there_can_be_none(bench: Bench
 
 
 async def test_one_that_has_reached_its_end_is_not_set_again(bench: Bench) -> None:
-    bench.hushes = [Hush(7, HUSH.labels, START - 1)]
+    bench.heal_silences = [HealSilence(7, HUSH.labels, START - 1)]
     await bench.pager.once()
     assert bench.cluster.kept == {}

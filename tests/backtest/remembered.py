@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from remediator.clients.prometheus.client import Answer, Line, Range, Series
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.simulation.backtest.data.history import ALERTS, History
 
 DAY = 86_400
@@ -39,18 +39,24 @@ class Remembered:
         )
 
     def fails(
-        self, expr: str, when: Callable[[int], bool], error: str = "many-to-many", sight: Sight = Sight.EXECUTION
+        self,
+        expr: str,
+        when: Callable[[int], bool],
+        error: str = "many-to-many",
+        sight: QueryStatus = QueryStatus.EXECUTION,
     ) -> None:
         """Queries of an expression that have a step at such a time are not answered."""
         self.failing.append((expr, Range(sight, error=error), when))
 
     def warns(self, expr: str, when: Callable[[int], bool], warning: str = "a store is away") -> None:
         """Queries of an expression that have a step at such a time are answered with a warning."""
-        self.failing.append((expr, Range(Sight.SEEN, warnings=(warning,)), when))
+        self.failing.append((expr, Range(QueryStatus.SEEN, warnings=(warning,)), when))
 
     def query_blocking(self, expr: str) -> Answer:
         """Only whether it is a scalar is asked for."""
-        return Answer(START, Sight.SEEN, [Series({}, 1.0)], kind="scalar" if expr.startswith("scalar") else "vector")
+        return Answer(
+            START, QueryStatus.SEEN, [Series({}, 1.0)], kind="scalar" if expr.startswith("scalar") else "vector"
+        )
 
     def query_range_blocking(self, expr: str, start: int, end: int, step: int) -> Range:
         self.asked.append(expr)
@@ -60,14 +66,14 @@ class Remembered:
             for failing, answer, when in self.failing
             if failing == expr and any(when(at - START) for at in range(start, end + 1, step))
         ]
-        if at_fault and at_fault[0].sight is not Sight.SEEN:
+        if at_fault and at_fault[0].sight is not QueryStatus.SEEN:
             return at_fault[0]
         for labels, value in self.series.get(expr, []):
             points = [(float(at), value(at - START)) for at in range(start, end + 1, step)]
             given = [(at, number) for at, number in points if number is not None]
             if given:
                 lines.append(Line(labels, given))
-        return Range(Sight.SEEN, lines, warnings=at_fault[0].warnings if at_fault else ())
+        return Range(QueryStatus.SEEN, lines, warnings=at_fault[0].warnings if at_fault else ())
 
     def history(
         self, folder: Path, seconds: int = DAY, *, step: int = 15, stretch: int = 4 * 3600, **given: bool

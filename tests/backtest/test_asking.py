@@ -15,7 +15,7 @@ from remediator.clients.http_options import HttpClient
 from remediator.clients.prometheus.client import Prometheus, Range
 from remediator.errors import NeighbourError
 from remediator.metrics import Metrics
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.simulation.backtest.data import range_queries as asking
 from remediator.simulation.backtest.data.history import History
 from remediator.simulation.backtest.data.range_queries import FAILED, RangeQueries
@@ -45,7 +45,7 @@ def test_a_single_step_that_fails_is_the_only_one_unseen(since: int) -> None:
     remembered.fails("load", within(since, since + 15))
     found = asked(remembered)
     step = since // 15
-    assert found.unseen == [Unseen(step, step + 1, Sight.EXECUTION, "many-to-many")]
+    assert found.unseen == [Unseen(step, step + 1, QueryStatus.EXECUTION, "many-to-many")]
     assert found.count == DAY // 15 + 1
     (one,) = found.series
     for index in range(found.count):
@@ -58,22 +58,22 @@ def test_what_fails_for_minutes_is_found_to_the_step() -> None:
     remembered.fails("load", within(7200, 7500))
     remembered.fails("load", within(50_000, 50_040), error="duplicate series")
     assert asked(remembered).unseen == [
-        Unseen(480, 500, Sight.EXECUTION, "many-to-many"),
-        Unseen(3334, 3336, Sight.EXECUTION, "duplicate series"),
+        Unseen(480, 500, QueryStatus.EXECUTION, "many-to-many"),
+        Unseen(3334, 3336, QueryStatus.EXECUTION, "duplicate series"),
     ]
 
 
 def test_what_fails_for_hours_is_found_to_the_step() -> None:
     remembered = load()
     remembered.fails("load", within(10_005, 40_005))
-    assert asked(remembered).unseen == [Unseen(667, 2667, Sight.EXECUTION, "many-to-many")]
+    assert asked(remembered).unseen == [Unseen(667, 2667, QueryStatus.EXECUTION, "many-to-many")]
     assert len(remembered.asked) <= 2 * FAILED + 8
 
 
 def test_what_fails_all_through_costs_little() -> None:
     remembered = load()
     remembered.fails("load", lambda at: True)
-    assert asked(remembered).unseen == [Unseen(0, DAY // 15 + 1, Sight.EXECUTION, "many-to-many")]
+    assert asked(remembered).unseen == [Unseen(0, DAY // 15 + 1, QueryStatus.EXECUTION, "many-to-many")]
     assert len(remembered.asked) < 10
 
 
@@ -93,11 +93,11 @@ def test_warnings_make_their_steps_incomplete_and_leave_the_values() -> None:
     remembered = load()
     remembered.warns("load", within(7200, 7260))
     found = asked(remembered)
-    assert found.unseen == [Unseen(480, 484, Sight.PARTIAL, "a store is away")]
+    assert found.unseen == [Unseen(480, 484, QueryStatus.PARTIAL, "a store is away")]
     assert value_at(found.series[0].runs, 481) == 7215
     always = load()
     always.warns("load", lambda at: True)
-    assert asked(always).unseen == [Unseen(0, DAY // 15 + 1, Sight.PARTIAL, "a store is away")]
+    assert asked(always).unseen == [Unseen(0, DAY // 15 + 1, QueryStatus.PARTIAL, "a store is away")]
     assert len(always.asked) < 10
 
 
@@ -106,7 +106,7 @@ def test_too_many_samples_are_asked_for_in_parts_however_many_it_takes() -> None
         def query_range_blocking(self, expr: str, start: int, end: int, step: int) -> Range:
             if end - start > 30 * step:
                 self.asked.append(expr)
-                return Range(Sight.EXECUTION, error="Prometheus says execution: too many samples")
+                return Range(QueryStatus.EXECUTION, error="Prometheus says execution: too many samples")
             return super().query_range_blocking(expr, start, end, step)
 
     remembered = Small()
@@ -124,14 +124,14 @@ def test_too_many_samples_are_asked_for_in_parts_however_many_it_takes() -> None
 @pytest.mark.parametrize(
     ("sight", "at_most", "sentence"),
     [
-        (Sight.BAD_DATA, 1, "cannot replay load: no$"),
-        (Sight.UNREACHABLE, 3, "cannot replay load: no; what was answered so far is kept: run it again to go on"),
-        (Sight.TIMEOUT, 11, "cannot replay load: no; what was answered so far is kept: run it again to go on"),
-        (Sight.BAD_ANSWER, 11, "cannot replay load: no$"),
+        (QueryStatus.BAD_DATA, 1, "cannot replay load: no$"),
+        (QueryStatus.UNREACHABLE, 3, "cannot replay load: no; what was answered so far is kept: run it again to go on"),
+        (QueryStatus.TIMEOUT, 11, "cannot replay load: no; what was answered so far is kept: run it again to go on"),
+        (QueryStatus.BAD_ANSWER, 11, "cannot replay load: no$"),
     ],
 )
 def test_what_says_nothing_of_the_time_ends_it(
-    monkeypatch: pytest.MonkeyPatch, sight: Sight, at_most: int, sentence: str
+    monkeypatch: pytest.MonkeyPatch, sight: QueryStatus, at_most: int, sentence: str
 ) -> None:
     monkeypatch.setattr(asking, "_RETRIES", (0.0, 0.0))
     remembered = load()
@@ -189,7 +189,7 @@ def test_a_rollout_hides_what_is_matched_with_it_until_the_old_is_gone(server: R
     # What is not scraped any more is seen for five minutes more.
     assert (part.first - found.step_at(NOON), part.end - found.step_at(NOON)) == (120, pytest.approx(140, abs=1))
     assert (part.sight, part.error[:64]) == (
-        Sight.EXECUTION,
+        QueryStatus.EXECUTION,
         "Prometheus says execution: found duplicate series for the match ",
     )
     assert re.match(r"For [45]m\w* in all load \* on \(service\) info was not answered in full", history.remarks[0])

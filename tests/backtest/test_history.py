@@ -17,7 +17,7 @@ from remediator.clients.http_options import HttpClient
 from remediator.clients.prometheus.client import Prometheus, Range
 from remediator.errors import NeighbourError, RemediatorError
 from remediator.metrics import Metrics
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.rules.loader import load_rules
 from remediator.simulation.backtest.data import history as history_module
 from remediator.simulation.backtest.data.extent import _counts, beginning, plain_conditions, stretch_for
@@ -261,7 +261,7 @@ def test_conditions_are_held_by_how_many_points_they_have(tmp_path: Path, monkey
 
 def test_a_condition_that_cannot_be_had_is_not_asked_for_again(tmp_path: Path) -> None:
     remembered = Remembered()
-    remembered.fails("a", lambda at: at < 14_400, "no", Sight.BAD_DATA)
+    remembered.fails("a", lambda at: at < 14_400, "no", QueryStatus.BAD_DATA)
     asked = remembered.history(tmp_path)
     for _ in range(3):
         with pytest.raises(NeighbourError, match="cannot replay a: no"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from remediator.clients.prometheus.client import Line
 from remediator.decision.threshold_state import judge_value
-from remediator.model.health import Sight, parse_comparison
+from remediator.model.health import QueryStatus, parse_comparison
 from remediator.model.rulebook import Threshold
 from remediator.simulation.backtest.data.recording import (
     Recorded,
@@ -61,14 +61,22 @@ def test_a_file_has_all_of_it(values: list[float | None]) -> None:
 
 def test_what_was_not_seen_is_kept_and_joined() -> None:
     parts = [
-        Recording(0, 15, 4, [], unseen=[Unseen(0, 1, Sight.PARTIAL, "away"), Unseen(3, 4, Sight.EXECUTION, "no")]),
-        Recording(60, 15, 2, [], unseen=[Unseen(0, 1, Sight.EXECUTION, "no"), Unseen(1, 2, Sight.EXECUTION, "other")]),
+        Recording(
+            0, 15, 4, [], unseen=[Unseen(0, 1, QueryStatus.PARTIAL, "away"), Unseen(3, 4, QueryStatus.EXECUTION, "no")]
+        ),
+        Recording(
+            60,
+            15,
+            2,
+            [],
+            unseen=[Unseen(0, 1, QueryStatus.EXECUTION, "no"), Unseen(1, 2, QueryStatus.EXECUTION, "other")],
+        ),
     ]
     whole = decode(encode(joined(parts)))
     assert whole.unseen == [
-        Unseen(0, 1, Sight.PARTIAL, "away"),
-        Unseen(3, 5, Sight.EXECUTION, "no"),
-        Unseen(5, 6, Sight.EXECUTION, "other"),
+        Unseen(0, 1, QueryStatus.PARTIAL, "away"),
+        Unseen(3, 5, QueryStatus.EXECUTION, "no"),
+        Unseen(5, 6, QueryStatus.EXECUTION, "other"),
     ]
     assert [whole.seen_from(step) for step in range(6)] == [1, 1, 2, 6, 6, 6]
     assert [whole.border_after(at) for at in (0, 15, 59, 60, 75)] == [15, 45, 75, 75, 90]

@@ -167,9 +167,9 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
             if not expr.startswith("deploying"):
                 return answer
             from remediator.clients.prometheus.client import Range
-            from remediator.model.health import Sight
+            from remediator.model.health import QueryStatus
 
-            return Range(Sight.BAD_DATA, error="Prometheus says bad_data: no")
+            return Range(QueryStatus.BAD_DATA, error="Prometheus says bad_data: no")
 
     remembered = Lost()
     remembered.series = shop().series

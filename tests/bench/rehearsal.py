@@ -25,10 +25,10 @@ from remediator.decision import decide
 from remediator.decision.case import Case
 from remediator.model.rulebook import Rulebook
 from remediator.rules.loader import load_rules
-from remediator.simulation.scenario import World, rehearse
+from remediator.simulation.scenario import Scenario, rehearse
 from remediator.simulation.scripted import Effect
 
-Story = Callable[[World], Awaitable[None]]
+Story = Callable[[Scenario], Awaitable[None]]
 HOUR = 3600.0
 
 
@@ -48,34 +48,34 @@ def rules(services: int, folder: Path) -> Rulebook:
     return load_rules([file], service_label="service")[0]
 
 
-def calm(world: World) -> None:
-    for name in world.rulebook.named:
-        world.set("error_ratio", 0.0, service=name)
+def calm(scenario: Scenario) -> None:
+    for name in scenario.rulebook.named:
+        scenario.set("error_ratio", 0.0, service=name)
 
 
 def story(kind: str, seed: int, hours: float) -> Story:
     dice = random.Random(seed)
 
-    async def played(world: World) -> None:
-        calm(world)
-        for name in world.rulebook.named:
+    async def played(scenario: Scenario) -> None:
+        calm(scenario)
+        for name in scenario.rulebook.named:
 
             def heal(chance: float, name: str = name) -> None:
-                world.set("error_ratio", 0.0 if dice.random() < chance else 0.2, service=name)
+                scenario.set("error_ratio", 0.0 if dice.random() < chance else 0.2, service=name)
 
-            world.command(f"ctl restart {name}", Effect(takes=3, then=lambda heal=heal: heal(0.7)))
-            world.command(f"ctl rollback {name}", Effect(takes=9, then=lambda heal=heal: heal(1.0)))
+            scenario.command(f"ctl restart {name}", Effect(takes=3, then=lambda heal=heal: heal(0.7)))
+            scenario.command(f"ctl rollback {name}", Effect(takes=9, then=lambda heal=heal: heal(1.0)))
         if kind == "some trouble":
-            for name in world.rulebook.named:
+            for name in scenario.rulebook.named:
                 at = dice.expovariate(1 / (72 * HOUR))
                 while at < hours * HOUR:
-                    world.at(at, lambda name=name: world.set("error_ratio", 0.2, service=name))
+                    scenario.at(at, lambda name=name: scenario.set("error_ratio", 0.2, service=name))
                     at += dice.expovariate(1 / (72 * HOUR))
         if kind == "one fails for good":
             for command in ("restart", "rollback"):
-                world.command(f"ctl {command} service-0", Effect())
-            world.set("error_ratio", 0.2, service="service-0")
-        await world.pass_until(hours * HOUR)
+                scenario.command(f"ctl {command} service-0", Effect())
+            scenario.set("error_ratio", 0.2, service="service-0")
+        await scenario.pass_until(hours * HOUR)
 
     return played
 
@@ -98,10 +98,10 @@ def measure(kind: str, worlds: int, rulebook: Rulebook) -> list[str]:
         for seed in range(worlds):
             told = story(kind, seed, hours)
 
-            async def counted(world: World, told: Story = told) -> None:
+            async def counted(scenario: Scenario, told: Story = told) -> None:
                 nonlocal looks
-                await told(world)
-                looks += world.stage.asked
+                await told(scenario)
+                looks += scenario.stage.asked
 
             rehearse(rulebook, counted, leap=leap)
         return time.perf_counter() - started

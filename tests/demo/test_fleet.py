@@ -204,7 +204,7 @@ def test_a_service_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytes
 
 
 async def test_replicas_end_with_whoever_keeps_them(tmp_path: Path) -> None:
-    keeper = """
+    supervisor = """
 import sys
 from pathlib import Path
 from remediator.cli.demo.processes import Fleet, Spec
@@ -213,7 +213,7 @@ with Fleet(Path(sys.argv[1]), [Spec("shop", replicas=2)]) as fleet:
     sys.stdin.read()
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", keeper, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", supervisor, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     with process:
         assert process.stdout is not None

@@ -17,7 +17,7 @@ from real.prometheus import part
 
 from remediator.cli.init.conventions import CONVENTIONS, IDENTITY, Kind, expression
 from remediator.cli.init.draft import draft_config, draft_rules
-from remediator.cli.init.findings import Neighbourhood, Sighting, Survey
+from remediator.cli.init.findings import Neighbourhood, PrometheusStatus, Survey
 from remediator.cli.init.inventory import Inventory, take_inventory
 from remediator.cli.init.questions import Metric, Question, choose_label, questions
 from remediator.cli.init.receiver import EXCERPT, Receiver, find_receiver
@@ -39,14 +39,14 @@ def metrics(*made: Metric) -> dict[str, Metric]:
     return {one.name: one for one in made}
 
 
-def sighting(name: str, *series: Mapping[str, str], label: str = "service") -> Sighting:
+def prometheus_status(name: str, *series: Mapping[str, str], label: str = "service") -> PrometheusStatus:
     """Whom the convention of this name sees."""
     convention = next(one for one in CONVENTIONS if one.name == name)
     text = expression(convention, convention.metrics[0], label, ("code",))
-    return Sighting(Question(name, convention, convention.metrics[0], text), series)
+    return PrometheusStatus(Question(name, convention, convention.metrics[0], text), series)
 
 
-def inventory(*sightings: Sighting, label: str = "service") -> Inventory:
+def inventory(*sightings: PrometheusStatus, label: str = "service") -> Inventory:
     return take_inventory(Survey(label, "as it is", sightings))
 
 
@@ -150,10 +150,10 @@ def test_each_metric_of_a_convention_has_a_threshold_of_its_own() -> None:
 
 def test_what_has_the_name_of_a_service_is_the_service() -> None:
     found = inventory(
-        sighting("instances_up", {"service": "web"}, {"service": "db"}, {}),
-        sighting("replicas_unavailable", {"namespace": "a", "deployment": "web", "service": "web"}),
-        sighting("container_memory", {"name": "web", "service": "web"}, {"name": "db", "service": "db"}),
-        sighting("unit_failed", {"service": "db", "host": "h1"}, {"service": "cron", "host": "h1"}),
+        prometheus_status("instances_up", {"service": "web"}, {"service": "db"}, {}),
+        prometheus_status("replicas_unavailable", {"namespace": "a", "deployment": "web", "service": "web"}),
+        prometheus_status("container_memory", {"name": "web", "service": "web"}, {"name": "db", "service": "db"}),
+        prometheus_status("unit_failed", {"service": "db", "host": "h1"}, {"service": "cron", "host": "h1"}),
     )
     told = {service.name: (service.target, service.params, list(service.judged)) for service in found.services}
     assert told == {
@@ -164,8 +164,8 @@ def test_what_has_the_name_of_a_service_is_the_service() -> None:
 
 def test_a_unit_is_reached_on_its_machine_and_on_none_of_several() -> None:
     found = inventory(
-        sighting("instances_up", *({"service": name} for name in ("here", "there", "both"))),
-        sighting(
+        prometheus_status("instances_up", *({"service": name} for name in ("here", "there", "both"))),
+        prometheus_status(
             "unit_failed",
             {"service": "here", "host": "localhost"},
             {"service": "there", "host": "web1"},
@@ -184,9 +184,9 @@ def test_a_unit_is_reached_on_its_machine_and_on_none_of_several() -> None:
 
 def test_a_deployment_of_several_namespaces_is_nobodys_but_its_own() -> None:
     found = inventory(
-        sighting("instances_up", {"service": "web"}),
-        sighting("replicas_unavailable", {"namespace": "a", "deployment": "web", "service": "web"}),
-        sighting("pod_memory", {"namespace": "b", "deployment": "web", "service": "web"}),
+        prometheus_status("instances_up", {"service": "web"}),
+        prometheus_status("replicas_unavailable", {"namespace": "a", "deployment": "web", "service": "web"}),
+        prometheus_status("pod_memory", {"namespace": "b", "deployment": "web", "service": "web"}),
     )
     assert [(service.name, service.target) for service in found.services] == [
         ("a/web", "kubernetes"),
@@ -201,7 +201,7 @@ def test_a_deployment_of_several_namespaces_is_nobodys_but_its_own() -> None:
 
 def test_the_service_label_may_be_that_of_deployments() -> None:
     seen = {"namespace": "a", "deployment": "web"}
-    found = inventory(sighting("replicas_unavailable", seen, label="deployment"), label="deployment")
+    found = inventory(prometheus_status("replicas_unavailable", seen, label="deployment"), label="deployment")
     owner = rulebook_of(found, "deployment").service_for(seen)
     assert owner is not None
     assert (owner.name, owner.labels["deployment"]) == ("a/web", "a/web")
@@ -210,8 +210,10 @@ def test_the_service_label_may_be_that_of_deployments() -> None:
 def test_a_probe_is_of_its_service_but_not_of_the_job_of_its_exporter() -> None:
     seen = {"instance": "http://shop", "service": "web", "job": "blackbox"}
     for label, names in (("service", ["web"]), ("job", ["http://shop", "blackbox"])):
-        up = sighting("instances_up", {"service": "web"} if label == "service" else {"job": "blackbox"}, label=label)
-        found = inventory(up, sighting("probe_success", seen, label=label), label=label)
+        up = prometheus_status(
+            "instances_up", {"service": "web"} if label == "service" else {"job": "blackbox"}, label=label
+        )
+        found = inventory(up, prometheus_status("probe_success", seen, label=label), label=label)
         assert [service.name for service in found.services] == names
         owner = rulebook_of(found, label).service_for(seen)
         assert owner is not None
@@ -220,9 +222,9 @@ def test_a_probe_is_of_its_service_but_not_of_the_job_of_its_exporter() -> None:
 
 def test_a_question_is_answered_once() -> None:
     found = inventory(
-        sighting("error_ratio", {"service": "web"}),
-        sighting("response_error_ratio", {"service": "web"}),
-        sighting("otel_error_ratio", {"service": "web"}, {"service": "api"}),
+        prometheus_status("error_ratio", {"service": "web"}),
+        prometheus_status("response_error_ratio", {"service": "web"}),
+        prometheus_status("otel_error_ratio", {"service": "web"}, {"service": "api"}),
     )
     assert {service.name: service.judged for service in found.services} == {
         "web": {"errors": "error_ratio"},
@@ -234,7 +236,8 @@ def test_a_question_is_answered_once() -> None:
 
 def test_one_address_is_one_service() -> None:
     found = inventory(
-        sighting("memory_available", {"instance": "web1:9100"}), sighting("probe_success", {"instance": "web1:9100"})
+        prometheus_status("memory_available", {"instance": "web1:9100"}),
+        prometheus_status("probe_success", {"instance": "web1:9100"}),
     )
     (service,) = found.services
     assert service.judged == {"memory": "memory_available", "probe": "probe_success"}
@@ -252,8 +255,8 @@ def test_whatever_names_there_are_the_rules_are_sound_and_own_their_series(
 ) -> None:
     deployments = [{"namespace": space, "deployment": name, "service": name} for space, name in sorted(places)]
     found = inventory(
-        sighting("instances_up", *({"service": name} for name in sorted(names))),
-        sighting("replicas_unavailable", *deployments),
+        prometheus_status("instances_up", *({"service": name} for name in sorted(names))),
+        prometheus_status("replicas_unavailable", *deployments),
     )
     if not found.services:
         return
@@ -271,7 +274,7 @@ def test_whatever_names_there_are_the_rules_are_sound_and_own_their_series(
 
 @pytest.mark.parametrize("word", ["yes", "No", "null", "12", "1e3", "a: b", "# a", "'", "- a", "[a", "012", "a,b", "~"])
 def test_names_that_yaml_would_misread_are_quoted(word: str) -> None:
-    (service,) = rulebook_of(inventory(sighting("instances_up", {"service": word}))).services
+    (service,) = rulebook_of(inventory(prometheus_status("instances_up", {"service": word}))).services
     assert service.name == word
 
 

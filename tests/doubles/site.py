@@ -21,7 +21,7 @@ from remediator.model.alert import Notification
 from remediator.store.interface import Accepted
 from remediator.store.sql_store import TableStore
 from remediator.store.sqlite import open_sqlite
-from remediator.web.application import RUNNER_OPTIONS, Parts, Security, make_app
+from remediator.web.application import RUNNER_OPTIONS, Security, WebContext, make_app
 
 NOW = 1_800_000_000.0
 
@@ -52,7 +52,7 @@ class Site:
     url: str = ""
     port: int = 0
     store_trouble: str = ""
-    parts: Parts | None = None
+    parts: WebContext | None = None
     app: web.Application | None = None
 
     async def intake(self, notification: Notification) -> Accepted:
@@ -88,7 +88,7 @@ async def serving(
         stack.push_async_callback(store.close)
         session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)))
         site = Site(store, FakeSystem(store, clock), clock, metrics, [], session)
-        site.parts = Parts(
+        site.parts = WebContext(
             **{
                 "store": store,
                 "metrics": metrics,

@@ -9,9 +9,9 @@ from remediator.decision.case import ServiceView, Why
 from remediator.errors import ConfigError, ConflictError
 from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.clock import Clock
-from remediator.model.health import Health, Judgement, Reading, Sight
+from remediator.model.health import Health, Judgement, QueryStatus, Reading
 from remediator.model.incident import Hold, Incident, StoredAlert
-from remediator.model.paging import Page
+from remediator.model.paging import PageAlert
 from remediator.problem import Position, Problem
 from remediator.store.interface import Store
 from remediator.web.context import Leader
@@ -27,7 +27,7 @@ class FakeSystem:
         self.store = store
         self.clock = clock
         self.views: dict[str, ServiceView] = {}
-        self.paged: list[Page] = []
+        self.paged: list[PageAlert] = []
         self.reasons: list[str] = []
         self.led_by: Leader | None = None
         self.reload_problem = ""
@@ -53,7 +53,7 @@ class FakeSystem:
     def leader(self) -> Leader | None:
         return self.led_by
 
-    def pages(self) -> list[Page]:
+    def pages(self) -> list[PageAlert]:
         return list(self.paged)
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
@@ -102,7 +102,7 @@ def view(name: str, health: Health = Health.HEALTHY, at: float = 1.8e9, **others
         Health.DEGRADED: f"error_ratio {value} >= 0.05 for 15s",
         Health.UNKNOWN: "error_ratio: Prometheus cannot be reached",
     }.get(health, "every threshold is fine")
-    sight = Sight.UNREACHABLE if health is Health.UNKNOWN else Sight.SEEN
+    sight = QueryStatus.UNREACHABLE if health is Health.UNKNOWN else QueryStatus.SEEN
     seen = None if health is Health.UNKNOWN else value
     reading = Reading("error_ratio", health, at - 2, at - 95, sight, seen, {"service": name}, words)
     judgement = Judgement(health, at - 2, at - 95, words, (reading,))

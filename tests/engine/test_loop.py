@@ -10,7 +10,7 @@ from world import NO_PANIC, RULES, Effect, world
 
 from remediator.config.policy import Policy
 from remediator.model.action import Call, Outcome, Result
-from remediator.model.health import Health, Sight
+from remediator.model.health import Health, QueryStatus
 from remediator.model.incident import Disposition, EntryKind, Verdict
 from remediator.model.rulebook import Rate
 
@@ -150,8 +150,11 @@ async def test_the_same_alert_sent_a_hundred_times_heals_once(tmp_path: Path) ->
         assert len(await w.incidents()) == 1
 
 
-@pytest.mark.parametrize("sight", [Sight.UNREACHABLE, Sight.BAD_DATA, Sight.TIMEOUT, Sight.EXECUTION, Sight.BAD_ANSWER])
-async def test_what_cannot_be_seen_is_not_touched(tmp_path: Path, sight: Sight) -> None:
+@pytest.mark.parametrize(
+    "sight",
+    [QueryStatus.UNREACHABLE, QueryStatus.BAD_DATA, QueryStatus.TIMEOUT, QueryStatus.EXECUTION, QueryStatus.BAD_ANSWER],
+)
+async def test_what_cannot_be_seen_is_not_touched(tmp_path: Path, sight: QueryStatus) -> None:
     async with world(tmp_path) as w:
         w.sight = sight
         await w.fire(service="checkout", severity="critical")
@@ -167,14 +170,14 @@ async def test_going_blind_while_verifying_neither_recovers_nor_goes_on(tmp_path
         w.set("error_ratio", checkout=0.2)
         await w.pass_time(10)
         assert w.commands == ["ctl restart checkout"]
-        w.sight = Sight.UNREACHABLE
+        w.sight = QueryStatus.UNREACHABLE
         await w.pass_time(600)
         (incident,) = await w.incidents()
         assert incident.open
         assert incident.hold is not None
         assert incident.hold.gate == "blind"
         assert w.commands == ["ctl restart checkout"]
-        w.sight = Sight.SEEN
+        w.sight = QueryStatus.SEEN
         w.set("error_ratio", checkout=0.0)
         await w.pass_time(60)
         assert [i.verdict for i in await w.incidents()] == [Verdict.RECOVERED]
@@ -350,7 +353,7 @@ async def test_a_false_resolved_of_a_dead_prometheus_is_no_recovery(tmp_path: Pa
         alert = await w.fire(service="checkout", severity="critical")
         await w.pass_time(10)
         assert w.commands == ["ctl restart checkout"]
-        w.sight = Sight.UNREACHABLE
+        w.sight = QueryStatus.UNREACHABLE
         await w.pass_time(30)
         await w.resolve(alert)
         await w.pass_time(300)

@@ -11,11 +11,11 @@ from world import NO_PANIC, RULES, Effect, World, world
 from remediator.config.policy import Policy
 from remediator.model.action import Outcome
 from remediator.model.alert import Alert, fingerprint
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.model.incident import Approval, Disposition, EntryKind, Verdict
 from remediator.model.silence import Silence
 
-CALM = Policy(settle=0.0)
+NO_BREACH = Policy(settle=0.0)
 
 
 def fleet(count: int, *, limits: str = "{cooldown: 5m}", steps: str = "[restart]") -> str:
@@ -46,7 +46,7 @@ def pages(w: World) -> list[str]:
 async def test_when_most_of_the_fleet_turns_bad_at_once_nothing_is_run_and_people_hear_of_it_once(
     tmp_path: Path,
 ) -> None:
-    async with world(tmp_path, fleet(10), CALM) as w:
+    async with world(tmp_path, fleet(10), NO_BREACH) as w:
         for name in w.rulebook.named:
             w.heals(f"ctl restart {name}", **{name: 0.0})
         w.set("error_ratio", **{f"s{n}": 0.5 for n in range(6)})
@@ -63,8 +63,8 @@ async def test_when_most_of_the_fleet_turns_bad_at_once_nothing_is_run_and_peopl
 
 
 async def test_a_blackout_of_prometheus_runs_nothing_and_is_one_page(tmp_path: Path) -> None:
-    async with world(tmp_path, fleet(1000), CALM) as w:
-        w.sight = Sight.UNREACHABLE
+    async with world(tmp_path, fleet(1000), NO_BREACH) as w:
+        w.sight = QueryStatus.UNREACHABLE
         w.set("error_ratio", **dict.fromkeys(w.rulebook.named, 0.5))
         for n in range(500):
             await w.fire("Down", service=f"s{n}", severity="critical")
@@ -75,13 +75,13 @@ async def test_a_blackout_of_prometheus_runs_nothing_and_is_one_page(tmp_path: P
 
 async def test_services_that_only_alerts_judge_are_not_touched_in_a_blackout(tmp_path: Path) -> None:
     rules = fleet(5).replace("'> 0.10'", "'> 0.10', match: ['service=\"s0\"']")
-    async with world(tmp_path, rules, CALM) as w:
-        w.sight = Sight.UNREACHABLE
+    async with world(tmp_path, rules, NO_BREACH) as w:
+        w.sight = QueryStatus.UNREACHABLE
         await w.pass_time(60)
         await w.fire("Down", service="s1", severity="critical")
         await w.pass_time(600)
         assert w.ran == []
-        w.sight = Sight.SEEN
+        w.sight = QueryStatus.SEEN
         await w.pass_time(30)
         assert w.commands == ["ctl restart s1"]
 
@@ -94,18 +94,18 @@ async def test_after_a_start_and_after_an_outage_it_looks_on_before_it_acts(tmp_
         assert w.ran == []
         await w.pass_time(10)
         assert w.commands == ["ctl restart checkout"]
-        w.sight = Sight.UNREACHABLE
+        w.sight = QueryStatus.UNREACHABLE
         w.set("error_ratio", checkout=0.0, search=0.5)
         await w.pass_time(90)
-        w.sight = Sight.SEEN
-        await w.clock.run_until(lambda: w.docket.open.get("search"))
+        w.sight = QueryStatus.SEEN
+        await w.clock.run_until(lambda: w.state.open.get("search"))
         opened = w.clock.now()
         await w.clock.run_until(lambda: len(w.ran) == 2)
         assert w.clock.now() - opened >= 15
 
 
 async def test_whoever_waits_for_the_blast_radius_is_next_as_soon_as_a_heal_is_over(tmp_path: Path) -> None:
-    async with world(tmp_path, fleet(10, limits="{cooldown: 5m, blast_radius: 1}"), CALM) as w:
+    async with world(tmp_path, fleet(10, limits="{cooldown: 5m, blast_radius: 1}"), NO_BREACH) as w:
         for name in w.rulebook.named:
             w.heals(f"ctl restart {name}", **{name: 0.0})
         w.set("error_ratio", s1=0.5, s2=0.5, s3=0.5)
@@ -116,7 +116,7 @@ async def test_whoever_waits_for_the_blast_radius_is_next_as_soon_as_a_heal_is_o
 
 
 async def test_the_blast_radius_is_kept_while_several_are_healed(tmp_path: Path) -> None:
-    async with world(tmp_path, fleet(10, limits="{cooldown: 5m, blast_radius: 25%}"), CALM) as w:
+    async with world(tmp_path, fleet(10, limits="{cooldown: 5m, blast_radius: 25%}"), NO_BREACH) as w:
         for n in range(5):
             w.effect(f"ctl restart s{n}", Effect(takes=20, then=lambda n=n: w.set("error_ratio", **{f"s{n}": 0.0})))  # type: ignore[misc]
         w.set("error_ratio", **{f"s{n}": 0.5 for n in range(5)})
@@ -150,7 +150,7 @@ async def test_the_root_cause_is_healed_and_what_depends_on_it_clears_by_itself(
     async with world(tmp_path, CHAIN, Policy(settle=0.0, panic=NO_PANIC)) as w:
         w.heals("ctl restart postgres", postgres=0.0)
         w.set("error_ratio", **EVERYBODY)
-        await w.clock.run_until(lambda: w.docket.previous.get("postgres"))
+        await w.clock.run_until(lambda: w.state.previous.get("postgres"))
         # What is left of the trouble goes away within the time that the runbook gives it.
         await w.pass_time(30)
         w.set("error_ratio", shop=0.0, cart=0.0, search=0.0)
@@ -165,7 +165,7 @@ async def test_what_does_not_recover_with_its_cause_is_healed_after_its_time(tmp
     async with world(tmp_path, CHAIN, Policy(settle=0.0, panic=NO_PANIC)) as w:
         w.heals("ctl restart postgres", postgres=0.0, search=0.0, shop=0.0)
         w.set("error_ratio", **EVERYBODY)
-        await w.clock.run_until(lambda: w.docket.previous.get("postgres"))
+        await w.clock.run_until(lambda: w.state.previous.get("postgres"))
         healed_at = w.clock.now()
         w.heals("ctl restart cart", cart=0.0)
         await w.clock.run_until(lambda: "ctl restart cart" in w.commands)
@@ -187,7 +187,7 @@ async def test_a_cause_that_cannot_be_healed_holds_the_rest_and_is_the_one_page(
 
 
 async def test_a_cause_that_cannot_be_seen_holds_what_depends_on_it(tmp_path: Path) -> None:
-    async with world(tmp_path, CHAIN, CALM) as w:
+    async with world(tmp_path, CHAIN, NO_BREACH) as w:
         del w.values["error_ratio"]["postgres"]
         w.set("error_ratio", cart=0.5)
         await w.pass_time(600)
@@ -254,8 +254,8 @@ async def test_the_breaker_gives_up_calls_people_and_tries_again_once_its_time_h
         await w.pass_time(1200)
         assert len(w.ran) == 2
         assert pages(w) == ["RemediationBreakerOpen", "RemediationFailed"]
-        last = w.docket.previous["checkout"].closed_at or 0.0
-        (alert,) = w.docket.firing["checkout"].values()
+        last = w.state.previous["checkout"].closed_at or 0.0
+        (alert,) = w.state.firing["checkout"].values()
         assert (alert.disposition, alert.gate) == (Disposition.HELD, "breaker") or alert.incident
         await w.pass_time(last + 3590 - w.clock.now())
         assert len(w.ran) == 2
@@ -535,7 +535,7 @@ async def test_what_cannot_be_put_back_is_tried_three_times_and_then_said(tmp_pa
         w.heals("ctl out web1", web1=0.0)
         w.effect("ctl in web1", Effect(exit_code=1))
         w.set("error_ratio", web1=0.5)
-        await w.clock.run_until(lambda: w.docket.previous.get("web1"), within=300)
+        await w.clock.run_until(lambda: w.state.previous.get("web1"), within=300)
         await w.pass_time(30)
         (incident,) = await w.incidents()
         assert (incident.verdict, incident.closing) == (
@@ -557,13 +557,13 @@ async def test_going_blind_after_the_last_step_neither_exhausts_nor_recovers(tmp
     async with world(tmp_path) as w:
         w.set("error_ratio", checkout=0.5)
         await w.clock.run_until(lambda: len(w.ran) == 2)
-        w.sight = Sight.UNREACHABLE
+        w.sight = QueryStatus.UNREACHABLE
         await w.pass_time(900)
         (incident,) = await w.incidents()
         assert incident.open
         assert incident.hold is not None
         assert incident.hold.gate == "blind"
-        w.sight = Sight.SEEN
+        w.sight = QueryStatus.SEEN
         w.set("error_ratio", checkout=0.0)
         await w.pass_time(60)
         assert (await w.incidents())[0].verdict is Verdict.RECOVERED

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remediator.decision.threshold_state import advance, beyond, format_value, judge_value, reading
-from remediator.model.health import Health, Sight, parse_comparison
+from remediator.model.health import Health, QueryStatus, parse_comparison
 from remediator.model.rulebook import Threshold
 
 SERIES = {"service": "checkout"}
@@ -27,7 +27,7 @@ def threshold(for_=0.0, keep_for=0.0, degraded=">= 0.05", failed="> 0.10", unit=
 
 
 @dataclass(frozen=True)
-class Look:
+class ThresholdEvaluation:
     """One look: what the value says by itself, or None when nothing was seen."""
 
     at: float
@@ -35,7 +35,7 @@ class Look:
     gap: bool = False
 
 
-def looked(rule, *looks, sight=Sight.NO_DATA):
+def looked(rule, *looks, sight=QueryStatus.NO_DATA):
     """The tracks after each of the looks."""
     tracks, track = [], None
     for look in looks:
@@ -43,13 +43,13 @@ def looked(rule, *looks, sight=Sight.NO_DATA):
             track = advance(track, rule, look.at, Health.UNKNOWN, sight, None, SERIES, gap=look.gap)
         else:
             value = VALUES[look.health]
-            track = advance(track, rule, look.at, look.health, Sight.SEEN, value, SERIES, gap=look.gap)
+            track = advance(track, rule, look.at, look.health, QueryStatus.SEEN, value, SERIES, gap=look.gap)
         tracks.append(track)
     return tracks
 
 
 def at(*healths, every=5.0, start=100.0):
-    return [Look(start + every * index, health) for index, health in enumerate(healths)]
+    return [ThresholdEvaluation(start + every * index, health) for index, health in enumerate(healths)]
 
 
 H, D, F, U = Health.HEALTHY, Health.DEGRADED, Health.FAILED, None
@@ -92,7 +92,7 @@ def test_for_and_keep_for_are_what_they_are_defined_to_be(steps, for_, keep_for)
     now, history = 1000.0, []
     for step, health, gap in steps:
         now += step
-        history.append(Look(now, health, gap and bool(history)))
+        history.append(ThresholdEvaluation(now, health, gap and bool(history)))
     tracks = looked(threshold(for_, keep_for), *history)
     for index, (look, track) in enumerate(zip(history, tracks, strict=True)):
         if look.health is None:
@@ -111,7 +111,7 @@ def test_since_never_lies_in_the_future_and_healthy_is_only_claimed_for_time_see
     now, history = 1000.0, []
     for step, health, gap in steps:
         now += step
-        history.append(Look(now, health, gap and bool(history)))
+        history.append(ThresholdEvaluation(now, health, gap and bool(history)))
     for index, track in enumerate(looked(threshold(for_, keep_for), *history)):
         assert track.since <= history[index].at
         if track.health is Health.HEALTHY:
@@ -171,7 +171,12 @@ def test_a_failed_breach_that_is_kept_falls_to_degraded_when_its_time_is_over():
 
 
 def test_a_gap_in_looking_breaks_for():
-    gapped = [Look(100.0, F), Look(200.0, F, gap=True), Look(205.0, F), Look(210.0, F)]
+    gapped = [
+        ThresholdEvaluation(100.0, F),
+        ThresholdEvaluation(200.0, F, gap=True),
+        ThresholdEvaluation(205.0, F),
+        ThresholdEvaluation(210.0, F),
+    ]
     assert healths(looked(threshold(for_=10), *gapped)) == [H, H, H, F]
 
 
@@ -183,22 +188,22 @@ def test_a_series_that_goes_missing_is_remembered_from_its_first_absence():
 
 def test_a_track_that_stays_as_it_is_is_the_same_object():
     rule = threshold()
-    track = advance(None, rule, 100.0, H, Sight.SEEN, 0.01, SERIES)
-    assert advance(track, rule, 105.0, H, Sight.SEEN, 0.01, SERIES) is track
-    unseen = advance(track, rule, 110.0, Health.UNKNOWN, Sight.TIMEOUT, None, SERIES)
-    assert advance(unseen, rule, 115.0, Health.UNKNOWN, Sight.TIMEOUT, None, SERIES) is unseen
+    track = advance(None, rule, 100.0, H, QueryStatus.SEEN, 0.01, SERIES)
+    assert advance(track, rule, 105.0, H, QueryStatus.SEEN, 0.01, SERIES) is track
+    unseen = advance(track, rule, 110.0, Health.UNKNOWN, QueryStatus.TIMEOUT, None, SERIES)
+    assert advance(unseen, rule, 115.0, Health.UNKNOWN, QueryStatus.TIMEOUT, None, SERIES) is unseen
 
 
 @pytest.mark.parametrize(
     ("value", "health", "sight"),
     [
-        (0.2, F, Sight.SEEN),
-        (0.1, D, Sight.SEEN),
-        (0.05, D, Sight.SEEN),
-        (0.049, H, Sight.SEEN),
-        (float("nan"), Health.UNKNOWN, Sight.NOT_A_NUMBER),
-        (float("inf"), Health.UNKNOWN, Sight.INFINITE),
-        (float("-inf"), Health.UNKNOWN, Sight.INFINITE),
+        (0.2, F, QueryStatus.SEEN),
+        (0.1, D, QueryStatus.SEEN),
+        (0.05, D, QueryStatus.SEEN),
+        (0.049, H, QueryStatus.SEEN),
+        (float("nan"), Health.UNKNOWN, QueryStatus.NOT_A_NUMBER),
+        (float("inf"), Health.UNKNOWN, QueryStatus.INFINITE),
+        (float("-inf"), Health.UNKNOWN, QueryStatus.INFINITE),
     ],
 )
 def test_failed_is_judged_first_and_what_is_no_number_says_nothing(value, health, sight):
@@ -215,7 +220,7 @@ def test_of_two_values_the_one_further_beyond_its_bound_is_worse():
     assert beyond(exact, F, 9.0) > beyond(exact, F, 1.0)
 
 
-def sentence(rule, *looks, error="", sight=Sight.NO_DATA):
+def sentence(rule, *looks, error="", sight=QueryStatus.NO_DATA):
     return reading(rule, looked(rule, *looks, sight=sight)[-1], looks[-1].at, error).text
 
 
@@ -239,14 +244,14 @@ def test_sentences(rule, looks, text):
 
 
 def test_sentences_of_what_is_not_seen():
-    assert sentence(threshold(), *at(H, U), sight=Sight.TIMEOUT, error="no answer within 5s") == (
+    assert sentence(threshold(), *at(H, U), sight=QueryStatus.TIMEOUT, error="no answer within 5s") == (
         "error_ratio cannot be seen: no answer within 5s"
     )
     for value, word in ((float("nan"), "NaN"), (float("inf"), "+Inf"), (float("-inf"), "-Inf")):
         health, sight = judge_value(threshold(), value)
         track = advance(None, threshold(), 100.0, health, sight, value, SERIES)
         assert reading(threshold(), track, 100.0, "").text == f"error_ratio is {word}, which says nothing"
-    partial = advance(None, threshold(), 100.0, Health.UNKNOWN, Sight.PARTIAL, 0.2, SERIES)
+    partial = advance(None, threshold(), 100.0, Health.UNKNOWN, QueryStatus.PARTIAL, 0.2, SERIES)
     assert reading(threshold(), partial, 100.0, "a store is away").text == (
         "error_ratio is 20% by data that may be incomplete: a store is away"
     )
@@ -283,7 +288,7 @@ def test_values_in_their_unit(value, unit, text):
 
 def test_a_value_and_its_bound_are_told_apart():
     rule = threshold()
-    track = advance(None, rule, 100.0, F, Sight.SEEN, 0.100001, SERIES)
+    track = advance(None, rule, 100.0, F, QueryStatus.SEEN, 0.100001, SERIES)
     assert reading(rule, track, 100.0, "").text == "error_ratio 10.0001% > 10% (failed)"
 
 

@@ -16,7 +16,7 @@ from remediator.engine.evaluator import HEARTBEAT, Evaluator
 from remediator.errors import StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Source, fingerprint
-from remediator.model.health import Health, Sight, parse_comparison
+from remediator.model.health import Health, QueryStatus, parse_comparison
 from remediator.model.matcher import parse_matcher
 from remediator.model.rulebook import Rulebook, Service, Threshold
 
@@ -77,7 +77,9 @@ class Watch:
             answer = answer()
         if isinstance(answer, Answer):
             return answer
-        return Answer(self.clock.now(), Sight.SEEN, [Series(labels, value) for labels, value in answer], kind="vector")
+        return Answer(
+            self.clock.now(), QueryStatus.SEEN, [Series(labels, value) for labels, value in answer], kind="vector"
+        )
 
     async def intake(self, alerts):
         if not self.store_works:
@@ -162,7 +164,7 @@ async def test_a_series_that_is_no_number_makes_healthy_doubtful_but_not_trouble
         ({"service": "search", "pod": "b"}, math.inf),
     ]
     await watch.round()
-    assert watch.judgement("checkout").readings[0].sight is Sight.NOT_A_NUMBER
+    assert watch.judgement("checkout").readings[0].sight is QueryStatus.NOT_A_NUMBER
     assert watch.health("checkout") is U
     assert watch.health("search") is F
 
@@ -194,7 +196,7 @@ async def test_trouble_outranks_the_unseen_and_that_outranks_health():
     judgement = watch.judgement()
     assert (judgement.health, len(judgement.readings)) == (H, 3)
     assert judgement.text == "a 1% (healthy); b 1% (healthy); c 1% (healthy)"
-    watch.fail(Sight.TIMEOUT, "no answer within 5s", expr="b")
+    watch.fail(QueryStatus.TIMEOUT, "no answer within 5s", expr="b")
     await watch.round()
     assert (watch.health(), watch.judgement().text) == (U, "b cannot be seen: no answer within 5s")
     watch.set("c", checkout=0.07)
@@ -217,7 +219,10 @@ async def test_healthy_since_is_that_of_the_threshold_that_recovered_last():
     assert (judgement.health, judgement.since, judgement.at) == (H, 1010.0, 1015.0)
 
 
-@pytest.mark.parametrize("sight", [Sight.BAD_DATA, Sight.EXECUTION, Sight.TIMEOUT, Sight.UNREACHABLE, Sight.BAD_ANSWER])
+@pytest.mark.parametrize(
+    "sight",
+    [QueryStatus.BAD_DATA, QueryStatus.EXECUTION, QueryStatus.TIMEOUT, QueryStatus.UNREACHABLE, QueryStatus.BAD_ANSWER],
+)
 async def test_a_query_that_fails_is_unknown_for_all_its_services_and_never_trouble(sight):
     watch = Watch(service("checkout"), service("search"), threshold())
     watch.set(checkout=0.01, search=0.2)
@@ -245,10 +250,10 @@ async def test_each_way_of_not_seeing_is_told_apart():
     await watch.round()
     sights = {name: watch.judgement(name).readings[0].sight for name in ("gone", "nan", "inf", "negative")}
     assert sights == {
-        "gone": Sight.NO_DATA,
-        "nan": Sight.NOT_A_NUMBER,
-        "inf": Sight.INFINITE,
-        "negative": Sight.INFINITE,
+        "gone": QueryStatus.NO_DATA,
+        "nan": QueryStatus.NOT_A_NUMBER,
+        "inf": QueryStatus.INFINITE,
+        "negative": QueryStatus.INFINITE,
     }
     assert {watch.health(name) for name in sights} == {U}
     assert watch.told() == []
@@ -259,12 +264,12 @@ async def test_warnings_make_an_answer_partial_and_conclude_nothing():
     watch.set(checkout=0.01, search=0.01)
     await watch.round()
     series = [Series({"service": "checkout"}, 0.9)]
-    watch.answers["error_ratio"] = Answer(0.0, Sight.SEEN, series, warnings=("a store is away",), kind="vector")
+    watch.answers["error_ratio"] = Answer(0.0, QueryStatus.SEEN, series, warnings=("a store is away",), kind="vector")
     await watch.round()
     reading = watch.judgement("checkout").readings[0]
-    assert (reading.health, reading.sight, reading.value) == (U, Sight.PARTIAL, 0.9)
+    assert (reading.health, reading.sight, reading.value) == (U, QueryStatus.PARTIAL, 0.9)
     assert "a store is away" in reading.text
-    assert watch.judgement("search").readings[0].sight is Sight.PARTIAL
+    assert watch.judgement("search").readings[0].sight is QueryStatus.PARTIAL
     assert watch.told() == []
     sample = watch.metrics.registry.get_sample_value
     assert sample("remediator_evaluations_total", {"threshold": "error_ratio", "sight": "partial"}) == 1
@@ -279,20 +284,20 @@ async def test_a_threshold_that_never_had_a_series_is_left_out_unless_all_are_so
     judgement = watch.judgement("search")
     assert judgement.health is U
     assert [(reading.threshold, reading.sight) for reading in judgement.readings] == [
-        ("a", Sight.NO_DATA),
-        ("b", Sight.NO_DATA),
+        ("a", QueryStatus.NO_DATA),
+        ("b", QueryStatus.NO_DATA),
     ]
 
 
 async def test_before_the_first_round_there_are_readings_that_say_so():
     watch = Watch(service("checkout"), threshold())
     judgement = watch.judgement()
-    assert (judgement.health, judgement.readings[0].sight) == (U, Sight.STALE)
+    assert (judgement.health, judgement.readings[0].sight) == (U, QueryStatus.STALE)
     assert judgement.text == "error_ratio has not been looked at yet"
-    watch.fail(Sight.UNREACHABLE, "cannot reach Prometheus")
+    watch.fail(QueryStatus.UNREACHABLE, "cannot reach Prometheus")
     await watch.round()
     judgement = watch.judgement()
-    assert (judgement.health, judgement.readings[0].sight) == (U, Sight.UNREACHABLE)
+    assert (judgement.health, judgement.readings[0].sight) == (U, QueryStatus.UNREACHABLE)
 
 
 async def test_a_look_that_is_too_old_is_stale():
@@ -303,7 +308,7 @@ async def test_a_look_that_is_too_old_is_stale():
     at = watch.clock.now()
     assert watch.evaluator.judgement(service_, at + 30.0).health is F
     judgement = watch.evaluator.judgement(service_, at + 31.0)
-    assert (judgement.health, judgement.readings[0].health, judgement.readings[0].sight) == (U, U, Sight.STALE)
+    assert (judgement.health, judgement.readings[0].health, judgement.readings[0].sight) == (U, U, QueryStatus.STALE)
 
 
 async def test_after_a_gap_everyone_is_told_and_health_counts_anew():
@@ -334,7 +339,7 @@ async def test_a_breach_is_an_alert_from_its_beginning_to_its_end():
     assert alert.annotations == {"summary": "error_ratio 20% > 10% for 10s (failed)", "health": "failed"}
     assert watch.told() == [("checkout", True, 1005.0, None)]
     await watch.round()
-    watch.fail(Sight.UNREACHABLE)
+    watch.fail(QueryStatus.UNREACHABLE)
     await watch.round()
     watch.set(checkout=math.nan)
     await watch.round()
@@ -407,7 +412,7 @@ async def test_after_a_restart_a_breach_that_is_still_seen_goes_on_at_once():
     watch = Watch(service("checkout"), threshold(for_=15.0))
     [alert] = await firing_before(Watch(service("checkout"), threshold()))
     await watch.evaluator.restore([alert])
-    assert (watch.health(), watch.judgement().readings[0].sight) == (U, Sight.STALE)
+    assert (watch.health(), watch.judgement().readings[0].sight) == (U, QueryStatus.STALE)
     watch.set(checkout=0.2)
     await watch.round()
     assert (watch.health(), watch.told()) == (F, [])
@@ -420,11 +425,11 @@ async def test_after_a_restart_a_breach_that_is_gone_ends_and_one_that_is_not_se
     watch = Watch(service("checkout"), threshold())
     [alert] = await firing_before(watch)
     await watch.evaluator.restore([alert])
-    watch.fail(Sight.UNREACHABLE)
+    watch.fail(QueryStatus.UNREACHABLE)
     await watch.round()
     watch.set()
     await watch.round()
-    assert (watch.told(), watch.judgement().readings[0].sight) == ([], Sight.NO_DATA)
+    assert (watch.told(), watch.judgement().readings[0].sight) == ([], QueryStatus.NO_DATA)
     watch.set(checkout=0.0)
     await watch.round()
     assert watch.told() == [("checkout", False, alert.starts_at, 1015.0)]
@@ -491,14 +496,14 @@ async def test_a_templated_service_is_forgotten_a_while_after_its_series_are_gon
     await watch.round(later=20.0)
     assert watch.evaluator.known == {}
     assert watch.told() == [("shop/web", False, 1005.0, watch.clock.now())]
-    assert watch.judgement("checkout").readings[0].sight is Sight.NO_DATA, "a service that a file names stays"
+    assert watch.judgement("checkout").readings[0].sight is QueryStatus.NO_DATA, "a service that a file names stays"
 
 
 async def test_an_outage_of_prometheus_forgets_nothing():
     watch = Watch(TEMPLATED, threshold())
     watch.answers["error_ratio"] = [({"namespace": "shop", "app": "web"}, 0.01)]
     await watch.round()
-    watch.fail(Sight.UNREACHABLE)
+    watch.fail(QueryStatus.UNREACHABLE)
     for _ in range(int(FORGET / 20) + 5):
         await watch.round(later=20.0)
     watch.answers["error_ratio"] = []
@@ -626,7 +631,7 @@ async def test_rounds_never_overlap_and_what_is_asked_during_one_is_answered_aft
         entered.release()
         gate.wait(10)
         inside[0] -= 1
-        return Answer(0.0, Sight.SEEN, [Series({"service": "checkout"}, 0.01)], kind="vector")
+        return Answer(0.0, QueryStatus.SEEN, [Series({"service": "checkout"}, 0.01)], kind="vector")
 
     watch.answers["error_ratio"] = slow
     task = asyncio.create_task(watch.evaluator.run())
@@ -695,7 +700,7 @@ async def test_ticks_that_a_long_round_runs_over_are_left_out():
 
     def long():
         watch.clock._now += 12.0
-        return Answer(0.0, Sight.SEEN, [], kind="vector")
+        return Answer(0.0, QueryStatus.SEEN, [], kind="vector")
 
     async with running(watch):
         watch.answers["error_ratio"] = long
@@ -712,7 +717,7 @@ async def test_thresholds_are_asked_about_at_the_same_time():
 
     def meet():
         together.wait(10)
-        return Answer(0.0, Sight.SEEN, [Series({"service": "checkout"}, 0.01)], kind="vector")
+        return Answer(0.0, QueryStatus.SEEN, [Series({"service": "checkout"}, 0.01)], kind="vector")
 
     for name in ("a", "b", "c"):
         watch.answers[name] = meet
@@ -732,13 +737,13 @@ async def test_when_prometheus_answered_and_since_when():
     watch = Watch(service("checkout"), threshold("a"), threshold("b"))
     evaluator = watch.evaluator
     assert (evaluator.seen_at, evaluator.seen_since) == (0.0, 0.0)
-    watch.fail(Sight.BAD_DATA, expr="a")
-    watch.fail(Sight.UNREACHABLE, expr="b")
+    watch.fail(QueryStatus.BAD_DATA, expr="a")
+    watch.fail(QueryStatus.UNREACHABLE, expr="b")
     await watch.round()
     assert (evaluator.seen_at, evaluator.seen_since) == (1005.0, 1005.0), "an error is an answer"
     await watch.round()
     assert (evaluator.seen_at, evaluator.seen_since) == (1010.0, 1005.0)
-    watch.fail(Sight.TIMEOUT, expr="a")
+    watch.fail(QueryStatus.TIMEOUT, expr="a")
     await watch.round()
     assert (evaluator.seen_at, evaluator.round_started_at) == (1010.0, 1015.0)
     watch.set("a", checkout=0.01)

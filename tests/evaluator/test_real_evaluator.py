@@ -10,7 +10,7 @@ from remediator.clients.prometheus.client import Prometheus
 from remediator.engine.evaluator import Evaluator
 from remediator.metrics import Metrics
 from remediator.model.clock import SystemClock
-from remediator.model.health import Health, Sight, parse_comparison
+from remediator.model.health import Health, QueryStatus, parse_comparison
 from remediator.model.matcher import parse_matcher
 from remediator.model.rulebook import Rulebook, Service, Threshold
 
@@ -74,15 +74,15 @@ async def evaluating(server, *, timeout=5.0):
 
 
 async def test_what_is_scraped_is_judged_and_handed_on(tmp_path):
-    healthy, failed = (Health.HEALTHY, Sight.SEEN), (Health.FAILED, Sight.SEEN)
+    healthy, failed = (Health.HEALTHY, QueryStatus.SEEN), (Health.FAILED, QueryStatus.SEEN)
     text = exposition(checkout=(0, 100), search=(7, 100), cart=(1, 0), idle=(0, 0))
     with Exposition(text) as source:
         async with RealPrometheus(tmp_path, targets=[source.address]) as server, evaluating(server) as (seen, alerts):
             expected = {
                 "checkout": healthy,
-                "search": (Health.DEGRADED, Sight.SEEN),
-                "cart": (Health.UNKNOWN, Sight.INFINITE),
-                "idle": (Health.UNKNOWN, Sight.NOT_A_NUMBER),
+                "search": (Health.DEGRADED, QueryStatus.SEEN),
+                "cart": (Health.UNKNOWN, QueryStatus.INFINITE),
+                "idle": (Health.UNKNOWN, QueryStatus.NOT_A_NUMBER),
             }
             await until(lambda: seen() == expected)
             source.text = exposition(checkout=(20, 100), search=(0, 100), cart=(0, 10))
@@ -90,7 +90,7 @@ async def test_what_is_scraped_is_judged_and_handed_on(tmp_path):
             source.text = exposition(checkout=(0, 100), search=(0, 100), cart=(0, 10))
             await until(lambda: seen()["checkout"] == healthy)
             # Prometheus marks a series stale that is no longer exposed, so the service has none.
-            await until(lambda: seen()["idle"] == (Health.UNKNOWN, Sight.NO_DATA))
+            await until(lambda: seen()["idle"] == (Health.UNKNOWN, QueryStatus.NO_DATA))
     told = {
         name: [(alert.annotations["health"], alert.firing) for alert in alerts if alert.labels["service"] == name]
         for name in NAMES
@@ -112,11 +112,11 @@ async def test_an_outage_is_unknown_and_neither_opens_nor_ends_anything(tmp_path
         await until(lambda: (seen()["checkout"][0], seen()["search"][0]) == (Health.FAILED, Health.HEALTHY))
         assert [alert.labels["service"] for alert in alerts] == ["checkout"]
         server.suspend()
-        await until(lambda: seen()["checkout"] == (Health.UNKNOWN, Sight.TIMEOUT))
+        await until(lambda: seen()["checkout"] == (Health.UNKNOWN, QueryStatus.TIMEOUT))
         server.resume()
-        await until(lambda: seen()["checkout"] == (Health.FAILED, Sight.SEEN))
+        await until(lambda: seen()["checkout"] == (Health.FAILED, QueryStatus.SEEN))
         await in_thread(server.kill)()
-        await until(lambda: seen()["search"] == (Health.UNKNOWN, Sight.UNREACHABLE))
+        await until(lambda: seen()["search"] == (Health.UNKNOWN, QueryStatus.UNREACHABLE))
         await in_thread(server.start)()
-        await until(lambda: seen()["search"] == (Health.HEALTHY, Sight.SEEN))
+        await until(lambda: seen()["search"] == (Health.HEALTHY, QueryStatus.SEEN))
         assert len(alerts) == 1

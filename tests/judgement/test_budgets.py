@@ -6,17 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remediator.decision.budgets import failures, spent_until, tripped_until
-from remediator.model.incident import Closing, Verdict
+from remediator.model.incident import IncidentSummary, Verdict
 from remediator.model.rulebook import Rate
 
 TIMES = st.lists(st.integers(0, 300).map(float), max_size=12)
 RATES = st.builds(Rate, st.integers(1, 4), st.integers(1, 100).map(float))
 
 
-def closings(*verdicts: Verdict, relapses: tuple[int, ...] = ()) -> list[Closing]:
+def closings(*verdicts: Verdict, relapses: tuple[int, ...] = ()) -> list[IncidentSummary]:
     """Incidents 1, 2, … that closed at 100, 200, …; each of `relapses` relapsed from the one before it."""
     return [
-        Closing(number, "checkout", number * 100.0, verdict, number - 1 if number in relapses else None)
+        IncidentSummary(number, "checkout", number * 100.0, verdict, number - 1 if number in relapses else None)
         for number, verdict in enumerate(verdicts, 1)
     ]
 

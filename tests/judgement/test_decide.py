@@ -14,7 +14,7 @@ from remediator.decision import decide as d
 from remediator.decision.assessment import Choice
 from remediator.decision.case import GuardAnswer
 from remediator.decision.decide import decide
-from remediator.decision.next_step import next_rung
+from remediator.decision.next_step import find_next_step
 from remediator.model.action import ActionSpec, Outcome
 from remediator.model.alert import Source
 from remediator.model.health import Health
@@ -87,7 +87,7 @@ def test_a_step_whose_owner_died_is_interrupted_not_run_again() -> None:
     later = run(outcome=Outcome.UNKNOWN, started=NOW - 300, ended=NOW - 121)
     goes_on = decide(case("failed", incident(plan(step(), step("rollback")), later)))
     assert isinstance(goes_on, d.RunStep)
-    assert goes_on.rung.step.name == "rollback"
+    assert goes_on.next_step.step.name == "rollback"
 
 
 def test_an_interrupted_step_is_not_followed_before_its_own_deadline() -> None:
@@ -119,7 +119,7 @@ def test_on_interrupt_rerun_runs_once_more_and_escalate_gives_up() -> None:
     orphan = run(outcome=Outcome.UNKNOWN, started=NOW - 100, ended=NOW - 30)
     rerun = decide(case("failed", incident(plan(step(on_interrupt=OnInterrupt.RERUN)), orphan)))
     assert isinstance(rerun, d.RunStep)
-    assert rerun.rung.attempt == 2
+    assert rerun.next_step.attempt == 2
     again = run(2, attempt=2, outcome=Outcome.UNKNOWN, started=NOW - 90, ended=NOW - 20)
     twice = incident(plan(step(on_interrupt=OnInterrupt.RERUN)), orphan, again)
     assert isinstance(decide(case("failed", twice)), d.Wait)
@@ -159,16 +159,16 @@ def test_a_step_that_ran_is_verified_for_its_window_and_a_failed_one_is_not() ->
     assert isinstance(decide(case("failed", incident(two, run(ended=NOW - 120)))), d.RunStep)
     failed = decide(case("failed", incident(two, run(outcome=Outcome.FAILED, ended=NOW))))
     assert isinstance(failed, d.RunStep)
-    assert failed.rung.step.name == "rollback"
+    assert failed.next_step.step.name == "rollback"
     # A command may time out and still have done its work.
     assert isinstance(decide(case("failed", incident(two, run(outcome=Outcome.TIMED_OUT)))), d.Wait)
 
 
 def test_attempts_come_before_the_next_step_and_refusal_ends_them() -> None:
     twice = plan(step(attempts=2), step("rollback"))
-    assert next_rung(incident(twice, run(outcome=Outcome.FAILED))).attempt == 2  # type: ignore[union-attr]
-    assert next_rung(incident(twice, run(outcome=Outcome.REFUSED))).index == 1  # type: ignore[union-attr]
-    assert next_rung(incident(twice, run(), run(2, attempt=2))).index == 1  # type: ignore[union-attr]
+    assert find_next_step(incident(twice, run(outcome=Outcome.FAILED))).attempt == 2  # type: ignore[union-attr]
+    assert find_next_step(incident(twice, run(outcome=Outcome.REFUSED))).index == 1  # type: ignore[union-attr]
+    assert find_next_step(incident(twice, run(), run(2, attempt=2))).index == 1  # type: ignore[union-attr]
 
 
 def test_no_step_left_is_exhausted() -> None:
@@ -253,12 +253,19 @@ def incidents(draw: st.DrawFn) -> Incident:
     runs = []
     for number, (outcome, ago, took) in enumerate(draw(runs_strategy), 1):
         so_far = incident(the_plan, *runs)
-        rung = next_rung(so_far)
-        if rung is None or so_far.running is not None:
+        next_step = find_next_step(so_far)
+        if next_step is None or so_far.running is not None:
             break
         started = NOW - ago - took
         runs.append(
-            run(number, index=rung.index, attempt=rung.attempt, outcome=outcome, started=started, ended=NOW - ago)
+            run(
+                number,
+                index=next_step.index,
+                attempt=next_step.attempt,
+                outcome=outcome,
+                started=started,
+                ended=NOW - ago,
+            )
         )
     return incident(the_plan, *runs)
 
@@ -285,7 +292,7 @@ def test_no_decision_runs_a_step_against_a_gates_promise(
         assert not paused
         assert the_incident.plan.runbook.mode is Mode.AUTO
         done = {(r.step, r.attempt) for r in the_incident.runs}
-        assert (decision.rung.index, decision.rung.attempt) not in done
+        assert (decision.next_step.index, decision.next_step.attempt) not in done
     if isinstance(decision, d.Wait):
         assert decision.until > NOW
     if isinstance(decision, d.Close) and decision.verdict in (Verdict.RECOVERED, Verdict.CLEARED):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from cases import NOW, at, case, incident, plan, run, stored
 
-from remediator.decision.assessment import Sighting
+from remediator.decision.assessment import PrometheusStatus
 from remediator.decision.case import Case, Dependency, Panic
-from remediator.decision.escalation import BLACKOUT, UNHEALED, hushes, pages
+from remediator.decision.escalation import BLACKOUT, UNHEALED, heal_silences, pages
 from remediator.model.alert import Source
 from remediator.model.health import Health
-from remediator.model.incident import Closing, Hold, Incident, Verdict
-from remediator.model.paging import Hush, Page
+from remediator.model.incident import Hold, Incident, IncidentSummary, Verdict
+from remediator.model.paging import HealSilence, PageAlert
 from remediator.model.rulebook import Escalate, Limits, Mode, Rate
 
 
-def told(*cases: Case, panic: Panic | None = None, dark_since: float | None = None, **waiting: Hold) -> list[Page]:
+def told(*cases: Case, panic: Panic | None = None, dark_since: float | None = None, **waiting: Hold) -> list[PageAlert]:
     return pages(cases, panic, dark_since, waiting, NOW)
 
 
@@ -25,7 +25,7 @@ def exhausted(ago: float = 100.0, **fields: object) -> Incident:
     )
 
 
-def names(found: list[Page]) -> list[str]:
+def names(found: list[PageAlert]) -> list[str]:
     return [page.labels["alertname"] for page in found]
 
 
@@ -56,13 +56,13 @@ def test_it_goes_on_while_nothing_is_seen_and_ends_when_the_service_is_well_agai
 
 
 def test_a_restart_calls_nobody_for_what_was_mended_before_it() -> None:
-    just_started = case("unknown", previous=exhausted(), sighting=Sighting())
+    just_started = case("unknown", previous=exhausted(), prometheus_status=PrometheusStatus())
     assert told(just_started) == []
-    first_look = Sighting(NOW, NOW, NOW)
-    well = case("healthy", previous=exhausted(), alerts=(), sighting=first_look)
+    first_look = PrometheusStatus(NOW, NOW, NOW)
+    well = case("healthy", previous=exhausted(), alerts=(), prometheus_status=first_look)
     since_then = at(well, judgement=type(well.judgement)(Health.HEALTHY, NOW, NOW, "", well.judgement.readings))
     assert told(since_then) == []
-    assert names(told(case("failed", previous=exhausted(), sighting=first_look))) == ["RemediationFailed"]
+    assert names(told(case("failed", previous=exhausted(), prometheus_status=first_look))) == ["RemediationFailed"]
 
 
 @pytest.mark.parametrize("verdict", [Verdict.RECOVERED, Verdict.CLEARED, Verdict.DISMISSED, Verdict.SUPERSEDED])
@@ -111,7 +111,7 @@ def test_a_question_is_asked_until_it_is_answered() -> None:
 
 
 def test_an_open_breaker_is_said_while_the_service_is_not_well() -> None:
-    story = tuple(Closing(n, "checkout", NOW - 100 * n, Verdict.EXHAUSTED) for n in (2, 1))
+    story = tuple(IncidentSummary(n, "checkout", NOW - 100 * n, Verdict.EXHAUSTED) for n in (2, 1))
     limits = Limits(breaker=Rate(2, 3600.0))
     (page,) = told(case("failed", closings=story, the_plan=plan(limits=limits)))
     assert (page.labels["alertname"], page.starts_at) == ("RemediationBreakerOpen", NOW - 100)
@@ -158,17 +158,17 @@ def test_what_others_wait_for_and_nothing_heals_is_said_once() -> None:
     assert page.labels["service"] == "checkout"
 
 
-def hushed(hold: Hold | None, **fields: object) -> list[Hush]:
+def hushed(hold: Hold | None, **fields: object) -> list[HealSilence]:
     healing = incident(plan(silence=600.0), hold=hold, **fields)
     alerts = (stored("Down"), stored("Slow", source=Source.THRESHOLD))
-    return hushes([case("failed", healing, alerts=alerts)])
+    return heal_silences([case("failed", healing, alerts=alerts)])
 
 
 def test_the_page_is_held_back_for_exactly_the_alerts_of_a_heal() -> None:
-    (hush,) = hushed(None)
-    assert hush == Hush(7, {"alertname": "Down", "service": "checkout"}, NOW - 40 + 600)
+    (heal_silence,) = hushed(None)
+    assert heal_silence == HealSilence(7, {"alertname": "Down", "service": "checkout"}, NOW - 40 + 600)
     assert hushed(None, opened_at=NOW - 600) == []
-    assert hushes([case("failed", incident())]) == []
+    assert heal_silences([case("failed", incident())]) == []
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from remediator.config.policy import Policy
 from remediator.decision import gates
-from remediator.decision.assessment import Sighting
+from remediator.decision.assessment import PrometheusStatus
 from remediator.decision.case import Dependency, Panic, Window
 from remediator.model.action import Outcome
 from remediator.model.alert import Source
 from remediator.model.health import Health
-from remediator.model.incident import Approval, Closing, Hold, Pause, Verdict
+from remediator.model.incident import Approval, Hold, IncidentSummary, Pause, Verdict
 from remediator.model.rulebook import Limits, Mode, Rate, Share
 from remediator.model.silence import Silence
 
@@ -175,10 +175,12 @@ def test_what_somebody_has_silenced_is_left_to_them() -> None:
 
 
 def test_it_settles_after_prometheus_is_seen_again_and_after_a_panic() -> None:
-    back = Sighting(NOW, NOW - 4, NOW - 4)
-    hold = gates.settling(case("failed", incident(), sighting=back))
+    back = PrometheusStatus(NOW, NOW - 4, NOW - 4)
+    hold = gates.settling(case("failed", incident(), prometheus_status=back))
     assert text(hold) == "looks on for another 6s: Prometheus has been seen for 4s"
-    assert gates.settling(case("failed", incident(), sighting=Sighting(NOW, NOW - 10, NOW - 10))) is None
+    assert (
+        gates.settling(case("failed", incident(), prometheus_status=PrometheusStatus(NOW, NOW - 10, NOW - 10))) is None
+    )
     calm = case("failed", incident(), panicked_at=NOW - 3)
     assert text(gates.settling(calm)) == "looks on for another 7s: the panic has been over for 3s"
     # While it lasts it speaks for itself.
@@ -187,13 +189,13 @@ def test_it_settles_after_prometheus_is_seen_again_and_after_a_panic() -> None:
 
 
 def test_a_prometheus_that_does_not_answer_makes_blind_whatever_alerts_say() -> None:
-    assert text(gates.blind(case("failed", incident(), sighting=Sighting(NOW - 31)))) == (
+    assert text(gates.blind(case("failed", incident(), prometheus_status=PrometheusStatus(NOW - 31)))) == (
         "Prometheus has not answered for 31s, so nothing could be verified"
     )
-    assert text(gates.blind(case("failed", incident(), sighting=Sighting()))) == (
+    assert text(gates.blind(case("failed", incident(), prometheus_status=PrometheusStatus()))) == (
         "Prometheus has never answered, so nothing could be verified"
     )
-    assert gates.blind(case("failed", incident(), sighting=Sighting(NOW - 29))) is None
+    assert gates.blind(case("failed", incident(), prometheus_status=PrometheusStatus(NOW - 29))) is None
 
 
 def test_what_failed_with_its_dependency_is_given_time_to_recover_with_it() -> None:
@@ -219,15 +221,15 @@ def test_a_panic_holds_everything() -> None:
 def test_the_breaker_lets_one_attempt_through_after_its_time() -> None:
     broken = plan(limits=Limits(breaker=Rate(2, 3600.0)))
     story = (
-        Closing(1, "checkout", NOW - 1000, Verdict.EXHAUSTED),
-        Closing(2, "checkout", NOW - 600, Verdict.EXHAUSTED),
+        IncidentSummary(1, "checkout", NOW - 1000, Verdict.EXHAUSTED),
+        IncidentSummary(2, "checkout", NOW - 600, Verdict.EXHAUSTED),
     )
     hold = gates.breaker(case("failed", closings=story, the_plan=broken))
     assert hold is not None
     assert hold.text == "2 heals of it did not help or last, the breaker is 2/1h: one attempt is let through in 50m"
     assert hold.until == NOW + 3000
     assert gates.breaker(case("failed", closings=story[:1], the_plan=broken)) is None
-    long_ago = tuple(Closing(c.id, c.service, c.closed_at - 3600, c.verdict) for c in story)
+    long_ago = tuple(IncidentSummary(c.id, c.service, c.closed_at - 3600, c.verdict) for c in story)
     assert gates.breaker(case("failed", closings=long_ago, the_plan=broken)) is None
 
 

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from remediator.engine.budget_usage import Ledger
+from remediator.engine.budget_usage import BudgetUsage
 from remediator.model.action import Outcome
 from remediator.model.incident import StepRun
 
@@ -39,7 +39,7 @@ class Everything:
 class Bookkeeping(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.ledger, self.everything = Ledger(), Everything()
+        self.usage, self.everything = BudgetUsage(), Everything()
 
     @rule(
         id=st.integers(1, 12),
@@ -55,32 +55,32 @@ class Bookkeeping(RuleBasedStateMachine):
     ) -> None:
         one = run(id, index=step, outcome=outcome, started=at, incident=incident)
         made = msgspec.structs.replace(one, runbook=runbook, service=service)
-        self.ledger.put(made)
+        self.usage.put(made)
         self.everything.runs[id] = made
 
     @rule(incident=st.integers(1, 4), redeemed=st.booleans())
     def mark(self, incident: int, redeemed: bool) -> None:
-        (self.ledger.redeem if redeemed else self.ledger.charge)(incident)
+        (self.usage.refund if redeemed else self.usage.charge)(incident)
         for one in list(self.everything.runs.values()):
             if one.incident == incident:
                 self.everything.runs[one.id] = msgspec.structs.replace(one, redeemed=redeemed)
 
     @rule(before=TIMES)
     def forget(self, before: float) -> None:
-        self.ledger.forget(before)
+        self.usage.forget(before)
         runs = self.everything.runs.values()
         self.everything.runs = {one.id: one for one in runs if one.started_at >= before or one.outcome is None}
 
     @invariant()
     def answers_alike(self) -> None:
         for since in (-1.0, 4.0, 10.0):
-            assert list(self.ledger.starts(since)) == self.everything.starts(since)
+            assert list(self.usage.starts(since)) == self.everything.starts(since)
             for runbook in RUNBOOKS:
-                assert list(self.ledger.spent(runbook, since)) == self.everything.spent(runbook, since)
+                assert list(self.usage.spent(runbook, since)) == self.everything.spent(runbook, since)
         for service in SERVICES:
             for runbook in RUNBOOKS:
                 for incident in (None, 1, 2):
-                    found = self.ledger.last(service, runbook, incident)
+                    found = self.usage.last(service, runbook, incident)
                     assert found == self.everything.last(service, runbook, incident)
 
 

@@ -14,7 +14,7 @@ from remediator.clients.http_options import Authorization, BasicAuth, HttpClient
 from remediator.clients.prometheus import session
 from remediator.clients.prometheus.client import Answer, Prometheus, Series
 from remediator.metrics import Metrics
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 
 PAYLOADS = Path(__file__).parents[1] / "payloads" / "promql-api"
 VECTOR = {
@@ -43,32 +43,32 @@ async def ask(script, expr="up", *, timeout=5.0, tls=None, **settings):
 @pytest.mark.parametrize(
     ("name", "status", "sight", "kind", "count"),
     [
-        ("vector", 200, Sight.SEEN, "vector", 1),
-        ("bool", 200, Sight.SEEN, "vector", 4),
-        ("empty", 200, Sight.SEEN, "vector", 0),
-        ("nan_inf", 200, Sight.SEEN, "vector", 2),
-        ("scalar", 200, Sight.SEEN, "scalar", 1),
-        ("string", 200, Sight.BAD_ANSWER, "", 0),
-        ("matrix", 200, Sight.BAD_ANSWER, "", 0),
-        ("range", 200, Sight.BAD_ANSWER, "", 0),
-        ("alerts", 200, Sight.BAD_ANSWER, "", 0),
-        ("noquery", 400, Sight.BAD_DATA, "", 0),
-        ("parse_error", 400, Sight.BAD_DATA, "", 0),
-        ("range_toomany", 400, Sight.BAD_DATA, "", 0),
-        ("exec_error", 422, Sight.EXECUTION, "", 0),
+        ("vector", 200, QueryStatus.SEEN, "vector", 1),
+        ("bool", 200, QueryStatus.SEEN, "vector", 4),
+        ("empty", 200, QueryStatus.SEEN, "vector", 0),
+        ("nan_inf", 200, QueryStatus.SEEN, "vector", 2),
+        ("scalar", 200, QueryStatus.SEEN, "scalar", 1),
+        ("string", 200, QueryStatus.BAD_ANSWER, "", 0),
+        ("matrix", 200, QueryStatus.BAD_ANSWER, "", 0),
+        ("range", 200, QueryStatus.BAD_ANSWER, "", 0),
+        ("alerts", 200, QueryStatus.BAD_ANSWER, "", 0),
+        ("noquery", 400, QueryStatus.BAD_DATA, "", 0),
+        ("parse_error", 400, QueryStatus.BAD_DATA, "", 0),
+        ("range_toomany", 400, QueryStatus.BAD_DATA, "", 0),
+        ("exec_error", 422, QueryStatus.EXECUTION, "", 0),
     ],
 )
 async def test_recorded_answers(release, name, status, sight, kind, count):
     body = (PAYLOADS / release / f"{name}.json").read_bytes()
     answer = await ask(lambda request: request.answer(body, status))
     assert (answer.sight, answer.kind, len(answer.series)) == (sight, kind, count)
-    assert bool(answer.error) == (sight is not Sight.SEEN)
+    assert bool(answer.error) == (sight is not QueryStatus.SEEN)
 
 
 async def test_warnings_and_infos_are_kept():
     body = {**VECTOR, "warnings": ["a store is away"], "infos": ["not a counter"]}
     answer = await ask(lambda request: request.answer(body))
-    assert (answer.sight, answer.warnings, answer.infos) == (Sight.SEEN, ("a store is away",), ("not a counter",))
+    assert (answer.sight, answer.warnings, answer.infos) == (QueryStatus.SEEN, ("a store is away",), ("not a counter",))
     assert answer.true is None
 
 
@@ -88,53 +88,57 @@ async def test_recorded_warnings_of_a_new_release_are_kept():
 @pytest.mark.parametrize(
     ("script", "sight", "words"),
     [
-        (lambda r: r.answer("<html>Sign in</html>", content_type="text/html"), Sight.BAD_ANSWER, "Sign in"),
-        (lambda r: r.answer(""), Sight.BAD_ANSWER, "no content"),
-        (lambda r: r.answer("null"), Sight.BAD_ANSWER, "null"),
-        (lambda r: r.answer("[" * 100_000), Sight.BAD_ANSWER, "query API"),
-        (lambda r: r.answer(b"\xff\xfe\x00"), Sight.BAD_ANSWER, "query API"),
-        (lambda r: r.answer({"status": "success"}), Sight.BAD_ANSWER, "query API"),
-        (lambda r: r.answer({"status": "success", "data": {"result": []}}), Sight.BAD_ANSWER, "query API"),
+        (lambda r: r.answer("<html>Sign in</html>", content_type="text/html"), QueryStatus.BAD_ANSWER, "Sign in"),
+        (lambda r: r.answer(""), QueryStatus.BAD_ANSWER, "no content"),
+        (lambda r: r.answer("null"), QueryStatus.BAD_ANSWER, "null"),
+        (lambda r: r.answer("[" * 100_000), QueryStatus.BAD_ANSWER, "query API"),
+        (lambda r: r.answer(b"\xff\xfe\x00"), QueryStatus.BAD_ANSWER, "query API"),
+        (lambda r: r.answer({"status": "success"}), QueryStatus.BAD_ANSWER, "query API"),
+        (lambda r: r.answer({"status": "success", "data": {"result": []}}), QueryStatus.BAD_ANSWER, "query API"),
         (
             lambda r: r.answer({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}}]}}),
-            Sight.BAD_ANSWER,
+            QueryStatus.BAD_ANSWER,
             "histogram_quantile",
         ),
         (
             lambda r: r.answer(
                 {"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "x"]}]}}
             ),
-            Sight.BAD_ANSWER,
+            QueryStatus.BAD_ANSWER,
             "query API",
         ),
-        (lambda r: r.answer({"status": "error", "errorType": "new", "error": "?"}, 500), Sight.BAD_ANSWER, "HTTP 500"),
+        (
+            lambda r: r.answer({"status": "error", "errorType": "new", "error": "?"}, 500),
+            QueryStatus.BAD_ANSWER,
+            "HTTP 500",
+        ),
         (
             lambda r: r.answer({"status": "error", "errorType": "bad_data", "error": "1:1: parse error"}),
-            Sight.BAD_DATA,
+            QueryStatus.BAD_DATA,
             "1:1: parse error",
         ),
         (
             lambda r: r.answer({"status": "error", "errorType": "execution", "error": "dup"}, 422),
-            Sight.EXECUTION,
+            QueryStatus.EXECUTION,
             "dup",
         ),
         (
             lambda r: r.answer({"status": "error", "errorType": "timeout", "error": "query timed out"}, 503),
-            Sight.TIMEOUT,
+            QueryStatus.TIMEOUT,
             "query timed out",
         ),
         (
             lambda r: r.answer({"status": "error", "errorType": "internal", "error": "disk"}, 500),
-            Sight.EXECUTION,
+            QueryStatus.EXECUTION,
             "disk",
         ),
-        (lambda r: r.answer("Service Unavailable", 503, "text/plain"), Sight.UNREACHABLE, "Service Unavailable"),
-        (lambda r: r.answer("Bad Gateway", 502, "text/plain"), Sight.UNREACHABLE, "Bad Gateway"),
-        (lambda r: r.answer("Unauthorized", 401, "text/plain"), Sight.BAD_ANSWER, "credentials"),
-        (lambda r: r.answer("404 page not found", 404, "text/plain"), Sight.BAD_ANSWER, "404 page not found"),
-        (lambda r: r.head(302, "text/html", length=0, Location="https://sso/"), Sight.BAD_ANSWER, "https://sso/"),
-        (lambda r: r.connection.shutdown(socket.SHUT_RDWR), Sight.UNREACHABLE, "cannot reach"),
-        (lambda r: r.write(b"nonsense\r\n\r\n"), Sight.UNREACHABLE, "cannot reach"),
+        (lambda r: r.answer("Service Unavailable", 503, "text/plain"), QueryStatus.UNREACHABLE, "Service Unavailable"),
+        (lambda r: r.answer("Bad Gateway", 502, "text/plain"), QueryStatus.UNREACHABLE, "Bad Gateway"),
+        (lambda r: r.answer("Unauthorized", 401, "text/plain"), QueryStatus.BAD_ANSWER, "credentials"),
+        (lambda r: r.answer("404 page not found", 404, "text/plain"), QueryStatus.BAD_ANSWER, "404 page not found"),
+        (lambda r: r.head(302, "text/html", length=0, Location="https://sso/"), QueryStatus.BAD_ANSWER, "https://sso/"),
+        (lambda r: r.connection.shutdown(socket.SHUT_RDWR), QueryStatus.UNREACHABLE, "cannot reach"),
+        (lambda r: r.write(b"nonsense\r\n\r\n"), QueryStatus.UNREACHABLE, "cannot reach"),
     ],
 )
 async def test_what_is_no_answer_has_a_name_and_a_sentence(script, sight, words):
@@ -151,7 +155,7 @@ async def test_a_body_that_breaks_off_is_unreachable():
         request.write(b'{"status":"succ')
         request.close_connection = True
 
-    assert (await ask(script)).sight is Sight.UNREACHABLE
+    assert (await ask(script)).sight is QueryStatus.UNREACHABLE
 
 
 async def test_nothing_listens():
@@ -159,13 +163,13 @@ async def test_nothing_listens():
         url = server.url
     async with client_of(url) as client:
         answer = await client.query("up")
-    assert answer.sight is Sight.UNREACHABLE
+    assert answer.sight is QueryStatus.UNREACHABLE
     assert "refused" in answer.error
 
 
 async def test_a_host_name_that_does_not_exist():
     async with client_of("http://prometheus.invalid:9090") as client:
-        assert (await client.query("up")).sight is Sight.UNREACHABLE
+        assert (await client.query("up")).sight is QueryStatus.UNREACHABLE
 
 
 def drip_body(request):
@@ -196,7 +200,7 @@ def say_nothing(request):
 @pytest.mark.parametrize("script", [drip_body, drip_chunks, drip_head, say_nothing])
 async def test_the_deadline_holds_for_the_whole_exchange(script):
     answer = await ask(script, timeout=0.3)
-    assert answer.sight is Sight.TIMEOUT
+    assert answer.sight is QueryStatus.TIMEOUT
     assert "within 0.3s" in answer.error
 
 
@@ -205,7 +209,7 @@ async def test_a_dripping_server_with_tls_is_left_at_the_deadline_too(tmp_path):
     context = authority.server_context("IP:127.0.0.1")
     tls_config = TlsConfig(ca_file=str(authority.ca))
     answer = await ask(drip_body, timeout=0.5, tls=context, tls_config=tls_config)
-    assert answer.sight is Sight.TIMEOUT
+    assert answer.sight is QueryStatus.TIMEOUT
 
 
 async def test_an_answer_without_end_is_refused(monkeypatch):
@@ -217,7 +221,7 @@ async def test_an_answer_without_end_is_refused(monkeypatch):
             request.write(b" " * 65536)
 
     answer = await ask(script)
-    assert answer.sight is Sight.BAD_ANSWER
+    assert answer.sight is QueryStatus.BAD_ANSWER
     assert "aggregate" in answer.error
 
 
@@ -231,7 +235,7 @@ async def test_a_compressed_bomb_is_refused(monkeypatch):
         request.head(200, "application/json", length=len(bomb), Content_Encoding="gzip")
         request.write(bomb)
 
-    assert (await ask(script)).sight is Sight.BAD_ANSWER
+    assert (await ask(script)).sight is QueryStatus.BAD_ANSWER
 
 
 async def test_a_long_query_goes_in_the_body():
@@ -261,7 +265,7 @@ async def test_connections_are_kept_and_bounded():
 
             async def one():
                 async with together:
-                    assert (await client.query("up")).sight is Sight.SEEN
+                    assert (await client.query("up")).sight is QueryStatus.SEEN
 
             await asyncio.gather(*(one() for _ in range(40)))
         assert server.connections <= 4
@@ -287,7 +291,7 @@ async def test_credentials_are_read_at_each_request(tmp_path):
             lost = await client.query("up")
         sent = [(r.headers["Authorization"], r.headers["X-Scope"]) for r in server.requests]
     assert sent == [("Bearer first", "shop"), ("Bearer second", "shop")]
-    assert lost.sight is Sight.UNREACHABLE
+    assert lost.sight is QueryStatus.UNREACHABLE
     assert "credentials file" in lost.error
 
 
@@ -309,7 +313,7 @@ async def test_an_address_with_a_password_is_not_shown():
         port = server.port
     async with client_of(f"http://ops:hunter2@127.0.0.1:{port}") as client:
         answer = await client.query("up")
-    assert answer.sight is Sight.UNREACHABLE
+    assert answer.sight is QueryStatus.UNREACHABLE
     assert "hunter2" not in answer.error
 
 
@@ -318,14 +322,14 @@ async def test_tls_trusts_the_given_authority_alone(tmp_path):
     context = authority.server_context("IP:127.0.0.1")
     with Scripted(lambda request: request.answer(VECTOR), context) as server:
         async with client_of(server.url, tls_config=TlsConfig(ca_file=str(authority.ca))) as client:
-            assert (await client.query("up")).sight is Sight.SEEN
-            assert (await client.query("up")).sight is Sight.SEEN
+            assert (await client.query("up")).sight is QueryStatus.SEEN
+            assert (await client.query("up")).sight is QueryStatus.SEEN
             assert server.connections == 1
         async with client_of(server.url) as client:
             stranger = await client.query("up")
         async with client_of(server.url, tls_config=TlsConfig(insecure_skip_verify=True)) as client:
-            assert (await client.query("up")).sight is Sight.SEEN
-    assert stranger.sight is Sight.UNREACHABLE
+            assert (await client.query("up")).sight is QueryStatus.SEEN
+    assert stranger.sight is QueryStatus.UNREACHABLE
     assert "certificate" in stranger.error
 
 
@@ -337,12 +341,12 @@ async def test_tls_knows_the_server_by_its_given_name(tmp_path):
     with Scripted(lambda request: request.answer(VECTOR), context) as server:
         named = TlsConfig(ca_file=str(authority.ca), server_name="prometheus.test")
         async with client_of(server.url, tls_config=named) as client:
-            assert (await client.query("up")).sight is Sight.SEEN
+            assert (await client.query("up")).sight is QueryStatus.SEEN
         async with client_of(server.url, tls_config=TlsConfig(ca_file=str(authority.ca))) as client:
-            assert (await client.query("up")).sight is Sight.UNREACHABLE
+            assert (await client.query("up")).sight is QueryStatus.UNREACHABLE
         other = TlsConfig(ca_file=str(authority.ca), server_name="elsewhere.test")
         async with client_of(server.url, tls_config=other) as client:
-            assert (await client.query("up")).sight is Sight.UNREACHABLE
+            assert (await client.query("up")).sight is QueryStatus.UNREACHABLE
     assert asked_for[0] == "prometheus.test"
 
 
@@ -354,13 +358,13 @@ async def test_a_client_certificate_is_shown_and_its_files_may_be_exchanged(tmp_
     config = TlsConfig(ca_file=str(authority.ca), cert_file=str(mounted[0]), key_file=str(mounted[1]))
     with Scripted(lambda request: request.answer(VECTOR), context) as server:
         async with client_of(server.url, tls_config=TlsConfig(ca_file=str(authority.ca))) as client:
-            assert (await client.query("up")).sight is Sight.UNREACHABLE
+            assert (await client.query("up")).sight is QueryStatus.UNREACHABLE
         async with client_of(server.url, tls_config=config) as client:
             missing = await client.query("up")
             mounted[0].write_bytes(cert.read_bytes())
             mounted[1].write_bytes(key.read_bytes())
-            assert (await client.query("up")).sight is Sight.SEEN
-    assert missing.sight is Sight.UNREACHABLE
+            assert (await client.query("up")).sight is QueryStatus.SEEN
+    assert missing.sight is QueryStatus.UNREACHABLE
     assert "cannot set up TLS" in missing.error
 
 
@@ -389,19 +393,19 @@ async def test_the_time_of_an_answer_is_that_of_the_question():
 
 async def test_a_query_that_cannot_be_sent_is_bad_data():
     answer = await ask(lambda request: request.answer(VECTOR), expr="up{a='\ud800'}")
-    assert answer.sight is Sight.BAD_DATA
+    assert answer.sight is QueryStatus.BAD_DATA
 
 
 @pytest.mark.parametrize(
     ("answer", "true"),
     [
-        (Answer(0.0, Sight.SEEN, [Series({}, 0.0)], kind="vector"), True),
-        (Answer(0.0, Sight.SEEN, [], kind="vector"), False),
-        (Answer(0.0, Sight.SEEN, [Series({}, 0.0)], kind="scalar"), False),
-        (Answer(0.0, Sight.SEEN, [Series({}, math.nan)], kind="scalar"), False),
-        (Answer(0.0, Sight.SEEN, [Series({}, -1.0)], kind="scalar"), True),
-        (Answer(0.0, Sight.TIMEOUT, error="…"), None),
-        (Answer(0.0, Sight.SEEN, [], warnings=("partial",), kind="vector"), None),
+        (Answer(0.0, QueryStatus.SEEN, [Series({}, 0.0)], kind="vector"), True),
+        (Answer(0.0, QueryStatus.SEEN, [], kind="vector"), False),
+        (Answer(0.0, QueryStatus.SEEN, [Series({}, 0.0)], kind="scalar"), False),
+        (Answer(0.0, QueryStatus.SEEN, [Series({}, math.nan)], kind="scalar"), False),
+        (Answer(0.0, QueryStatus.SEEN, [Series({}, -1.0)], kind="scalar"), True),
+        (Answer(0.0, QueryStatus.TIMEOUT, error="…"), None),
+        (Answer(0.0, QueryStatus.SEEN, [], warnings=("partial",), kind="vector"), None),
     ],
 )
 def test_an_answer_as_a_condition(answer, true):

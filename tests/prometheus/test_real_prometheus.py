@@ -11,7 +11,7 @@ from real.prometheus import Exposition, RealPrometheus, in_thread, until
 from remediator.clients.http_options import BasicAuth, HttpClient, Secret, TlsConfig
 from remediator.clients.prometheus.client import Prometheus, Series
 from remediator.metrics import Metrics
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 
 
 @contextlib.asynccontextmanager
@@ -26,61 +26,61 @@ async def client_of(url, *, timeout=5.0, **settings):
 async def test_values_and_errors(tmp_path):
     async with RealPrometheus(tmp_path) as server, client_of(server.url) as client:
         answer = await client.query('label_replace(vector(0.2), "service", "checkout", "", "")')
-        assert (answer.sight, answer.kind, answer.error) == (Sight.SEEN, "vector", "")
+        assert (answer.sight, answer.kind, answer.error) == (QueryStatus.SEEN, "vector", "")
         assert answer.series == [Series({"service": "checkout"}, 0.2)]
 
         assert math.isnan((await client.query("vector(0) / 0")).series[0].value)
         assert (await client.query("vector(1) / 0")).series[0].value == math.inf
         assert (await client.query("vector(-1) / 0")).series[0].value == -math.inf
         empty = await client.query("no_such_metric")
-        assert (empty.sight, empty.series, empty.true) == (Sight.SEEN, [], False)
+        assert (empty.sight, empty.series, empty.true) == (QueryStatus.SEEN, [], False)
         scalar = await client.query("1 + 1")
         assert (scalar.kind, scalar.series, scalar.true) == ("scalar", [Series({}, 2.0)], True)
 
         broken = await client.query("sum by (service (up)")
-        assert broken.sight is Sight.BAD_DATA
+        assert broken.sight is QueryStatus.BAD_DATA
         assert "parse error" in broken.error
         both = 'label_replace(vector(1), "a", "1", "", "") or label_replace(vector(1), "a", "2", "", "")'
         clash = await client.query(f"sum({both}) * on () ({both})")
-        assert clash.sight is Sight.EXECUTION
+        assert clash.sight is QueryStatus.EXECUTION
         assert "many-to-one" in clash.error or "many-to-many" in clash.error
         matrix = await client.query("vector(1)[5m:1m]")
-        assert matrix.sight is Sight.BAD_ANSWER
+        assert matrix.sight is QueryStatus.BAD_ANSWER
         assert "matrix" in matrix.error
-        assert (await client.query('"text"')).sight is Sight.BAD_ANSWER
+        assert (await client.query('"text"')).sight is QueryStatus.BAD_ANSWER
 
 
 async def test_a_query_longer_than_any_url(tmp_path):
     async with RealPrometheus(tmp_path) as server, client_of(server.url, timeout=20) as client:
         names = "|".join(f"service-{number}" for number in range(20_000))
         answer = await client.query(f'vector(1) or up{{service=~"{names}"}}')
-        assert (answer.sight, answer.series) == (Sight.SEEN, [Series({}, 1.0)])
+        assert (answer.sight, answer.series) == (QueryStatus.SEEN, [Series({}, 1.0)])
 
 
 async def test_prometheus_gives_up_by_itself(tmp_path):
     heavy = "sum(max_over_time((sum(count_over_time(vector(1)[1h:1s])))[12h:1s]))"  # 50 ms without a limit
     async with RealPrometheus(tmp_path, flags=["--query.timeout=1ms"]) as server, client_of(server.url) as client:
         answer = await client.query(heavy)
-    assert answer.sight is Sight.TIMEOUT
+    assert answer.sight is QueryStatus.TIMEOUT
     assert "Prometheus says timeout" in answer.error
 
 
 async def test_a_prometheus_that_hangs_and_comes_back(tmp_path):
     async with RealPrometheus(tmp_path) as server, client_of(server.url, timeout=0.5) as client:
-        assert (await client.query("vector(1)")).sight is Sight.SEEN
+        assert (await client.query("vector(1)")).sight is QueryStatus.SEEN
         server.suspend()
-        assert (await client.query("vector(1)")).sight is Sight.TIMEOUT
+        assert (await client.query("vector(1)")).sight is QueryStatus.TIMEOUT
         server.resume()
-        assert (await client.query("vector(1)")).sight is Sight.SEEN
+        assert (await client.query("vector(1)")).sight is QueryStatus.SEEN
 
 
 async def test_a_prometheus_that_dies_and_comes_back(tmp_path):
     async with RealPrometheus(tmp_path) as server, client_of(server.url) as client:
-        assert (await client.query("vector(1)")).sight is Sight.SEEN
+        assert (await client.query("vector(1)")).sight is QueryStatus.SEEN
         await in_thread(server.kill)()
-        assert (await client.query("vector(1)")).sight is Sight.UNREACHABLE
+        assert (await client.query("vector(1)")).sight is QueryStatus.UNREACHABLE
         await in_thread(server.start)()
-        assert (await client.query("vector(1)")).sight is Sight.SEEN
+        assert (await client.query("vector(1)")).sight is QueryStatus.SEEN
 
 
 async def test_scraped_series_are_seen(tmp_path):
@@ -117,5 +117,5 @@ async def test_a_server_behind_a_web_config(tmp_path, tls):
             await until(up)
         async with client_of(server.url, tls_config=tls_config) as client:
             refused = await client.query("vector(1)")
-    assert refused.sight is Sight.BAD_ANSWER
+    assert refused.sight is QueryStatus.BAD_ANSWER
     assert "credentials" in refused.error

@@ -13,13 +13,13 @@ import pytest
 
 from remediator.config.policy import Policy
 from remediator.model.action import Outcome
-from remediator.model.health import Health, Sight
+from remediator.model.health import Health, QueryStatus
 from remediator.model.incident import EntryKind, Verdict
 from remediator.model.matcher import parse_matcher
 from remediator.model.rulebook import Rate, Rulebook
 from remediator.model.time_interval import Maintenance, Span, TimeInterval
 from remediator.rules.loader import load_rules
-from remediator.simulation.scenario import World, rehearse
+from remediator.simulation.scenario import Scenario, rehearse
 from remediator.simulation.scripted import Effect, Line
 from remediator.simulation.virtual_loop import START, StandstillError, run_virtually
 
@@ -48,9 +48,9 @@ def rulebook(folder: Path, text: str) -> Rulebook:
     return load_rules([file], service_label="service")[0]
 
 
-def healthy(world: World) -> None:
-    world.set("error_ratio", 0, service="checkout")
-    world.set("error_ratio", 0, service="search")
+def healthy(scenario: Scenario) -> None:
+    scenario.set("error_ratio", 0, service="checkout")
+    scenario.set("error_ratio", 0, service="search")
 
 
 # Time.
@@ -100,40 +100,42 @@ def test_a_line_keeps_its_last_value_and_forgets_what_was_to_come() -> None:
 
 
 def test_a_breach_is_healed_and_verified(rules: Rulebook) -> None:
-    async def story(world: World) -> None:
-        healthy(world)
-        world.command("ctl restart *", Effect(takes=2, then=lambda: healthy(world), output="restarted"))
-        await world.pass_time(60)
-        world.set("error_ratio", 0.2, service="checkout")
-        await world.pass_time(60)
-        (incident,) = await world.incidents()
-        assert world.commands == ["ctl restart checkout"]
+    async def story(scenario: Scenario) -> None:
+        healthy(scenario)
+        scenario.command("ctl restart *", Effect(takes=2, then=lambda: healthy(scenario), output="restarted"))
+        await scenario.pass_time(60)
+        scenario.set("error_ratio", 0.2, service="checkout")
+        await scenario.pass_time(60)
+        (incident,) = await scenario.incidents()
+        assert scenario.commands == ["ctl restart checkout"]
         assert incident.verdict is Verdict.RECOVERED
         assert incident.runs[0].output == "restarted"
-        assert [entry.kind for entry in await world.journal()] == [
+        assert [entry.kind for entry in await scenario.journal()] == [
             EntryKind.INCIDENT_OPENED,
             EntryKind.STEP_STARTED,
             EntryKind.STEP_ENDED,
             EntryKind.INCIDENT_CLOSED,
         ]
         labels = {"service": "checkout", "runbook": "web", "action": "restart", "verdict": "recovered"}
-        assert await world.metric("remediator_heals_total", **labels) == 1
-        assert await world.metric("remediator_service_health", service="checkout", health="healthy") == 1
+        assert await scenario.metric("remediator_heals_total", **labels) == 1
+        assert await scenario.metric("remediator_service_health", service="checkout", health="healthy") == 1
 
     rehearse(rules, story)
 
 
 def test_the_same_story_has_the_same_end(rules: Rulebook) -> None:
-    async def story(world: World) -> list[str]:
-        healthy(world)
+    async def story(scenario: Scenario) -> list[str]:
+        healthy(scenario)
         for second in range(1, 20):
-            world.at(60.0 * second, lambda second=second: world.set("error_ratio", second % 3 / 9, service="search"))
-        await world.pass_time(700)
-        await world.crash()
-        await world.pass_time(13)
-        await world.boot()
-        await world.pass_time(3600)
-        return [str(entry) for entry in await world.journal()] + [str(ran) for ran in world.ran]
+            scenario.at(
+                60.0 * second, lambda second=second: scenario.set("error_ratio", second % 3 / 9, service="search")
+            )
+        await scenario.pass_time(700)
+        await scenario.crash()
+        await scenario.pass_time(13)
+        await scenario.boot()
+        await scenario.pass_time(3600)
+        return [str(entry) for entry in await scenario.journal()] + [str(ran) for ran in scenario.ran]
 
     first = rehearse(rules, story)
     assert len(first) > 10
@@ -141,15 +143,15 @@ def test_the_same_story_has_the_same_end(rules: Rulebook) -> None:
 
 
 def test_commands_hang_fail_and_differ_from_call_to_call(rules: Rulebook) -> None:
-    async def story(world: World) -> None:
-        world.command("ctl restart *", Effect(hangs=True))
-        world.command("ctl rollback *", Effect(exit_code=3), Effect(then=lambda: healthy(world)))
-        healthy(world)
-        await world.pass_time(30)
-        world.set("error_ratio", 0.2, service="checkout")
-        assert await world.until(lambda: len(world.ran) == 2, within=300)
-        await world.pass_time(30)
-        (incident,) = await world.incidents()
+    async def story(scenario: Scenario) -> None:
+        scenario.command("ctl restart *", Effect(hangs=True))
+        scenario.command("ctl rollback *", Effect(exit_code=3), Effect(then=lambda: healthy(scenario)))
+        healthy(scenario)
+        await scenario.pass_time(30)
+        scenario.set("error_ratio", 0.2, service="checkout")
+        assert await scenario.until(lambda: len(scenario.ran) == 2, within=300)
+        await scenario.pass_time(30)
+        (incident,) = await scenario.incidents()
         assert [run.outcome for run in incident.runs] == [Outcome.TIMED_OUT, Outcome.FAILED]
         assert incident.verdict is Verdict.EXHAUSTED
 
@@ -157,133 +159,133 @@ def test_commands_hang_fail_and_differ_from_call_to_call(rules: Rulebook) -> Non
 
 
 def test_a_crash_in_the_middle_of_a_command_is_not_repeated(rules: Rulebook) -> None:
-    async def story(world: World) -> None:
-        healthy(world)
-        world.command("ctl restart *", Effect(takes=20))
-        await world.pass_time(30)
-        world.set("error_ratio", 0.2, service="checkout")
-        assert await world.until(lambda: world.stage.under_way == 1)
-        await world.crash()
-        assert world.stage.under_way == 0
-        assert world.view("checkout") is None
-        await world.pass_time(60)
-        await world.boot()
-        await world.pass_time(30)
-        (incident,) = await world.open_incidents()
+    async def story(scenario: Scenario) -> None:
+        healthy(scenario)
+        scenario.command("ctl restart *", Effect(takes=20))
+        await scenario.pass_time(30)
+        scenario.set("error_ratio", 0.2, service="checkout")
+        assert await scenario.until(lambda: scenario.stage.under_way == 1)
+        await scenario.crash()
+        assert scenario.stage.under_way == 0
+        assert scenario.view("checkout") is None
+        await scenario.pass_time(60)
+        await scenario.boot()
+        await scenario.pass_time(30)
+        (incident,) = await scenario.open_incidents()
         assert [run.outcome for run in incident.runs] == [Outcome.UNKNOWN]
-        assert world.commands == ["ctl restart checkout"]
+        assert scenario.commands == ["ctl restart checkout"]
 
     rehearse(rules, story)
 
 
 def test_shut_down_gives_a_running_command_its_time(rules: Rulebook) -> None:
-    async def story(world: World) -> None:
-        healthy(world)
-        world.command("ctl restart *", Effect(takes=5))
-        await world.pass_time(30)
-        world.set("error_ratio", 0.2, service="checkout")
-        assert await world.until(lambda: world.stage.under_way == 1)
-        await world.shut_down()
-        await world.boot()
-        (incident,) = await world.open_incidents()
+    async def story(scenario: Scenario) -> None:
+        healthy(scenario)
+        scenario.command("ctl restart *", Effect(takes=5))
+        await scenario.pass_time(30)
+        scenario.set("error_ratio", 0.2, service="checkout")
+        assert await scenario.until(lambda: scenario.stage.under_way == 1)
+        await scenario.shut_down()
+        await scenario.boot()
+        (incident,) = await scenario.open_incidents()
         assert [run.outcome for run in incident.runs] == [Outcome.SUCCEEDED]
 
     rehearse(rules, story)
 
 
 def test_an_unreachable_prometheus_leaves_everything_alone(rules: Rulebook) -> None:
-    async def story(world: World) -> None:
-        healthy(world)
-        await world.pass_time(30)
-        world.prometheus_down()
-        world.set("error_ratio", 0.2, service="checkout")
-        await world.fire("HighErrors", service="checkout")
-        await world.pass_time(600)
-        assert world.health("checkout") is Health.UNKNOWN
-        assert [page.labels["alertname"] for page in world.pages()] == ["RemediationBlocked"]
-        assert world.commands == []
-        world.prometheus_up()
-        await world.pass_time(60)
-        assert world.commands == ["ctl restart checkout"]
+    async def story(scenario: Scenario) -> None:
+        healthy(scenario)
+        await scenario.pass_time(30)
+        scenario.prometheus_down()
+        scenario.set("error_ratio", 0.2, service="checkout")
+        await scenario.fire("HighErrors", service="checkout")
+        await scenario.pass_time(600)
+        assert scenario.health("checkout") is Health.UNKNOWN
+        assert [page.labels["alertname"] for page in scenario.pages()] == ["RemediationBlocked"]
+        assert scenario.commands == []
+        scenario.prometheus_up()
+        await scenario.pass_time(60)
+        assert scenario.commands == ["ctl restart checkout"]
 
     rehearse(rules, story)
 
 
 def test_guards_hold_and_let_pass(rules: Rulebook) -> None:
-    async def story(world: World) -> None:
-        healthy(world)
-        world.set("rollout", 1)
-        await world.pass_time(30)
-        world.set("error_ratio", 0.2, service="checkout")
-        await world.pass_time(60)
-        (incident,) = await world.incidents()
+    async def story(scenario: Scenario) -> None:
+        healthy(scenario)
+        scenario.set("rollout", 1)
+        await scenario.pass_time(30)
+        scenario.set("error_ratio", 0.2, service="checkout")
+        await scenario.pass_time(60)
+        (incident,) = await scenario.incidents()
         assert incident.hold is not None
         assert incident.hold.gate == "guard"
-        world.set("rollout", None)
-        world.refuse("rollout", Sight.TIMEOUT)
-        await world.pass_time(60)
-        assert world.commands == []
-        world.answer_again("rollout")
-        await world.pass_time(60)
-        assert world.commands == ["ctl restart checkout"]
+        scenario.set("rollout", None)
+        scenario.refuse("rollout", QueryStatus.TIMEOUT)
+        await scenario.pass_time(60)
+        assert scenario.commands == []
+        scenario.answer_again("rollout")
+        await scenario.pass_time(60)
+        assert scenario.commands == ["ctl restart checkout"]
 
     rehearse(rules, story)
 
 
 def test_operators_pause_ask_approve_and_dismiss(tmp_path: Path) -> None:
-    async def story(world: World) -> None:
-        healthy(world)
-        await world.pass_time(30)
-        pause = await world.pause('service="checkout"', for_=3600, comment="hands off")
-        await world.heal("checkout", "please")
-        await world.pass_time(1)
-        (incident,) = await world.open_incidents()
+    async def story(scenario: Scenario) -> None:
+        healthy(scenario)
+        await scenario.pass_time(30)
+        pause = await scenario.pause('service="checkout"', for_=3600, comment="hands off")
+        await scenario.heal("checkout", "please")
+        await scenario.pass_time(1)
+        (incident,) = await scenario.open_incidents()
         assert incident.hold is not None
         assert incident.hold.gate == "paused"
-        await world.resume(pause.id)
-        await world.pass_time(1)
-        (incident,) = await world.open_incidents()
+        await scenario.resume(pause.id)
+        await scenario.pass_time(1)
+        (incident,) = await scenario.open_incidents()
         assert incident.hold is not None
         assert incident.hold.gate == "approval"
-        await world.approve(incident.id)
-        await world.pass_time(0.5)
-        assert world.commands == ["ctl restart checkout"]
-        await world.pass_time(60)
-        await world.heal("search", "please")
-        await world.pass_time(1)
-        (incident,) = await world.open_incidents()
-        await world.dismiss(incident.id)
-        await world.pass_time(1)
-        assert [incident.verdict for incident in await world.incidents()] == [Verdict.RECOVERED, Verdict.DISMISSED]
+        await scenario.approve(incident.id)
+        await scenario.pass_time(0.5)
+        assert scenario.commands == ["ctl restart checkout"]
+        await scenario.pass_time(60)
+        await scenario.heal("search", "please")
+        await scenario.pass_time(1)
+        (incident,) = await scenario.open_incidents()
+        await scenario.dismiss(incident.id)
+        await scenario.pass_time(1)
+        assert [incident.verdict for incident in await scenario.incidents()] == [Verdict.RECOVERED, Verdict.DISMISSED]
 
     rehearse(rulebook(tmp_path, RULES.replace("steps:", "mode: approve\n    steps:")), story)
 
 
 def test_alerts_come_and_go(rules: Rulebook) -> None:
-    async def story(world: World) -> None:
-        healthy(world)
-        await world.pass_time(30)
-        alert = await world.fire("HighErrors", service="checkout")
-        await world.pass_time(30)
-        (stored,) = await world.alerts()
+    async def story(scenario: Scenario) -> None:
+        healthy(scenario)
+        await scenario.pass_time(30)
+        alert = await scenario.fire("HighErrors", service="checkout")
+        await scenario.pass_time(30)
+        (stored,) = await scenario.alerts()
         assert stored.gate == "not_corroborated"
-        await world.resolve(alert)
-        await world.pass_time(1)
-        (stored,) = await world.alerts()
+        await scenario.resolve(alert)
+        await scenario.pass_time(1)
+        (stored,) = await scenario.alerts()
         assert not stored.alert.firing
-        assert world.commands == []
+        assert scenario.commands == []
 
     rehearse(rules, story)
 
 
 def test_a_reload_takes_effect(rules: Rulebook, tmp_path: Path) -> None:
-    async def story(world: World) -> None:
-        healthy(world)
-        await world.pass_time(30)
-        await world.reload(rulebook(tmp_path, RULES.replace(">= 0.05", ">= 0.01")))
-        world.set("error_ratio", 0.02, service="checkout")
-        await world.pass_time(10)
-        assert world.health("checkout") is Health.DEGRADED
+    async def story(scenario: Scenario) -> None:
+        healthy(scenario)
+        await scenario.pass_time(30)
+        await scenario.reload(rulebook(tmp_path, RULES.replace(">= 0.05", ">= 0.01")))
+        scenario.set("error_ratio", 0.02, service="checkout")
+        await scenario.pass_time(10)
+        assert scenario.health("checkout") is Health.DEGRADED
 
     rehearse(rules, story)
 
@@ -324,38 +326,38 @@ def told(rules: Rulebook, seed: int, policy: Policy, interval: float, *, leap: b
     dice = random.Random(seed)
     names = sorted(rules.named)
 
-    async def story(world: World) -> list[str]:
-        healthy(world)
+    async def story(scenario: Scenario) -> list[str]:
+        healthy(scenario)
         mended = 0.02 * dice.random()
-        world.command(
-            "ctl r* checkout", Effect(takes=3.25, then=lambda: world.set("error_ratio", mended, service="checkout"))
+        scenario.command(
+            "ctl r* checkout", Effect(takes=3.25, then=lambda: scenario.set("error_ratio", mended, service="checkout"))
         )
-        world.command("ctl rollback search", Effect(exit_code=1), Effect(hangs=True))
-        while world.now < 3600:
-            await world.pass_time(dice.choice([0, 1.75, 4.125, 61.25, 300.875]))
+        scenario.command("ctl rollback search", Effect(exit_code=1), Effect(hangs=True))
+        while scenario.now < 3600:
+            await scenario.pass_time(dice.choice([0, 1.75, 4.125, 61.25, 300.875]))
             name = dice.choice(names)
             match dice.randrange(9):
                 case 0:
                     samples = [dice.choice([0, 0.01, 0.06, 0.2, None]) for _ in range(8)]
-                    world.values("error_ratio", {"service": name}, samples, 17.25)
+                    scenario.values("error_ratio", {"service": name}, samples, 17.25)
                 case 1 | 2:
-                    world.set("error_ratio", dice.choice([0.0, 0.07, 0.3]), service=name)
+                    scenario.set("error_ratio", dice.choice([0.0, 0.07, 0.3]), service=name)
                 case 3:
-                    world.prometheus_down() if dice.random() < 0.5 else world.prometheus_up()
+                    scenario.prometheus_down() if dice.random() < 0.5 else scenario.prometheus_up()
                 case 4:
-                    await world.fire("HighErrors", service=name)
+                    await scenario.fire("HighErrors", service=name)
                 case 5:
-                    await world.pause(f'service="{name}"', for_=100.5)
+                    await scenario.pause(f'service="{name}"', for_=100.5)
                 case 6:
-                    await world.heal(name, force=True)
+                    await scenario.heal(name, force=True)
                 case 7:
-                    await world.crash()
-                    await world.pass_time(2.875)
-                    await world.boot()
+                    await scenario.crash()
+                    await scenario.pass_time(2.875)
+                    await scenario.boot()
                 case 8:
-                    world.set("rollout", dice.choice([1, None]))
-        ends = [f"{world.health(name)}, {world.decision(name)}" for name in names]
-        return [str(entry) for entry in await world.journal()] + [str(ran) for ran in world.ran] + ends
+                    scenario.set("rollout", dice.choice([1, None]))
+        ends = [f"{scenario.health(name)}, {scenario.decision(name)}" for name in names]
+        return [str(entry) for entry in await scenario.journal()] + [str(ran) for ran in scenario.ran] + ends
 
     return rehearse(rules, story, policy, interval, leap=leap)
 
@@ -396,27 +398,27 @@ ENDLESS = """
     ],
 )
 def test_trouble_that_is_held_costs_nothing(tmp_path: Path, policy: Policy, runbook: str, gate: str) -> None:
-    async def story(world: World) -> int:
-        healthy(world)
-        world.set("error_ratio", 0.3, service="checkout")
+    async def story(scenario: Scenario) -> int:
+        healthy(scenario)
+        scenario.set("error_ratio", 0.3, service="checkout")
         # A day for what comes before the gate holds.
-        await world.pass_time(86_400)
-        asked = world.stage.asked
-        await world.pass_time(6 * 86_400)
-        hold = world.hold("checkout")
+        await scenario.pass_time(86_400)
+        asked = scenario.stage.asked
+        await scenario.pass_time(6 * 86_400)
+        hold = scenario.hold("checkout")
         assert hold is not None
         assert hold.gate == gate
-        return world.stage.asked - asked
+        return scenario.stage.asked - asked
 
     rules = rulebook(tmp_path, RULES.split("runbooks:")[0] + f"runbooks:{ENDLESS}    {runbook}\n")
     assert rehearse(rules, story, policy) < 100
 
 
 def test_calm_costs_nothing(rules: Rulebook) -> None:
-    async def story(world: World) -> int:
-        healthy(world)
-        await world.pass_time(10_000 * 3600)
-        assert world.health("checkout") is Health.HEALTHY
-        return world.stage.asked
+    async def story(scenario: Scenario) -> int:
+        healthy(scenario)
+        await scenario.pass_time(10_000 * 3600)
+        assert scenario.health("checkout") is Health.HEALTHY
+        return scenario.stage.asked
 
     assert rehearse(rules, story) < 10

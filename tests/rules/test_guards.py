@@ -30,7 +30,7 @@ SETTLED = {
     f"kube_deployment_status_replicas_updated{DEPLOYMENT}": "3x40",
     f"kube_deployment_spec_replicas{DEPLOYMENT}": "3x40",
 }
-CALM = OWN_HPA | {
+NO_BREACH = OWN_HPA | {
     f"kube_horizontalpodautoscaler_status_desired_replicas{HPA}": "3x40",
     f"kube_horizontalpodautoscaler_status_current_replicas{HPA}": "3x40",
     f"kube_horizontalpodautoscaler_spec_max_replicas{HPA}": "5x40",
@@ -55,10 +55,14 @@ CASES: list[tuple[str, Mapping[str, str], bool]] = [
     ("recent_deploy", OWNER, False),
     ("recent_deploy", OWNER | {'kube_replicaset_created{namespace="shop", replicaset="web-2"}': "600x40"}, True),
     ("recent_deploy", OWNER | {'kube_replicaset_created{namespace="shop", replicaset="other-1"}': "600x40"}, False),
-    ("autoscaler_at_work", CALM, False),
-    ("autoscaler_at_work", CALM | {f"kube_horizontalpodautoscaler_status_desired_replicas{HPA}": "3x25 4x10"}, True),
-    ("autoscaler_at_maximum", CALM, False),
-    ("autoscaler_at_maximum", CALM | {f"kube_horizontalpodautoscaler_spec_max_replicas{HPA}": "3x40"}, True),
+    ("autoscaler_at_work", NO_BREACH, False),
+    (
+        "autoscaler_at_work",
+        NO_BREACH | {f"kube_horizontalpodautoscaler_status_desired_replicas{HPA}": "3x25 4x10"},
+        True,
+    ),
+    ("autoscaler_at_maximum", NO_BREACH, False),
+    ("autoscaler_at_maximum", NO_BREACH | {f"kube_horizontalpodautoscaler_spec_max_replicas{HPA}": "3x40"}, True),
     ("node_out_of_memory", MEMORY | {'node_memory_MemAvailable_bytes{instance="node1:9100"}': "6x40"}, False),
     ("node_out_of_memory", MEMORY | {'node_memory_MemAvailable_bytes{instance="node1:9100"}': "4x40"}, True),
     (

@@ -19,7 +19,7 @@ from remediator.model.matcher import parse_matcher
 from remediator.model.rulebook import Rulebook
 from remediator.model.silence import Silence
 from remediator.rules.loader import load_rules
-from remediator.simulation.scenario import World
+from remediator.simulation.scenario import Scenario
 from remediator.simulation.scripted import Effect
 from remediator.simulation.virtual_loop import run_virtually
 
@@ -29,22 +29,22 @@ SIMULATIONS = int(os.environ.get("SIMULATIONS", "250"))
 class Story:
     """One fleet and what happens to it."""
 
-    def __init__(self, fleet: Fleet, world: World, witness: Witness) -> None:
+    def __init__(self, fleet: Fleet, scenario: Scenario, witness: Witness) -> None:
         self.fleet = fleet
-        self.world = world
+        self.scenario = scenario
         self.witness = witness
         self.judged = fleet.names[:-1]
 
     def breaks(self, name: str) -> None:
         """A service turns bad."""
         if name in self.judged:
-            self.world.set("errors", 0.5, service=name)
-        self.witness.bad_since.setdefault(name, self.world.stage.now)
+            self.scenario.set("errors", 0.5, service=name)
+        self.witness.bad_since.setdefault(name, self.scenario.stage.now)
 
     def mends(self, name: str) -> None:
         """A service is well."""
         if name in self.judged:
-            self.world.set("errors", 0.0, service=name)
+            self.scenario.set("errors", 0.0, service=name)
         self.witness.bad_since.pop(name, None)
 
     def cured(self, name: str) -> None:
@@ -55,7 +55,7 @@ class Story:
         if cure == "harms":
             self.breaks(self.fleet.names[(int(name[1:]) + 1) % len(self.fleet.names)])
         if cure == "flaps":
-            self.world.at(self.world.now + 60, lambda: self.breaks(name))
+            self.scenario.at(self.scenario.now + 60, lambda: self.breaks(name))
         if cure == "breaks the first":
             self.breaks("s0")
 
@@ -69,95 +69,95 @@ class Story:
                 hangs=cure == "hangs",
                 then=lambda name=name: self.cured(name),  # type: ignore[misc]
             )
-            self.world.command(f"ctl restart {name}", effect)
-            self.world.command(f"ctl rollback {name}", Effect(takes=5.0, then=lambda name=name: self.mends(name)))  # type: ignore[misc]
+            self.scenario.command(f"ctl restart {name}", effect)
+            self.scenario.command(f"ctl rollback {name}", Effect(takes=5.0, then=lambda name=name: self.mends(name)))  # type: ignore[misc]
         for act in acts:
-            await self.world.pass_until(max(self.world.now, act.at))
+            await self.scenario.pass_until(max(self.scenario.now, act.at))
             await self.happens(act)
-        await self.world.pass_until(MINUTES * 60)
+        await self.scenario.pass_until(MINUTES * 60)
 
     async def happens(self, act: Act) -> None:
-        world, name = self.world, self.fleet.names[act.who]
+        scenario, name = self.scenario, self.fleet.names[act.who]
         match act.what:
             case "breaks":
                 self.breaks(name)
                 if name not in self.judged:
-                    await world.fire("Down", service=name, severity="critical")
+                    await scenario.fire("Down", service=name, severity="critical")
             case "all break":
                 for every in self.fleet.names:
                     self.breaks(every)
             case "mends":
                 self.mends(name)
             case "fires" | "fires falsely":
-                await world.fire("Errors", service=name, severity="critical")
+                await scenario.fire("Errors", service=name, severity="critical")
             case "resolves":
-                for stored in await world.alerts():
+                for stored in await scenario.alerts():
                     if stored.alert.firing and stored.alert.source == "alertmanager":
-                        await world.resolve(stored.alert)
+                        await scenario.resolve(stored.alert)
             case "sends again":
-                assert world.process is not None
-                for stored in await world.alerts():
+                assert scenario.process is not None
+                for stored in await scenario.alerts():
                     if stored.alert.source == "alertmanager":
-                        await world.process.intake([stored.alert] * 3)
+                        await scenario.process.intake([stored.alert] * 3)
             case "blackout":
                 self.dark()
-                world.at(world.now + act.how_long, self.light)
+                scenario.at(scenario.now + act.how_long, self.light)
             case "pauses one":
-                await world.pause(f'service="{name}"', for_=act.how_long)
+                await scenario.pause(f'service="{name}"', for_=act.how_long)
             case "pauses all":
-                await world.pause(for_=act.how_long)
+                await scenario.pause(for_=act.how_long)
             case "silences":
-                assert world.process is not None
-                now = world.stage.now
+                assert scenario.process is not None
+                now = scenario.stage.now
                 matchers = (parse_matcher(f'service="{name}"'),)
-                world.process.engine.silenced((Silence("1", matchers, now, now + act.how_long, "ada"),))
+                scenario.process.engine.silenced((Silence("1", matchers, now, now + act.how_long, "ada"),))
             case "approves" | "denies":
-                for incident in await world.open_incidents():
+                for incident in await scenario.open_incidents():
                     try:
-                        await (world.approve if act.what == "approves" else world.deny)(incident.id)
+                        await (scenario.approve if act.what == "approves" else scenario.deny)(incident.id)
                     except ConflictError:
                         continue
             case "asks" | "forces":
-                await world.heal(name, "please", force=act.what == "forces")
+                await scenario.heal(name, "please", force=act.what == "forces")
             case "crashes":
-                await world.crash()
+                await scenario.crash()
                 await asyncio.sleep(act.how_long)
-                await world.boot()
+                await scenario.boot()
             case "dies in the middle":
                 self.breaks(name)
-                await world.fire("Errors", service=name, severity="critical")
+                await scenario.fire("Errors", service=name, severity="critical")
                 for _ in range(act.turns):
                     await asyncio.sleep(0)
-                await world.crash()
+                await scenario.crash()
                 await asyncio.sleep(act.how_long)
-                await world.boot()
+                await scenario.boot()
             case "rollout":
-                world.set("rollout", 1)
-                world.at(world.now + act.how_long, lambda: world.set("rollout", None))
+                scenario.set("rollout", 1)
+                scenario.at(scenario.now + act.how_long, lambda: scenario.set("rollout", None))
 
     def dark(self) -> None:
-        self.world.prometheus_down()
+        self.scenario.prometheus_down()
         if self.witness.dark_since is None:
-            self.witness.dark_since = self.world.stage.now
+            self.witness.dark_since = self.scenario.stage.now
 
     def light(self) -> None:
-        self.world.prometheus_up()
-        self.witness.dark_since, self.witness.light_since = None, self.world.stage.now
+        self.scenario.prometheus_up()
+        self.witness.dark_since, self.witness.light_since = None, self.scenario.stage.now
 
 
 async def simulated(fleet: Fleet, rulebook: Rulebook, acts: list[Act]) -> list[str]:
     """Tell the story; the promises that were not kept."""
-    world = World(rulebook, fleet.policy)
-    witness = Witness(world, fleet)
-    world.stage.run = witness.run  # type: ignore[method-assign]
+    scenario = Scenario(rulebook, fleet.policy)
+    witness = Witness(scenario, fleet)
+    scenario.stage.run = witness.run  # type: ignore[method-assign]
     for name in fleet.names[:-1]:
-        world.set("errors", 0.0, service=name)
+        scenario.set("errors", 0.0, service=name)
     try:
-        await world.boot()
-        await Story(fleet, world, witness).told(acts)
+        await scenario.boot()
+        await Story(fleet, scenario, witness).told(acts)
         return await witness.at_the_end()
     finally:
-        await world.close()
+        await scenario.close()
 
 
 @settings(

@@ -7,7 +7,7 @@ from simulator.fleet import Fleet
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.incident import Incident, StepRun, Verdict
 from remediator.model.rulebook import Mode, Runbook
-from remediator.simulation.scenario import EVALUATION, World
+from remediator.simulation.scenario import EVALUATION, Scenario
 
 SEEN_FOR = 2 * EVALUATION + 1
 """Seconds after which what goes on being so has certainly been seen."""
@@ -16,8 +16,8 @@ SEEN_FOR = 2 * EVALUATION + 1
 class Witness:
     """Stands between the engine's hands and the stage."""
 
-    def __init__(self, world: World, fleet: Fleet) -> None:
-        self.world = world
+    def __init__(self, scenario: Scenario, fleet: Fleet) -> None:
+        self.scenario = scenario
         self.fleet = fleet
         self.bad_since: dict[str, float] = {}
         self.dark_since: float | None = None
@@ -25,7 +25,7 @@ class Witness:
         self.broken: list[str] = []
         """Promises that were not kept, as sentences."""
         self._under_way: dict[str, int] = {}
-        self._run = world.stage.run
+        self._run = scenario.stage.run
 
     async def run(self, call: Call) -> Result:
         """Make a call as the stage does, after looking whether it may be made."""
@@ -38,8 +38,8 @@ class Witness:
             self._under_way[service] -= 1
 
     async def _look(self, service: str, call: Call) -> None:
-        world, now = self.world, self.world.stage.now
-        process = world.process
+        scenario, now = self.scenario, self.scenario.stage.now
+        process = scenario.process
         assert process is not None
         opened = {incident.service: incident for incident in await process.store.open_incidents()}
         incident = opened.get(service)
@@ -49,16 +49,16 @@ class Witness:
         run, runbook = incident.running, incident.plan.runbook
         if self._under_way.get(service):
             self._say(f"{call} began while another command of {service} was running")
-        if sum(self._under_way.values()) >= world.policy.concurrent:
+        if sum(self._under_way.values()) >= scenario.policy.concurrent:
             self._say(f"{call} was one too many at a time")
-        if not world.policy.auto_heal:
+        if not scenario.policy.auto_heal:
             self._say(f"{call} was made though auto_heal is off")
         for pause in await process.store.pauses(now):
             if pause.starts_at < now and pause.holds({**incident.labels, **incident.plan.service.labels}, now):
                 self._say(f"{call} was made though {service} is paused")
         if self.dark_since is not None and now - self.dark_since > SEEN_FOR:
             self._say(f"{call} was made while Prometheus was dark")
-        if process.docket.panic(now) is not None:
+        if process.state.panic(now) is not None:
             self._say(f"{call} was made in a panic")
         if run.step < 0:
             return
@@ -101,14 +101,14 @@ class Witness:
     async def _look_at_budgets(
         self, incident: Incident, run: StepRun, runbook: Runbook, call: Call, now: float
     ) -> None:
-        process = self.world.process
+        process = self.scenario.process
         assert process is not None
         runs = await process.store.runs_since(now - 86400.0)
         mine = [other for other in runs if other.runbook == runbook.name and not other.redeemed]
         for rate in runbook.limits.rate:
             if sum(other.started_at > now - rate.window for other in mine) > rate.count:
                 self._say(f"{call} was one more than {rate} of {runbook.name}")
-        for rate in self.world.policy.rate:
+        for rate in self.scenario.policy.rate:
             if sum(other.started_at > now - rate.window for other in runs) > rate.count:
                 self._say(f"{call} was one more than {rate} of all runbooks")
         ladder = [other for other in incident.runs if other.step >= 0 and _ran(other)]
@@ -123,20 +123,20 @@ class Witness:
 
     def _forced(self, incident: Incident) -> bool:
         """Whether an operator has overridden mode and cooldown, when it was opened or since."""
-        process = self.world.process
+        process = self.scenario.process
         assert process is not None
-        firing = process.docket.firing.get(incident.service, {}).values()
+        firing = process.state.firing.get(incident.service, {}).values()
         return incident.forced or any(stored.alert.labels.get("force") == "true" for stored in firing)
 
     async def at_the_end(self) -> list[str]:
         """What was not kept, with what is to be seen only at the end."""
-        process = self.world.process
+        process = self.scenario.process
         assert process is not None
-        for stored in await self.world.alerts():
+        for stored in await self.scenario.alerts():
             if stored.disposition is None:
                 self._say(f"nobody knows what became of {stored.alert.name} of {stored.service or 'nobody'}")
-        accepted = await self.world.metric("remediator_alerts_accepted_total")
-        undecided = await self.world.metric("remediator_alerts_undecided")
+        accepted = await self.scenario.metric("remediator_alerts_accepted_total")
+        undecided = await self.scenario.metric("remediator_alerts_undecided")
         decided = sum(
             sample.value
             for family in process.metrics.alerts.collect()
@@ -145,7 +145,7 @@ class Witness:
         )
         if accepted != decided + (undecided or 0.0):
             self._say(f"{accepted:g} alerts were accepted, {decided:g} decided and {undecided:g} not")
-        for incident in await self.world.incidents():
+        for incident in await self.scenario.incidents():
             self._look_back(incident)
         return self.broken
 
@@ -164,7 +164,7 @@ class Witness:
             self._say(f"incident {incident.id} recovered and still owes {', '.join(incident.owed)}")
 
     def _say(self, sentence: str) -> None:
-        self.broken.append(f"{self.world.now:g}s: {sentence}")
+        self.broken.append(f"{self.scenario.now:g}s: {sentence}")
 
     @property
     def _size(self) -> int:

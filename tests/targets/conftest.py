@@ -15,7 +15,7 @@ from remediator.actions.render import diagnose, perform
 from remediator.actions.runner import Runner
 from remediator.clients.prometheus.client import Answer
 from remediator.model.action import ActionSpec, Call, Result
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Plan, Runbook, Service, Step, TargetRef
 from remediator.rules.loader import shipped_targets
 from remediator.template.compile import LabelView
@@ -24,7 +24,7 @@ Do = Callable[..., Awaitable[Result]]
 
 
 async def no_query(expr: str) -> Answer:
-    return Answer(0.0, Sight.UNREACHABLE, error="there is no Prometheus")
+    return Answer(0.0, QueryStatus.UNREACHABLE, error="there is no Prometheus")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import yaml
 from remediator.actions.render import describe, diagnose, perform
 from remediator.clients.prometheus.client import Answer
 from remediator.model.action import ActionSpec, Call, Outcome, Result
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Plan, Runbook, Service, Step, TargetRef
 from remediator.rules.loader import shipped_targets
 from remediator.template.compile import LabelView
@@ -30,7 +30,7 @@ CASES = [
 
 
 async def no_query(expr: str) -> Answer:
-    return Answer(0.0, Sight.UNREACHABLE, error="there is no Prometheus")
+    return Answer(0.0, QueryStatus.UNREACHABLE, error="there is no Prometheus")
 
 
 @pytest.mark.parametrize(("target", "case"), CASES)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from remediator.actions.render import diagnose, perform
 from remediator.clients.prometheus.client import Answer
 from remediator.model.action import ActionSpec, Call, Outcome, Result
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Plan, Runbook, Service, Step, TargetRef
 from remediator.rules.loader import shipped_targets
 from remediator.template.compile import LabelView
@@ -68,7 +68,7 @@ async def calls(target: str, action: str, evil: str, ssh: str) -> list[Call]:
         return Result(Outcome.SUCCEEDED, "exited with 0", 0, "2")
 
     async def no_query(expr: str) -> Answer:
-        return Answer(0.0, Sight.UNREACHABLE, error="there is no Prometheus")
+        return Answer(0.0, QueryStatus.UNREACHABLE, error="there is no Prometheus")
 
     kind = shipped_targets()[target]
     params = dict.fromkeys(kind.params, "{{ labels.evil }}")

@@ -11,7 +11,7 @@ from remediator.cli.check.expressions import Expression, expressions
 from remediator.clients.http_options import HttpClient
 from remediator.clients.prometheus.client import Answer, Prometheus
 from remediator.metrics import Metrics
-from remediator.model.health import Health, Sight, worst
+from remediator.model.health import Health, QueryStatus, worst
 from remediator.model.rulebook import Rulebook, Threshold
 from remediator.problem import Problem, Severity
 from remediator.rules.loader import make_rulebook
@@ -63,9 +63,9 @@ def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[
     answered: set[str] = set()
     for expression in expressions(rules):
         answer = prometheus.query_blocking(expression.asked)
-        if answer.sight is Sight.UNREACHABLE:
+        if answer.sight is QueryStatus.UNREACHABLE:
             return problems, seen, answer.error
-        if answer.sight is not Sight.SEEN:
+        if answer.sight is not QueryStatus.SEEN:
             problems.append(_refused(expression, answer))
         elif expression.threshold is not None:
             answered.add(expression.threshold.name)
@@ -76,7 +76,7 @@ def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[
 
 
 def _refused(expression: Expression, answer: Answer) -> Problem:
-    if answer.sight is Sight.BAD_DATA:
+    if answer.sight is QueryStatus.BAD_DATA:
         return expression.refused(answer.error)
     return Problem(expression.at(None), "promql-failed", answer.error)
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from remediator.cli.init.conventions import Kind
-from remediator.cli.init.findings import Neighbourhood, Sighting, Survey
+from remediator.cli.init.findings import Neighbourhood, PrometheusStatus, Survey
 from remediator.cli.init.inventory import TO_BE_WRITTEN, Found, Inventory
 from remediator.cli.init.receiver import EXCERPT, find_receiver
 from remediator.clients.http_options import HttpClient
@@ -180,7 +180,7 @@ def _strangers(label: str, neighbourhood: Neighbourhood | None) -> Iterator[str]
         yield f"  # Alerts that fire now and have no label {label}: {names}. They reach a service only by its match.\n"
 
 
-def _threshold(sighting: Sighting, inventory: Inventory) -> str:
+def _threshold(sighting: PrometheusStatus, inventory: Inventory) -> str:
     question = sighting.question
     convention = question.convention
     count = sum(question.name in service.judged.values() for service in inventory.services)

@@ -9,7 +9,7 @@ from remediator.cli.init.questions import Question
 
 
 @dataclass(frozen=True)
-class Sighting:
+class PrometheusStatus:
     """Whom a question's expression sees now: the labels of its series, those without a number left out."""
 
     question: Question
@@ -22,7 +22,7 @@ class Survey:
 
     label: str
     reason: str
-    sightings: tuple[Sighting, ...]
+    sightings: tuple[PrometheusStatus, ...]
     blind: tuple[str, ...] = ()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from remediator.cli.init.conventions import IDENTITY, Kind
-from remediator.cli.init.findings import Sighting, Survey
+from remediator.cli.init.findings import PrometheusStatus, Survey
 from remediator.template.compile import templated
 
 TO_BE_WRITTEN = "to_be_written"
@@ -37,7 +37,7 @@ class Inventory:
     service can have."""
 
     services: tuple[Found, ...]
-    sightings: tuple[Sighting, ...]
+    sightings: tuple[PrometheusStatus, ...]
     unusable: tuple[str, ...] = ()
 
 

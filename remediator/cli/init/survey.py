@@ -15,12 +15,12 @@ from remediator.cli.init.conventions import (
     STATUS_LABELS,
 )
 from remediator.cli.init.errors import DraftError
-from remediator.cli.init.findings import Neighbourhood, Sighting, Survey
+from remediator.cli.init.findings import Neighbourhood, PrometheusStatus, Survey
 from remediator.cli.init.questions import Metric, choose_label, questions
 from remediator.clients.alertmanager import Alertmanagers
 from remediator.clients.prometheus.client import Answer
 from remediator.errors import NeighbourError
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 
 Ask = Callable[[str], Answer]
 """An instant query."""
@@ -51,12 +51,12 @@ def survey_prometheus(ask: Ask, label: str = "") -> Survey:
     sightings, blind = [], []
     for question in questions(metrics, chosen):
         answer = _asked(ask, question.expr)
-        if answer.sight is not Sight.SEEN:
+        if answer.sight is not QueryStatus.SEEN:
             blind.append(f"{question.name}: {answer.error}")
             continue
         seen = tuple(series.labels for series in answer.series if math.isfinite(series.value))
         if seen:
-            sightings.append(Sighting(question, seen))
+            sightings.append(PrometheusStatus(question, seen))
         else:
             blind.append(f"{question.name}: {question.metric} is there, but the expression sees no series now")
     return Survey(chosen, reason, tuple(sightings), tuple(blind))
@@ -73,7 +73,7 @@ def _metrics(ask: Ask, label: str) -> dict[str, Metric]:
     """The metrics that are there, by name, with how many of their series carry which of the labels that matter."""
     labels = dict.fromkeys((*SERVICE_LABELS, *STATUS_LABELS, *([label] if label else ())))
     answer = _asked(ask, f"count by (__name__, {', '.join(labels)}) ({_KNOWN})")
-    if answer.sight is not Sight.SEEN:
+    if answer.sight is not QueryStatus.SEEN:
         raise NeighbourError(f"cannot ask for metrics: {answer.error}", retry=False)
     metrics: dict[str, Metric] = {}
     for series in answer.series:
@@ -91,6 +91,6 @@ def _labels(ask: Ask) -> list[str]:
 def _asked(ask: Ask, expr: str) -> Answer:
     """The answer, whatever it says. NeighbourError when there is none since Prometheus cannot be reached."""
     answer = ask(expr)
-    if answer.sight is Sight.UNREACHABLE:
+    if answer.sight is QueryStatus.UNREACHABLE:
         raise NeighbourError(answer.error, retry=True)
     return answer

@@ -8,19 +8,19 @@ from typing import Any
 import msgspec
 import requests
 
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 
 SHOWN = 300
 """How many characters of a text from outside are shown in a sentence."""
 
 # Prometheus' errorType, as its api/v1 names them. `unavailable` is a server that starts, or whose storage is not ready.
 _SIGHTS = {
-    "bad_data": Sight.BAD_DATA,
-    "execution": Sight.EXECUTION,
-    "internal": Sight.EXECUTION,
-    "timeout": Sight.TIMEOUT,
-    "canceled": Sight.TIMEOUT,
-    "unavailable": Sight.UNREACHABLE,
+    "bad_data": QueryStatus.BAD_DATA,
+    "execution": QueryStatus.EXECUTION,
+    "internal": QueryStatus.EXECUTION,
+    "timeout": QueryStatus.TIMEOUT,
+    "canceled": QueryStatus.TIMEOUT,
+    "unavailable": QueryStatus.UNREACHABLE,
 }
 
 
@@ -46,7 +46,7 @@ class Answer(msgspec.Struct, frozen=True):
     """
 
     at: float
-    sight: Sight
+    sight: QueryStatus
     series: list[Series] = []
     error: str = ""
     warnings: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Answer(msgspec.Struct, frozen=True):
     def true(self) -> bool | None:
         """The answer as a condition: a vector is true unless it is empty, as in Prometheus' alerting rules, a scalar
         unless it is 0 or NaN. None when it was not seen, or may be incomplete."""
-        if self.sight is not Sight.SEEN or self.warnings:
+        if self.sight is not QueryStatus.SEEN or self.warnings:
             return None
         if self.kind == "scalar":
             value = self.series[0].value
@@ -68,7 +68,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Range(msgspec.Struct, frozen=True):
     """What came of a range query, as `Answer` has it of an instant query."""
 
-    sight: Sight
+    sight: QueryStatus
     lines: list[Line] = []
     error: str = ""
     warnings: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Range(msgspec.Struct, frozen=True):
 class Unseen(Exception):
     """A query has not been answered; carries the outcome."""
 
-    def __init__(self, sight: Sight, text: str) -> None:
+    def __init__(self, sight: QueryStatus, text: str) -> None:
         self.sight = sight
         self.text = text
         super().__init__(text)
@@ -171,7 +171,7 @@ def _series(kind: str, result: msgspec.Raw) -> list[Series]:
     if kind == "vector":
         samples = _VECTOR.decode(result)
         if any(sample.value is None for sample in samples):
-            raise Unseen(Sight.BAD_ANSWER, _HISTOGRAMS)
+            raise Unseen(QueryStatus.BAD_ANSWER, _HISTOGRAMS)
         return [Series(sample.metric, float(sample.value.value)) for sample in samples]  # type: ignore[union-attr]
     if kind == "scalar":
         return [Series({}, float(_SCALAR.decode(result).value))]
@@ -179,20 +179,20 @@ def _series(kind: str, result: msgspec.Raw) -> list[Series]:
         text = "the expression gives a range of values (a matrix): apply a function such as rate(…) or max_over_time(…)"
     else:
         text = f"the expression gives a {short(kind)}, and only a vector or a scalar can be judged"
-    raise Unseen(Sight.BAD_ANSWER, text)
+    raise Unseen(QueryStatus.BAD_ANSWER, text)
 
 
 def _lines(kind: str, result: msgspec.Raw) -> list[Line]:
     if kind != "matrix":
         raise Unseen(
-            Sight.BAD_ANSWER, f"the expression gives a {short(kind)} over time, and only numbers can be judged"
+            QueryStatus.BAD_ANSWER, f"the expression gives a {short(kind)} over time, and only numbers can be judged"
         )
     text = bytes(result)
     # A value stands at the end of a pair; a label that says the same stays as it is.
     text = text.replace(b',"+Inf"]', b',"Inf"]')
     samples = _MATRIX.decode(text)
     if any(sample.values is None for sample in samples):
-        raise Unseen(Sight.BAD_ANSWER, _HISTOGRAMS)
+        raise Unseen(QueryStatus.BAD_ANSWER, _HISTOGRAMS)
     return [Line(sample.metric, sample.values or []) for sample in samples]
 
 
@@ -200,17 +200,17 @@ def _stranger(response: requests.Response, body: bytes, shown: str) -> Unseen:
     """The outcome for a response that is not of Prometheus' query API: from a proxy, a login page, another server."""
     status = response.status_code
     if status in (401, 403):
-        return Unseen(Sight.BAD_ANSWER, f"{shown} refuses the credentials (HTTP {status})")
+        return Unseen(QueryStatus.BAD_ANSWER, f"{shown} refuses the credentials (HTTP {status})")
     if 300 <= status < 400:
         location = short(response.headers.get("Location", "elsewhere"))
         return Unseen(
-            Sight.BAD_ANSWER, f"{shown} redirects to {location}: give the address that answers (HTTP {status})"
+            QueryStatus.BAD_ANSWER, f"{shown} redirects to {location}: give the address that answers (HTTP {status})"
         )
     text = f"HTTP {status}: {short(body[: 4 * SHOWN].decode(errors='replace')) or 'no content'}"
     # What a server that starts, or a proxy without one behind it, says.
     if status in (429, 502, 503, 504):
-        return Unseen(Sight.UNREACHABLE, f"Prometheus at {shown} is not available, {text}")
-    return Unseen(Sight.BAD_ANSWER, f"{shown} does not answer as Prometheus' query API does, {text}")
+        return Unseen(QueryStatus.UNREACHABLE, f"Prometheus at {shown} is not available, {text}")
+    return Unseen(QueryStatus.BAD_ANSWER, f"{shown} does not answer as Prometheus' query API does, {text}")
 
 
 def short(text: str) -> str:

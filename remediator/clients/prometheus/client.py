@@ -14,7 +14,7 @@ from remediator.clients.http_options import HttpClient
 from remediator.clients.prometheus.answer import Answer, Line, Range, Result, Series, Unseen
 from remediator.clients.prometheus.session import Session
 from remediator.metrics import Metrics
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 
 __all__ = ["Answer", "Line", "Prometheus", "Range", "Series"]
 
@@ -30,7 +30,7 @@ class Prometheus:
     ) -> None:
         self._timeout = query_timeout
         self._now = now
-        self._results = {sight: metrics.queries.labels(sight.value) for sight in Sight}
+        self._results = {sight: metrics.queries.labels(sight.value) for sight in QueryStatus}
         self._duration = metrics.query_duration
         self._session = Session(client, query_timeout, 2 * THREADS)
         self._connect = PrometheusConnect(client.url.rstrip("/"), session=self._session, method="POST")
@@ -46,15 +46,15 @@ class Prometheus:
             async with asyncio.timeout(limit):
                 return await loop.run_in_executor(self._threads, self.query_blocking, expr)
         except TimeoutError:
-            self._count(Sight.TIMEOUT, limit)
-            return Answer(at, Sight.TIMEOUT, error=f"Prometheus was not asked within {limit:g}s")
+            self._count(QueryStatus.TIMEOUT, limit)
+            return Answer(at, QueryStatus.TIMEOUT, error=f"Prometheus was not asked within {limit:g}s")
 
     def query_blocking(self, expr: str) -> Answer:
         """Evaluate an expression now; for worker threads."""
         at, started = self._now(), time.perf_counter()
         try:
             result: Result = self._connect.custom_query(expr, self._params())
-            answer = Answer(at, Sight.SEEN, result.series, "", result.warnings, result.infos, result.kind)
+            answer = Answer(at, QueryStatus.SEEN, result.series, "", result.warnings, result.infos, result.kind)
         except Unseen as unseen:
             answer = Answer(at, unseen.sight, error=unseen.text)
         self._count(answer.sight, time.perf_counter() - started)
@@ -65,7 +65,7 @@ class Prometheus:
         started, first, last = time.perf_counter(), *(datetime.fromtimestamp(at, UTC) for at in (start, end))
         try:
             result: Result = self._connect.custom_query_range(expr, first, last, str(step), self._params())
-            answer = Range(Sight.SEEN, result.series, "", result.warnings)
+            answer = Range(QueryStatus.SEEN, result.series, "", result.warnings)
         except Unseen as unseen:
             answer = Range(unseen.sight, error=unseen.text)
         self._count(answer.sight, time.perf_counter() - started)
@@ -78,11 +78,11 @@ class Prometheus:
         try:
             # The session hands on the whole of what it decoded, in the shape of an answer to a query.
             result: Result = self._connect.get_label_names({"start": start, "end": end})["result"]
-            sight = Sight.SEEN
+            sight = QueryStatus.SEEN
         except Unseen as unseen:
             result, sight = Result("", [], (), ()), unseen.sight
         self._count(sight, time.perf_counter() - started)
-        if sight is not Sight.SEEN or (result.warnings and not result.series):
+        if sight is not QueryStatus.SEEN or (result.warnings and not result.series):
             return None
         return bool(result.series)
 
@@ -95,6 +95,6 @@ class Prometheus:
         # Prometheus gives up first, so that it is Prometheus that says why.
         return {"timeout": f"{max(1, round(self._timeout * 900))}ms"}
 
-    def _count(self, sight: Sight, seconds: float) -> None:
+    def _count(self, sight: QueryStatus, seconds: float) -> None:
         self._results[sight].inc()
         self._duration.observe(seconds)

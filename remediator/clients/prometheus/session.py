@@ -17,7 +17,7 @@ from remediator.clients.http_options import HttpClient, TlsConfig
 from remediator.clients.prometheus.answer import Result, Unseen, decode, decode_names, short
 from remediator.clients.prometheus.transport import DeadlineAdapter
 from remediator.errors import NeighbourError
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 
 MAX_BYTES = 64 * 1024 * 1024
 """How much of an answer is read."""
@@ -54,14 +54,14 @@ class Session(requests.Session):
             ) as response:
                 body = response.raw.read(MAX_BYTES + 1, decode_content=True)
         except NeighbourError as error:
-            raise Unseen(Sight.UNREACHABLE, str(error)) from None
+            raise Unseen(QueryStatus.UNREACHABLE, str(error)) from None
         except UnicodeError as error:
-            raise Unseen(Sight.BAD_DATA, f"cannot send the query: {error}") from None
+            raise Unseen(QueryStatus.BAD_DATA, f"cannot send the query: {error}") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._failure(error) from None
         if len(body) > MAX_BYTES:
             text = f"the answer is larger than {MAX_BYTES >> 20} MiB: aggregate in the expression, as with sum by (…)"
-            raise Unseen(Sight.BAD_ANSWER, text)
+            raise Unseen(QueryStatus.BAD_ANSWER, text)
         if str(url).endswith("/labels"):
             return _Reply(decode_names(response, body, self._shown))
         ranged = str(url).endswith("/query_range")
@@ -74,13 +74,13 @@ class Session(requests.Session):
         causes = _causes(error)
         where = f"Prometheus at {self._shown}"
         if any(isinstance(cause, requests.ConnectTimeout) for cause in causes):
-            return Unseen(Sight.UNREACHABLE, f"cannot connect to {where} within {self._timeout:g}s")
+            return Unseen(QueryStatus.UNREACHABLE, f"cannot connect to {where} within {self._timeout:g}s")
         connected = not any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes)
         if connected and any(isinstance(c, TimeoutError | urllib3.exceptions.ReadTimeoutError) for c in causes):
-            return Unseen(Sight.TIMEOUT, f"{where} did not answer within {self._timeout:g}s")
+            return Unseen(QueryStatus.TIMEOUT, f"{where} did not answer within {self._timeout:g}s")
         # The innermost cause says what happened; the outer ones are the library's own words for it, addresses included.
         cause = next((cause for cause in reversed(causes) if isinstance(cause, OSError)), causes[-1])
-        return Unseen(Sight.UNREACHABLE, f"cannot reach {where}: {short(str(cause) or type(cause).__name__)}")
+        return Unseen(QueryStatus.UNREACHABLE, f"cannot reach {where}: {short(str(cause) or type(cause).__name__)}")
 
     def _mount(self) -> None:
         """Put our adapter in place, anew when a certificate file has changed. Its prefix is longer than that of the

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from remediator.clients.prometheus.client import Answer, Series
-from remediator.decision.evaluation import Look, Owners, View, World
-from remediator.decision.threshold_state import CALM
+from remediator.decision.evaluation import Evaluation, EvaluationPart, Owners, ThresholdEvaluation
+from remediator.decision.threshold_state import NO_BREACH
 from remediator.engine.evaluator import Evaluator
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Threshold
 from remediator.simulation.backtest.playback import RecordedStage
 
@@ -26,12 +26,12 @@ class RecordedEvaluator(Evaluator):
         self._stage = stage
         self._concern = concern
 
-    def view(self, world: World, threshold: Threshold, owners: Owners, now: float) -> View:
-        before = world.looks.get(threshold.name)
+    def view(self, scenario: Evaluation, threshold: Threshold, owners: Owners, now: float) -> EvaluationPart:
+        before = scenario.looks.get(threshold.name)
         if before is None or not self._as_before(threshold, before, now):
-            return super().view(world, threshold, owners, now)
+            return super().view(scenario, threshold, owners, now)
         concern = self._concern()
-        names = [name for name, track in before.tracks.items() if track.degraded is not CALM or name in concern]
+        names = [name for name, track in before.tracks.items() if track.degraded is not NO_BREACH or name in concern]
         concerned = msgspec.structs.replace(before, tracks={name: before.tracks[name] for name in names})
         values = (
             Series(playback.labels, value)
@@ -39,18 +39,18 @@ class RecordedEvaluator(Evaluator):
             for playback in self._stage.owned(threshold.expr, name)
             if (value := playback.at(now)) is not None
         )
-        answer = Answer(now, Sight.SEEN, list(values), kind="vector")
+        answer = Answer(now, QueryStatus.SEEN, list(values), kind="vector")
         seen = self.judge(
-            msgspec.structs.replace(world, looks={threshold.name: concerned}), threshold, answer, owners, now
+            msgspec.structs.replace(scenario, looks={threshold.name: concerned}), threshold, answer, owners, now
         )
-        owners.update(world.owners)
+        owners.update(scenario.owners)
         tracks = {**before.tracks, **seen.look.tracks}
         return msgspec.structs.replace(seen, look=msgspec.structs.replace(seen.look, tracks=tracks), templated=[])
 
-    def _as_before(self, threshold: Threshold, before: Look, now: float) -> bool:
+    def _as_before(self, threshold: Threshold, before: ThresholdEvaluation, now: float) -> bool:
         return (
             before.threshold == threshold
-            and before.sight is Sight.SEEN
+            and before.sight is QueryStatus.SEEN
             and self._stage.changed_at < before.at
             and self._stage.steady_until(threshold, before.at) > now
         )

@@ -13,7 +13,7 @@ from remediator.clients.prometheus.client import Answer, Series
 from remediator.decision.threshold_state import judge_value
 from remediator.errors import NeighbourError
 from remediator.model.action import Call, Outcome, Result
-from remediator.model.health import Health, Sight
+from remediator.model.health import Health, QueryStatus
 from remediator.model.rulebook import Threshold
 from remediator.simulation.backtest.data.history import History
 from remediator.simulation.backtest.data.recording import Recorded, Recording, Run, turns, value_at
@@ -121,19 +121,19 @@ class RecordedStage(Stage):
             recording = self._history.condition(expr, self.now)
         except NeighbourError as error:
             self.unanswered[str(error)] = None
-            return Answer(self.now, Sight.EXECUTION, error=str(error))
+            return Answer(self.now, QueryStatus.EXECUTION, error=str(error))
         step = min(recording.step_at(self.now), recording.count - 1)
         values = ((one.labels, value_at(one.runs, step)) for one in recording.series)
         series = [Series(labels, value) for labels, value in values if value is not None]
         kind = "scalar" if recording.scalar else "vector"
-        return self._as_seen(recording, Answer(self.now, Sight.SEEN, series, kind=kind))
+        return self._as_seen(recording, Answer(self.now, QueryStatus.SEEN, series, kind=kind))
 
     def _as_seen(self, recording: Recording, answer: Answer) -> Answer:
         """An answer with the warnings or the error that Prometheus answered with."""
         unseen = recording.unseen_at(min(recording.step_at(self.now), recording.count - 1))
         if unseen is None:
             return answer
-        if unseen.sight is Sight.PARTIAL:
+        if unseen.sight is QueryStatus.PARTIAL:
             return msgspec.structs.replace(answer, warnings=(unseen.error,))
         return Answer(self.now, unseen.sight, error=unseen.error)
 

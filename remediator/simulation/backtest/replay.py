@@ -229,12 +229,12 @@ class _Replay:
     # What is seen, and what is done.
 
     def _concern(self) -> set[str]:
-        return self._process.docket.troubled | self._coming
+        return self._process.state.troubled | self._coming
 
     def _seen(self, names: Collection[str]) -> None:
         now, process = self._loop.time(), self._process
         for name in names:
-            service = process.docket.service(name)
+            service = process.state.service(name)
             if service is None or not self._rulebook.thresholds_for(service):
                 continue
             health = process.evaluator.judgement(service, now).health
@@ -258,7 +258,7 @@ class _Replay:
 
     async def _cure(self, name: str) -> None:
         now = self._loop.time()
-        service = self._process.docket.service(name)
+        service = self._process.state.service(name)
         for threshold in self._rulebook.thresholds_for(service) if service is not None else ():
             self._cure_series(name, threshold, now)
         self._stage.changed()

@@ -12,7 +12,7 @@ from remediator.model.action import Call
 from remediator.simulation.patterns import fits, one_line, typed
 from remediator.simulation.ruletest.fields import AnnotationDoc, ExpectDoc, Unclosed
 from remediator.simulation.ruletest.loader import selector
-from remediator.simulation.scenario import World
+from remediator.simulation.scenario import Scenario
 
 Part = tuple[str | int, ...]
 
@@ -25,45 +25,45 @@ class Mismatch(NamedTuple):
     found: list[str]
 
 
-async def mismatches(world: World, expect: ExpectDoc, service: str, calls: list[Call]) -> AsyncIterator[Mismatch]:
+async def mismatches(scenario: Scenario, expect: ExpectDoc, service: str, calls: list[Call]) -> AsyncIterator[Mismatch]:
     """What is not as expected now. `calls` are those that were made since commands were last looked at."""
-    if expect.health is not None and world.health(service) is not expect.health:
-        yield Mismatch(("health",), [expect.health], [world.health(service)])
+    if expect.health is not None and scenario.health(service) is not expect.health:
+        yield Mismatch(("health",), [expect.health], [scenario.health(service)])
     if expect.held is not None:
-        hold = world.hold(service)
+        hold = scenario.hold(service)
         gate = hold.gate if hold is not None else "none"
         if gate != expect.held:
             yield Mismatch(("held",), [expect.held], [f"{gate}: {hold.text}" if hold is not None else gate])
     if expect.decision is not None:
-        decision = world.decision(service)
+        decision = scenario.decision(service)
         if not fits(expect.decision, decision):
             yield Mismatch(("decision",), [expect.decision], [one_line(decision) or "nothing was decided"])
     if expect.ran is not None and not _alike(expect.ran, calls):
         expected = [one if isinstance(one, str) else shlex.join(one) for one in expect.ran]
         yield Mismatch(("ran",), expected, [typed(call) for call in calls])
     if expect.verdict is not None:
-        ending = await _ending(world, service)
+        ending = await _ending(scenario, service)
         if ending != expect.verdict:
             yield Mismatch(("verdict",), [expect.verdict], [ending])
     if expect.annotation is not None:
-        shown = [(_plain(a.text), a.tags) for a in await world.annotations(service)]
+        shown = [(_plain(a.text), a.tags) for a in await scenario.annotations(service)]
         if not any(_shows(expect.annotation, text, tags) for text, tags in shown):
             wanted = [expect.annotation.text, *(f"    {tag}" for tag in expect.annotation.tags)]
             found = [line for text, tags in shown for line in (text, *(f"    {tag}" for tag in tags))]
             yield Mismatch(("annotation",), wanted, found or ["no annotation"])
     for text, value in expect.metrics.items():
         name, labels = selector(text)
-        counted = await world.metric(name, **labels)
+        counted = await scenario.metric(name, **labels)
         if counted != value:
             yield Mismatch(("metrics", text), [f"{text} {value:g}"], [f"{text} {counted:g}"])
     if expect.pages is not None:
-        pages = sorted(page.labels["alertname"] for page in world.pages())
+        pages = sorted(page.labels["alertname"] for page in scenario.pages())
         if pages != sorted(expect.pages):
             yield Mismatch(("pages",), sorted(expect.pages) or ["no page"], pages or ["no page"])
 
 
-async def _ending(world: World, service: str) -> str:
-    incidents = [incident for incident in await world.incidents() if incident.service == service]
+async def _ending(scenario: Scenario, service: str) -> str:
+    incidents = [incident for incident in await scenario.incidents() if incident.service == service]
     if not incidents:
         return Unclosed.NONE
     return incidents[-1].verdict or Unclosed.OPEN

@@ -22,7 +22,7 @@ from remediator.simulation.ruletest.expectations import Mismatch, mismatches
 from remediator.simulation.ruletest.fields import Act, ActDoc, AlertDoc, CommandDoc, ExpectDoc, RuleTestDoc
 from remediator.simulation.ruletest.loader import RuleTests, Series, asked
 from remediator.simulation.ruletest.promtool_values import evaluate
-from remediator.simulation.scenario import World
+from remediator.simulation.scenario import Scenario
 from remediator.simulation.scripted import Effect
 from remediator.simulation.virtual_loop import run_virtually
 from remediator.template.compile import Kind, LabelView, compile_template
@@ -104,24 +104,24 @@ class _Script:
         """Let it happen, and compare."""
         doc = self._tests.doc
         self._known = {service.name for service in self._services(self._sighted())}
-        self._world = world = World(self._tests.rulebook, self._tests.policy, doc.global_.evaluation_interval)
+        self._scenario = scenario = Scenario(self._tests.rulebook, self._tests.policy, doc.global_.evaluation_interval)
         for guard in self._guards():
             if (pattern := asked(guard)) is not None:
-                world.stage.know_as(pattern, guard)
+                scenario.stage.know_as(pattern, guard)
         for series in self._computed:
-            world.values(*series)
+            scenario.values(*series)
         for values in self._test.values:
-            world.values(*self._tests.series(values, self._test))
+            scenario.values(*self._tests.series(values, self._test))
         for command in reversed(self._test.commands):
             self._command(command)
         try:
-            await world.boot()
+            await scenario.boot()
             for at, event in sorted(self._events(), key=lambda event: event[0]):
-                await world.pass_until(at)
+                await scenario.pass_until(at)
                 await event()
-                await world.rest()
+                await scenario.rest()
         finally:
-            await world.close()
+            await scenario.close()
 
     def _events(self) -> Iterator[Event]:
         """Everything that is to be done, and at the end of each time what is to be compared."""
@@ -175,12 +175,12 @@ class _Script:
                 continue
 
     def _command(self, doc: CommandDoc) -> None:
-        world = self._world
+        scenario = self._scenario
         after = [self._tests.series(values, self._test) for values in doc.then]
 
         def then() -> None:
             for series in after:
-                world.values(*series)
+                scenario.values(*series)
 
         left = doc.times
 
@@ -192,17 +192,17 @@ class _Script:
             return True
 
         effect = Effect(takes=doc.takes, exit_code=doc.exit_code, output=doc.output, hangs=doc.hangs, then=then)
-        world.stage.on(matches, [effect])
+        scenario.stage.on(matches, [effect])
 
     async def _fire(self, index: int, doc: AlertDoc) -> None:
         labels = self._tests.labels(doc.service, doc.labels)
         with _Noted(self, ("alerts", index)):
-            self._fired[index] = await self._world.fire(doc.alertname, doc.annotations, **labels)
+            self._fired[index] = await self._scenario.fire(doc.alertname, doc.annotations, **labels)
 
     async def _resolve(self, index: int) -> None:
         with _Noted(self, ("alerts", index)):
             if index in self._fired:
-                await self._world.resolve(self._fired[index])
+                await self._scenario.resolve(self._fired[index])
 
     async def _act(self, index: int, doc: ActDoc) -> None:
         if self._missing("acts", index, doc.at, doc.service):
@@ -211,57 +211,59 @@ class _Script:
             await self._do(doc)
 
     async def _do(self, doc: ActDoc) -> None:
-        world, service = self._world, self._tests.service(doc.service)
+        scenario, service = self._scenario, self._tests.service(doc.service)
         match doc.do:
             case Act.PAUSE:
-                pause = await world.pause(*self._matchers(doc), for_=doc.for_, comment=doc.comment, author=doc.author)
+                pause = await scenario.pause(
+                    *self._matchers(doc), for_=doc.for_, comment=doc.comment, author=doc.author
+                )
                 self._pauses.append(pause.id)
             case Act.SILENCE:
-                world.silence(*self._matchers(doc), for_=doc.for_, comment=doc.comment, author=doc.author)
+                scenario.silence(*self._matchers(doc), for_=doc.for_, comment=doc.comment, author=doc.author)
             case Act.EXPIRE:
-                world.expire()
+                scenario.expire()
             case Act.RESUME:
                 if not self._pauses:
                     raise RemediatorError("cannot resume: nothing is paused")
-                await world.resume(self._pauses.pop(), doc.author)
+                await scenario.resume(self._pauses.pop(), doc.author)
             case Act.APPROVE:
-                await world.approve(await self._open(doc.do, service), doc.comment, doc.author)
+                await scenario.approve(await self._open(doc.do, service), doc.comment, doc.author)
             case Act.DENY:
-                await world.deny(await self._open(doc.do, service), doc.comment, doc.author)
+                await scenario.deny(await self._open(doc.do, service), doc.comment, doc.author)
             case Act.DISMISS:
-                await world.dismiss(await self._open(doc.do, service), doc.comment, doc.author)
+                await scenario.dismiss(await self._open(doc.do, service), doc.comment, doc.author)
             case Act.HEAL:
-                await world.heal(service, doc.comment, force=doc.force, author=doc.author)
+                await scenario.heal(service, doc.comment, force=doc.force, author=doc.author)
             case Act.CRASH:
-                await world.crash()
+                await scenario.crash()
             case Act.START:
-                if world.process is not None:
+                if scenario.process is not None:
                     raise RemediatorError("cannot start remediator: it runs")
-                await world.boot()
+                await scenario.boot()
             case Act.PROMETHEUS_DOWN:
-                world.prometheus_down()
+                scenario.prometheus_down()
             case Act.PROMETHEUS_UP:
-                world.prometheus_up()
+                scenario.prometheus_up()
 
     def _matchers(self, doc: ActDoc) -> list[str]:
         of_service = [Matcher(self._tests.rulebook.service_label, "=", doc.service)] if doc.service else []
         return [str(matcher) for matcher in (*of_service, *doc.match)]
 
     async def _open(self, act: Act, service: str) -> int:
-        for incident in await self._world.open_incidents():
+        for incident in await self._scenario.open_incidents():
             if incident.service == service:
                 return incident.id
         raise RemediatorError(f"cannot {act}: {service} has no open incident")
 
     async def _compare(self, index: int, expect: ExpectDoc) -> None:
-        world, service = self._world, self._tests.service(expect.service)
-        calls = [ran.call for ran in world.ran[self._looked_at :]]
+        scenario, service = self._scenario, self._tests.service(expect.service)
+        calls = [ran.call for ran in scenario.ran[self._looked_at :]]
         if expect.ran is not None:
-            self._looked_at = len(world.ran)
+            self._looked_at = len(scenario.ran)
         if self._missing("expect", index, expect.at, expect.service):
             return
         with _Noted(self, ("expect", index)):
-            wrong = [mismatch async for mismatch in mismatches(world, expect, service, calls)]
+            wrong = [mismatch async for mismatch in mismatches(scenario, expect, service, calls)]
             reasons = await self._reasons(service, whole=all(m.part[0] in _OF_ALL for m in wrong)) if wrong else []
             for mismatch in wrong:
                 # The reasons are the same for all, and said once.
@@ -288,14 +290,14 @@ class _Script:
     async def _reasons(self, service: str, *, whole: bool) -> list[str]:
         """What explains it: what is seen, what was decided and why, and what has happened."""
         lines = []
-        up = self._world.process is not None
-        why = await self._world.why(service) if up and not whole else None
+        up = self._scenario.process is not None
+        why = await self._scenario.why(service) if up and not whole else None
         if why is not None:
             lines += [f"health    {why.service.health}: {why.service.judgement.text}"]
-            lines += [f"decided   {one_line(self._world.decision(service))}"]
+            lines += [f"decided   {one_line(self._scenario.decision(service))}"]
             holds = [hold for _, hold in why.gates if hold is not None] if why.incident or why.alerts else []
             lines += [f"gate      {hold.gate}: {one_line(hold.text)}" for hold in holds]
-        entries = [entry for entry in await self._world.journal() if whole or entry.service in ("", service)]
+        entries = [entry for entry in await self._scenario.journal() if whole or entry.service in ("", service)]
         if entries:
             lines.append(f"story{' of ' + service if not whole else ''}")
             lines += ["  …"] if len(entries) > _STORY else []
@@ -307,7 +309,7 @@ class _Script:
 
     def note(self, path: tuple[str | int, ...], error: RemediatorError) -> None:
         """Something could not be done at all."""
-        message = f"{self._test.name}: at {format_duration(self._world.now)} {error}"
+        message = f"{self._test.name}: at {format_duration(self._scenario.now)} {error}"
         self.failures.append(Problem(self._at(*path), str(path[0]), message))
 
 

@@ -12,7 +12,7 @@ import msgspec
 from remediator.errors import ConflictError
 from remediator.model.alert import Source
 from remediator.model.health import Health
-from remediator.model.incident import Approval, Closing, EntryKind, Hold, Incident, Settlement, StepRun, Verdict
+from remediator.model.incident import Approval, EntryKind, Hold, Incident, IncidentSummary, Settlement, StepRun, Verdict
 from remediator.model.rulebook import Plan
 from remediator.store.database import Database, Row
 from remediator.store.interface import NewIncident, Summary
@@ -195,9 +195,9 @@ def page(db: Database, service: str, open_only: bool, before: int | None, limit:
     return _with_runs(rows, step_table.of_incidents(db, rows))
 
 
-def closings(db: Database, since: float) -> list[Closing]:
+def closings(db: Database, since: float) -> list[IncidentSummary]:
     return [
-        Closing(row["id"], row["service"], row["closed_at"], Verdict(row["verdict"]), row["relapse_of"])
+        IncidentSummary(row["id"], row["service"], row["closed_at"], Verdict(row["verdict"]), row["relapse_of"])
         for row in db.execute(_CLOSINGS, (since,))
     ]
 

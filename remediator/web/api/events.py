@@ -10,7 +10,7 @@ from aiohttp import web
 from remediator.errors import PayloadError, StoreError
 from remediator.model.incident import Entry
 from remediator.web.api.serialize import entry_shape
-from remediator.web.context import CLOSING, PARTS, STREAMS
+from remediator.web.context import CLOSING, CONTEXT, STREAMS
 
 _POLL = 5.0
 """Seconds between looks at the journal when nobody rings: the bell only makes it sooner."""
@@ -24,7 +24,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
     A client that does not keep up is let go; it comes back with the last id it saw.
     """
-    parts, closing, streams = request.app[PARTS], request.app[CLOSING], request.app[STREAMS]
+    parts, closing, streams = request.app[CONTEXT], request.app[CLOSING], request.app[STREAMS]
     if len(streams) >= _MOST_STREAMS:
         raise web.HTTPServiceUnavailable(text=f"cannot stream events: {_MOST_STREAMS} clients do so already")
     after = _after(request)
@@ -39,14 +39,14 @@ async def stream(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         await _send(response, b"retry: 2000\n\n")
         while not closing.is_set():
-            rung = parts.bell.next()
+            next_step = parts.broadcast.next()
             entries = await parts.store.journal(after=after, limit=_PAGE)
             if entries:
                 after = entries[-1].id
                 await _send(response, b"".join(map(_event, entries)))
             else:
-                await _first(rung, closing)
-                if not rung.is_set():
+                await _first(next_step, closing)
+                if not next_step.is_set():
                     # Nothing was rung: a comment tells both ends that the connection still stands.
                     await _send(response, b":\n\n")
     except (ConnectionError, TimeoutError, StoreError):
@@ -56,8 +56,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _first(rung: asyncio.Event, closing: asyncio.Event) -> None:
-    waiting = [asyncio.ensure_future(event.wait()) for event in (rung, closing)]
+async def _first(next_step: asyncio.Event, closing: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in (next_step, closing)]
     try:
         await asyncio.wait(waiting, timeout=_POLL, return_when=asyncio.FIRST_COMPLETED)
     finally:

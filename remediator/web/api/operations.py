@@ -9,7 +9,7 @@ from remediator.model.durations import format_duration, parse_duration
 from remediator.model.health import Health
 from remediator.model.incident import Approval, Incident, Pause, StoredAlert, Verdict
 from remediator.model.matcher import Matcher, parse_matcher
-from remediator.web.context import PARTS, USER
+from remediator.web.context import CONTEXT, USER
 
 _LONGEST_TEXT = 4096
 _LONGEST_PAUSE = 366 * 86400.0
@@ -28,7 +28,7 @@ async def heal(request: web.Request, name: str, author: str, comment: str, force
     author, comment = author_of(request, author), _text(comment, "comment")
     if force and not comment:
         raise PayloadError("bad_data", "cannot force a heal without a comment: say why")
-    stored = await request.app[PARTS].system.heal(name, author, comment, force)
+    stored = await request.app[CONTEXT].system.heal(name, author, comment, force)
     if stored is None:
         raise no_service(name)
     return stored
@@ -36,7 +36,7 @@ async def heal(request: web.Request, name: str, author: str, comment: str, force
 
 async def answer(request: web.Request, id: int, approved: bool, author: str, comment: str) -> Incident:
     """Say yes or no to an incident that waits for approval."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     approval = Approval(approved, author_of(request, author), _text(comment, "comment"), parts.clock.now())
     await _existing(request, id)
     incident = await parts.store.answer(id, approval)
@@ -46,7 +46,7 @@ async def answer(request: web.Request, id: int, approved: bool, author: str, com
 
 async def dismiss(request: web.Request, id: int, author: str, comment: str) -> Incident:
     """Close an incident by hand. Not while a step runs: what it does could not be verified any more."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     author, comment = author_of(request, author), _text(comment, "comment")
     if not comment:
         raise PayloadError("bad_data", "cannot dismiss an incident without a comment: say why")
@@ -65,7 +65,7 @@ async def pause(
     request: web.Request, matchers: list[str], duration: str, ends_at: float | None, author: str, comment: str
 ) -> Pause:
     """Pause the healing of the services that match, all of them when there are no matchers."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     now = parts.clock.now()
     author, comment = author_of(request, author), _text(comment, "comment")
     if not comment:
@@ -78,7 +78,7 @@ async def pause(
 
 async def resume(request: web.Request, id: int, author: str) -> Pause:
     """End a pause."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     author = author_of(request, author)
     now = parts.clock.now()
     if all(pause.id != id for pause in await parts.store.pauses(now)):
@@ -99,7 +99,7 @@ def no_incident(id: int) -> web.HTTPNotFound:
 
 
 async def _existing(request: web.Request, id: int) -> Incident:
-    incident = await request.app[PARTS].store.incident(id)
+    incident = await request.app[CONTEXT].store.incident(id)
     if incident is None:
         raise no_incident(id)
     return incident

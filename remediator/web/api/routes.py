@@ -26,7 +26,7 @@ from remediator.web.api.serialize import (
     time_shape,
     why_shape,
 )
-from remediator.web.context import PARTS
+from remediator.web.context import CONTEXT
 from remediator.web.request_body import read_json
 from remediator.web.responses import failure, success, success_aside
 from remediator.web.threads import aside
@@ -61,7 +61,7 @@ class PauseRequest(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 async def health(request: web.Request) -> web.Response:
     """The system's summary."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     now = parts.clock.now()
     summary = await parts.store.summary()
     reasons = parts.system.not_ready()
@@ -88,12 +88,12 @@ async def health(request: web.Request) -> web.Response:
 
 async def services(request: web.Request) -> web.Response:
     """Every service."""
-    return await success_aside(service_shape, request.app[PARTS].system.services())
+    return await success_aside(service_shape, request.app[CONTEXT].system.services())
 
 
 async def add_service(request: web.Request) -> web.Response:
     """Remember a service, given as in a rule file."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     document = await read_json(request, dict[str, Any], parts.body_timeout)
     author = acts.author_of(request, request.query.get("author", ""))
     await parts.system.add_service(document, author)
@@ -110,14 +110,14 @@ async def remove_service(request: web.Request) -> web.Response:
     """Forget a service added at run time."""
     author = acts.author_of(request, request.query.get("author", ""))
     view = _service(request)
-    await request.app[PARTS].system.remove_service(view.name, author)
+    await request.app[CONTEXT].system.remove_service(view.name, author)
     return success({"name": view.name})
 
 
 async def why(request: web.Request) -> web.Response:
     """Why it did, or did not, act on a service."""
     name = request.match_info["name"]
-    account = await request.app[PARTS].system.why(name)
+    account = await request.app[CONTEXT].system.why(name)
     if account is None:
         raise acts.no_service(name)
     return success(why_shape(account))
@@ -125,7 +125,7 @@ async def why(request: web.Request) -> web.Response:
 
 async def heal(request: web.Request) -> web.Response:
     """Ask for a heal; answered when it is recorded, which is before anything is run."""
-    given = await read_json(request, HealRequest, request.app[PARTS].body_timeout)
+    given = await read_json(request, HealRequest, request.app[CONTEXT].body_timeout)
     stored = await acts.heal(request, request.match_info["name"], given.author, given.comment, given.force)
     return success(alert_shape(stored), 202)
 
@@ -133,7 +133,7 @@ async def heal(request: web.Request) -> web.Response:
 async def incidents(request: web.Request) -> web.Response:
     """Incidents, newest first; `before` an id gives the next page."""
     query = request.query
-    found = await request.app[PARTS].store.incidents(
+    found = await request.app[CONTEXT].store.incidents(
         service=query.get("service", ""),
         open_only=_flag(request, "open"),
         before=_number(request, "before"),
@@ -145,7 +145,7 @@ async def incidents(request: web.Request) -> web.Response:
 async def incident(request: web.Request) -> web.Response:
     """One incident with its step runs."""
     id = int(request.match_info["id"])
-    found = await request.app[PARTS].store.incident(id)
+    found = await request.app[CONTEXT].store.incident(id)
     if found is None:
         raise acts.no_incident(id)
     return success(incident_shape(found))
@@ -153,7 +153,7 @@ async def incident(request: web.Request) -> web.Response:
 
 async def answer(request: web.Request) -> web.Response:
     """Approve, deny or dismiss an incident."""
-    given = await read_json(request, AnswerRequest, request.app[PARTS].body_timeout)
+    given = await read_json(request, AnswerRequest, request.app[CONTEXT].body_timeout)
     id, verb = int(request.match_info["id"]), request.match_info["verb"]
     if verb == "dismiss":
         found = await acts.dismiss(request, id, given.author, given.comment)
@@ -164,7 +164,7 @@ async def answer(request: web.Request) -> web.Response:
 
 async def history(request: web.Request) -> web.Response:
     """The journal, newest first; `before` an id gives the next page."""
-    found = await request.app[PARTS].store.recent_journal(
+    found = await request.app[CONTEXT].store.recent_journal(
         service=request.query.get("service", ""), before=_number(request, "before"), limit=_limit(request)
     )
     return await success_aside(entry_shape, found)
@@ -172,7 +172,7 @@ async def history(request: web.Request) -> web.Response:
 
 async def alerts(request: web.Request) -> web.Response:
     """Alerts with what became of them, newest change first; `before` a seq gives the next page."""
-    found = await request.app[PARTS].store.alerts(
+    found = await request.app[CONTEXT].store.alerts(
         service=request.query.get("service", ""),
         firing_only=_flag(request, "firing"),
         before=_number(request, "before"),
@@ -183,7 +183,7 @@ async def alerts(request: web.Request) -> web.Response:
 
 async def alert(request: web.Request) -> web.Response:
     """What became of the alerts of one fingerprint, the newest first, and the account of the newest one's service."""
-    parts, fingerprint = request.app[PARTS], request.match_info["fingerprint"]
+    parts, fingerprint = request.app[CONTEXT], request.match_info["fingerprint"]
     found = await parts.store.alerts_with(fingerprint)
     if not found:
         raise web.HTTPNotFound(text=f"cannot find an alert with the fingerprint {fingerprint!r}")
@@ -194,13 +194,13 @@ async def alert(request: web.Request) -> web.Response:
 
 async def pauses(request: web.Request) -> web.Response:
     """Pauses that have not ended."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     return success([pause_shape(pause) for pause in await parts.store.pauses(parts.clock.now())])
 
 
 async def add_pause(request: web.Request) -> web.Response:
     """Pause healing."""
-    given = await read_json(request, PauseRequest, request.app[PARTS].body_timeout)
+    given = await read_json(request, PauseRequest, request.app[CONTEXT].body_timeout)
     ends_at = given.ends_at.timestamp() if given.ends_at else None
     pause = await acts.pause(request, given.matchers, given.duration, ends_at, given.author, given.comment)
     return success(pause_shape(pause), 201)
@@ -214,13 +214,13 @@ async def end_pause(request: web.Request) -> web.Response:
 
 async def rules(request: web.Request) -> web.Response:
     """The rules in use."""
-    return success(await aside(rule_text, request.app[PARTS].system.rules()))
+    return success(await aside(rule_text, request.app[CONTEXT].system.rules()))
 
 
 async def reload(request: web.Request) -> web.Response:
     """Load config and rules anew; 500 when they cannot be used, as Prometheus answers, and the old ones stay."""
     try:
-        await request.app[PARTS].system.reload()
+        await request.app[CONTEXT].system.reload()
     except ConfigError as error:
         return failure(500, "config", f"cannot reload: {error}")
     return success(None)
@@ -255,7 +255,7 @@ ROUTES = (
 
 def _service(request: web.Request) -> ServiceView:
     name = request.match_info["name"]
-    view = request.app[PARTS].system.service(name)
+    view = request.app[CONTEXT].system.service(name)
     if view is None:
         raise acts.no_service(name)
     return view

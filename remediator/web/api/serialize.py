@@ -12,7 +12,7 @@ from remediator.decision.case import ServiceView, Why
 from remediator.model.clock import rfc3339
 from remediator.model.health import Reading
 from remediator.model.incident import Entry, Hold, Incident, Pause, StepRun, StoredAlert
-from remediator.model.paging import Page
+from remediator.model.paging import PageAlert
 from remediator.web.context import Leader
 
 Shape = dict[str, Any]
@@ -180,7 +180,7 @@ def pause_shape(pause: Pause) -> Shape:
     }
 
 
-def page_shape(page: Page) -> Shape:
+def page_shape(page: PageAlert) -> Shape:
     """What people are being told."""
     return {
         "labels": page.labels,

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from remediator.errors import PayloadError
 from remediator.web.auth import same
-from remediator.web.context import PARTS
+from remediator.web.context import CONTEXT
 from remediator.web.request_body import read_body
 
 _LIMIT = 64 * 1024
@@ -39,7 +39,7 @@ async def read_form(request: web.Request) -> dict[str, str]:
     """The fields of a form from one of these pages. PayloadError when it is not."""
     if request.content_type != "application/x-www-form-urlencoded":
         raise PayloadError("media_type", "cannot read the form: it is not form data", 415)
-    body = await read_body(request, _LIMIT, request.app[PARTS].body_timeout)
+    body = await read_body(request, _LIMIT, request.app[CONTEXT].body_timeout)
     try:
         fields = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=50, errors="strict"))
     except ValueError:

@@ -21,7 +21,7 @@ from remediator.model.matcher import parse_matchers
 from remediator.model.rulebook import Mode
 from remediator.web.api import operations as acts
 from remediator.web.api.rule_text import rule_text
-from remediator.web.context import PARTS, USER
+from remediator.web.context import CONTEXT, USER
 from remediator.web.threads import aside
 from remediator.web.ui.forms import csrf_token, read_form, remembered_author, see_other, set_token
 
@@ -44,7 +44,7 @@ _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 async def overview(request: web.Request) -> web.Response:
     """Every service at a glance, the ones in trouble first."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     now = parts.clock.now()
     views = parts.system.services()
     wanted, health = request.query.get("q", "").strip(), request.query.get("health", "")
@@ -71,7 +71,7 @@ async def overview(request: web.Request) -> web.Response:
 
 async def incidents(request: web.Request) -> web.Response:
     """Incidents, newest first."""
-    found = await request.app[PARTS].store.incidents(
+    found = await request.app[CONTEXT].store.incidents(
         service=request.query.get("service", ""),
         open_only=request.query.get("open") == "true",
         before=_before(request),
@@ -86,7 +86,7 @@ async def incidents(request: web.Request) -> web.Response:
 
 async def incident(request: web.Request) -> web.Response:
     """One incident: what was seen, what was run, what came of it."""
-    store, id = request.app[PARTS].store, int(request.match_info["id"])
+    store, id = request.app[CONTEXT].store, int(request.match_info["id"])
     found = await store.incident(id)
     if found is None:
         raise acts.no_incident(id)
@@ -97,7 +97,7 @@ async def incident(request: web.Request) -> web.Response:
 
 async def service(request: web.Request) -> web.Response:
     """One service: why it is what it is, and why something is or is not done about it."""
-    parts, name = request.app[PARTS], request.match_info["name"]
+    parts, name = request.app[CONTEXT], request.match_info["name"]
     account = await parts.system.why(name)
     if account is None:
         raise acts.no_service(name)
@@ -114,7 +114,7 @@ async def service(request: web.Request) -> web.Response:
 async def alerts(request: web.Request) -> web.Response:
     """Every alert with what became of it."""
     firing, service = request.query.get("firing") == "true", request.query.get("service", "")
-    found = await request.app[PARTS].store.alerts(
+    found = await request.app[CONTEXT].store.alerts(
         service=service, firing_only=firing, before=_before(request), limit=_PAGE
     )
     older = _older(request, found[-1].seq) if len(found) == _PAGE else ""
@@ -123,7 +123,7 @@ async def alerts(request: web.Request) -> web.Response:
 
 async def rules(request: web.Request) -> web.Response:
     """The rules in use, in their own notation."""
-    shown = await aside(rule_text, request.app[PARTS].system.rules())
+    shown = await aside(rule_text, request.app[CONTEXT].system.rules())
     return await _page(request, "rules.html", rules=shown)
 
 
@@ -202,7 +202,7 @@ async def _page(request: web.Request, template: str, **context: Any) -> web.Resp
         _render,
         request.app[TEMPLATES],
         template,
-        now=request.app[PARTS].clock.now(),
+        now=request.app[CONTEXT].clock.now(),
         path=request.path,
         csrf=token,
         user=request[USER],

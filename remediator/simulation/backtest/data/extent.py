@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from remediator.clients.prometheus.client import Prometheus
 from remediator.errors import NeighbourError
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Rulebook
 from remediator.rules.guards import with_guards
 from remediator.simulation.backtest.data.range_queries import shown
@@ -63,13 +63,13 @@ def plain_conditions(rulebook: Rulebook) -> Iterator[str]:
 def _counts(prometheus: Prometheus, expr: str, times: Sequence[int], step: int) -> Iterator[float]:
     for at in times:
         answer = prometheus.query_range_blocking(f"count(\n{expr}\n)", at, at, step)
-        if answer.sight is Sight.BAD_DATA:
+        if answer.sight is QueryStatus.BAD_DATA:
             # A number without labels cannot be counted; what is no PromQL at all will be told of when it is asked.
             yield 1
-        elif answer.sight is Sight.EXECUTION:
+        elif answer.sight is QueryStatus.EXECUTION:
             # What cannot be answered of this time has no series then.
             continue
-        elif answer.sight is not Sight.SEEN:
+        elif answer.sight is not QueryStatus.SEEN:
             raise NeighbourError(f"cannot replay {shown(expr)}: {answer.error}", retry=True)
         else:
             yield from (value for line in answer.lines for _, value in line.points)

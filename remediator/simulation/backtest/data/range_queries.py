@@ -10,7 +10,7 @@ import msgspec
 
 from remediator.clients.prometheus.client import Prometheus, Range
 from remediator.errors import NeighbourError
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.simulation.backtest.data.recording import Recording, Unseen, joined, recorded
 
 FAILED = 64
@@ -21,7 +21,7 @@ _SPREAD = 8
 """When a stretch fails and so many single steps all over it do, too, it is taken to fail all through."""
 _RETRIES = (1.0, 3.0)
 """Seconds to wait before asking a Prometheus again that could not be reached."""
-_TOO_MUCH = (Sight.TIMEOUT, Sight.BAD_ANSWER)
+_TOO_MUCH = (QueryStatus.TIMEOUT, QueryStatus.BAD_ANSWER)
 _TOO_MANY_SAMPLES = "too many samples"
 """How Prometheus words that a query is more than its --query.max-samples; of sight it is an error like any other."""
 
@@ -64,13 +64,13 @@ class RangeQueries:
         for wait in (*_RETRIES, 0.0):
             answer = self._prometheus.query_range_blocking(expr, start, end, self._step)
             self.asked += 1
-            if answer.sight is not Sight.UNREACHABLE:
+            if answer.sight is not QueryStatus.UNREACHABLE:
                 break
             time.sleep(wait)
         self.warnings.update(dict.fromkeys(answer.warnings))
         hopeless = answer.sight in _TOO_MUCH and (end - start) // self._step < _LEAST
-        if hopeless or answer.sight in (Sight.UNREACHABLE, Sight.BAD_DATA):
-            later = answer.sight in (Sight.UNREACHABLE, Sight.TIMEOUT)
+        if hopeless or answer.sight in (QueryStatus.UNREACHABLE, QueryStatus.BAD_DATA):
+            later = answer.sight in (QueryStatus.UNREACHABLE, QueryStatus.TIMEOUT)
             remedy = "; what was answered so far is kept: run it again to go on" if later else ""
             raise NeighbourError(f"cannot replay {shown(expr)}: {answer.error}{remedy}", retry=True)
         return answer
@@ -92,10 +92,10 @@ class RangeQueries:
     def _recorded(self, answer: Range, start: int, end: int) -> Recording:
         count = (end - start) // self._step + 1
         found = recorded(answer.lines, start, self._step, count)
-        if answer.sight is not Sight.SEEN:
+        if answer.sight is not QueryStatus.SEEN:
             unseen = Unseen(0, count, answer.sight, answer.error)
         elif answer.warnings:
-            unseen = Unseen(0, count, Sight.PARTIAL, "; ".join(answer.warnings))
+            unseen = Unseen(0, count, QueryStatus.PARTIAL, "; ".join(answer.warnings))
         else:
             return found
         return msgspec.structs.replace(found, unseen=[unseen])
@@ -108,7 +108,7 @@ def shown(expr: str) -> str:
 
 
 def _too_much(answer: Range) -> bool:
-    return answer.sight in _TOO_MUCH or (answer.sight is Sight.EXECUTION and _TOO_MANY_SAMPLES in answer.error)
+    return answer.sight in _TOO_MUCH or (answer.sight is QueryStatus.EXECUTION and _TOO_MANY_SAMPLES in answer.error)
 
 
 def _telling(parts: list[Recording]) -> Recording | None:

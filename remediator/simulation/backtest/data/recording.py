@@ -12,7 +12,7 @@ import msgspec
 
 from remediator.clients.prometheus.client import Line
 from remediator.decision.threshold_state import judge_value
-from remediator.model.health import Sight
+from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Threshold
 from remediator.simulation.scripted import Sample
 
@@ -44,7 +44,7 @@ class Unseen(NamedTuple):
 
     first: int
     end: int
-    sight: Sight
+    sight: QueryStatus
     error: str
 
 
