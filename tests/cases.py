@@ -127,7 +127,7 @@ def case(health: Health | str = "failed", the_incident: Incident | None = None, 
         fields["alerts"] = (stored(),)
     if the_incident is None and "choice" not in fields and fields["alerts"]:
         fields["choice"] = Choice(fields["alerts"][0], fields.pop("the_plan", None) or plan(), judged)
-    fields.setdefault("sighting", PrometheusStatus(NOW, NOW - 3600, NOW - 3600))
+    fields.setdefault("prometheus_status", PrometheusStatus(NOW, NOW - 3600, NOW - 3600))
     return Case(now=NOW, service=service(), judgement=judged, incident=the_incident, **fields)
 
 

@@ -132,9 +132,9 @@ class World:
 
     async def crashed(self) -> None:
         """Stop as kill -9 does: nothing is told, nothing is written down, commands end with their owner."""
-        for task in (*self.tasks, *self.engine._steps._tasks.values(), *self.engine._steps._asking.values()):
+        for task in (*self.tasks, *self.engine._step_tasks._tasks.values(), *self.engine._step_tasks._asking.values()):
             task.cancel()
-        await asyncio.gather(*self.tasks, *self.engine._steps._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self.tasks, *self.engine._step_tasks._tasks.values(), return_exceptions=True)
         await self.store.close()
 
     def answer(self, expr: str) -> Answer:

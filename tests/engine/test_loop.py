@@ -372,7 +372,7 @@ async def test_a_crash_between_commit_and_spawn_runs_nothing_twice(tmp_path: Pat
             await asyncio.Event().wait()
             raise AssertionError("never goes on")
 
-        w.engine._steps._run = dies_before_spawning
+        w.engine._step_tasks._run = dies_before_spawning
         w.set("error_ratio", checkout=0.2)
         await w.clock.run_until(lambda: reached)
         (open_now,) = await w.incidents()
