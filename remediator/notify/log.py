@@ -72,7 +72,7 @@ def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
     fields: dict[str, Any] = {
         "ts": rfc3339(record.created),
         "level": _LEVELS.get(record.levelname, record.levelname.lower()),
-        "component": record.name.removeprefix("remediator."),
+        "component": record.name.removeprefix("remediator.").partition(".")[0],
         "msg": record.getMessage(),
     }
     fields.update(getattr(record, "fields", {}))

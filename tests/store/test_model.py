@@ -24,6 +24,8 @@ from remediator.model.incident import Approval, Disposition, Hold, Incident, Set
 from remediator.store.interface import Accepted
 
 TEXT = st.text(max_size=8)
+SENTENCES = st.text(st.characters(exclude_characters="\0"), max_size=8)
+"""What remediator itself says: it has no NUL, which PostgreSQL cannot hold and gets as U+FFFD."""
 KEYS = st.tuples(st.sampled_from(["", "a", "a 1.0", "é\x00b"]), st.sampled_from([0.0, 0.1 + 0.2, 0.3, T0]))
 SERVICES = st.sampled_from(["web", "db", "cart"])
 ALERTS = st.builds(
@@ -39,7 +41,7 @@ SETTLEMENTS = st.builds(
     SERVICES,
     st.sampled_from(["", "paused", "rate"]),
     st.none() | st.integers(1, 3),
-    TEXT,
+    SENTENCES,
 )
 IDS = st.integers(1, 6)
 TOLD_BY_THEIR_INCIDENT = (Disposition.OPENED, Disposition.JOINED, Disposition.RESOLVED)
