@@ -34,7 +34,7 @@ class StateSet(Collector):
     """
 
     def __init__(self, name: str, text: str, thing: str, state: str) -> None:
-        self._name, self._text, self._labels = name, text, (thing, state)
+        self.name, self.text, self.labels = name, text, (thing, state)
         self._states: tuple[str, ...] = ()
         self._source: Callable[[], Iterable[tuple[str, str]]] = tuple
 
@@ -45,7 +45,7 @@ class StateSet(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """As prometheus_client's registry asks for it."""
-        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
         for thing, current in self._source():
             for state in self._states:
                 family.add_metric((thing, state), float(state == current))
@@ -53,14 +53,14 @@ class StateSet(Collector):
 
     def render(self) -> str:
         """The lines of the exposition format."""
-        thing, state = self._labels
-        sample = f'{self._name}{{{state}="%s",{thing}="\0"}} %s\n'
+        thing, state = self.labels
+        sample = f'{self.name}{{{state}="%s",{thing}="\0"}} %s\n'
         around = {
             current: "".join(sample % (name, float(name == current)) for name in self._states).split("\0")
             for current in self._states
         }
         lines = [_escaped(name).join(around[current]) for name, current in self._source()]
-        return f"# HELP {self._name} {self._text}\n# TYPE {self._name} gauge\n" + "".join(lines)
+        return f"# HELP {self.name} {self.text}\n# TYPE {self.name} gauge\n" + "".join(lines)
 
 
 def _escaped(value: str) -> str:
