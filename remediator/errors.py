@@ -10,7 +10,7 @@ RemediatorError
  │    ├── ConflictError an invariant of the store forbids the write (already open, already answered, ...)
  │    └── FencedError   a write that only the leader may make, and this process does not lead
  ├── LeaseError         another process holds the store
- └── NeighbourError     Prometheus, Alertmanager or Grafana did not do what was asked
+ └── RemoteError        Prometheus, Alertmanager or Grafana did not do what was asked
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class LeaseError(RemediatorError):
     """Another process leads; the message names it."""
 
 
-class NeighbourError(RemediatorError):
+class RemoteError(RemediatorError):
     """A neighbouring system refused or could not be reached. `retry` tells whether a repetition may help."""
 
     def __init__(self, message: str, *, retry: bool, status: int | None = None) -> None:

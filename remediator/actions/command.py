@@ -1,6 +1,6 @@
 """Runs one command to its end: its own process group, a limit, a minimal environment, and the tail of its output.
 
-A command ends with its owner or at its own timeout, whichever is first (`keeper`); TERM first, KILL after `GRACE`, both
+A command ends with its owner or at its own timeout, whichever is first (`supervisor`); TERM first, KILL after `GRACE`, both
 for the whole group. What a command that ended by itself leaves running is left alone: restarting something may well
 mean starting it.
 """

@@ -15,7 +15,7 @@ from remediator.errors import RefusedError, TemplateError
 from remediator.model.action import TIMEOUT, ActionSpec, Call, HttpSpec, Outcome, Result, Run
 from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Plan, Step
-from remediator.template.compile import Kind, compile_template
+from remediator.template.compile import TemplateKind, compile_template
 
 COUNT_TIMEOUT = 15.0
 """Seconds for reading the present count, when its action names no timeout."""
@@ -144,9 +144,9 @@ def _call(plan: Plan, spec: ActionSpec, step: str, facts: Context, context: Cont
     if spec.http is not None:
         return Call(http=_http(spec.http, context), timeout=limit)
     if spec.run:
-        argv = tuple(compile_template(text, Kind.ARGUMENT).render(context) for text in spec.run)
+        argv = tuple(compile_template(text, TemplateKind.ARGUMENT).render(context) for text in spec.run)
     elif spec.shell is not None:
-        argv = ("sh", "-c", compile_template(spec.shell, Kind.SHELL).render(context))
+        argv = ("sh", "-c", compile_template(spec.shell, TemplateKind.SHELL).render(context))
     else:
         raise RefusedError(f"cannot {step} {plan.service.name}: the action has nothing to run")
     env = {name: _text(text, context) for name, text in spec.env.items()}
@@ -178,7 +178,7 @@ def _shell_word(text: str) -> str:
 
 def _http(spec: HttpSpec, context: Context) -> HttpSpec:
     return HttpSpec(
-        url=compile_template(spec.url, Kind.URL).render(context),
+        url=compile_template(spec.url, TemplateKind.URL).render(context),
         method=spec.method,
         headers={name: _text(text, context) for name, text in spec.headers.items()},
         body=_text(spec.body, context),
@@ -187,7 +187,7 @@ def _http(spec: HttpSpec, context: Context) -> HttpSpec:
 
 
 def _text(source: str, context: Context) -> str:
-    return compile_template(source, Kind.TEXT).render(context)
+    return compile_template(source, TemplateKind.TEXT).render(context)
 
 
 # Scale: the present count, the new one, and the limits in between.
@@ -247,7 +247,7 @@ async def _present(
 ) -> int | None:
     """The present count: of PromQL if the step brings it, otherwise of the target's action `replicas`."""
     if "replicas" in step.args:
-        return _count_of(await query(compile_template(str(step.args["replicas"]), Kind.PROMQL).render(known)))
+        return _count_of(await query(compile_template(str(step.args["replicas"]), TemplateKind.PROMQL).render(known)))
     spec = plan.spec("replicas")
     if spec is not None:
         return await _counted(_call(plan, spec, "replicas", context, known, spec.timeout or COUNT_TIMEOUT), run)

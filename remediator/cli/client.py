@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remediator.errors import NeighbourError, RemediatorError
+from remediator.errors import RemediatorError, RemoteError
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -101,7 +101,7 @@ def answered(command: Callable[[argparse.Namespace, Client], None]) -> Callable[
 
 
 class Client:
-    """The HTTP API of a running remediator. Raises NeighbourError when it cannot be asked, Refusal when it says no."""
+    """The HTTP API of a running remediator. Raises RemoteError when it cannot be asked, Refusal when it says no."""
 
     def __init__(self, server: HttpClient) -> None:
         import urllib.request
@@ -146,7 +146,7 @@ class Client:
                     if line.startswith(b"data: "):
                         yield json.loads(line[6:])
             except (OSError, HTTPException, ValueError) as error:
-                raise NeighbourError(f"cannot follow {self._server.url}: {error}", retry=True) from None
+                raise RemoteError(f"cannot follow {self._server.url}: {error}", retry=True) from None
 
     def _ask(self, method: str, path: str, query: dict[str, object], body: bytes | None = None) -> Any:
         from http.client import HTTPException
@@ -181,7 +181,7 @@ class Client:
                 raise self._refusal(error.code, error.read(_MOST)) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "reason", None) or error
-            raise NeighbourError(f"cannot reach remediator at {self._server.url}: {reason}", retry=True) from None
+            raise RemoteError(f"cannot reach remediator at {self._server.url}: {reason}", retry=True) from None
 
     def _refusal(self, status: int, body: bytes) -> RemediatorError:
         try:
@@ -190,8 +190,8 @@ class Client:
         except (ValueError, KeyError, TypeError):
             return self._stranger(status)
 
-    def _stranger(self, status: int = 200) -> NeighbourError:
-        return NeighbourError(f"cannot understand {self._server.url} ({status}): is that remediator?", retry=False)
+    def _stranger(self, status: int = 200) -> RemoteError:
+        return RemoteError(f"cannot understand {self._server.url} ({status}): is that remediator?", retry=False)
 
 
 def service_path(name: str, verb: str = "") -> str:

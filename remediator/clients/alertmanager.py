@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from remediator.clients.http_options import HttpClient
 from remediator.clients.json_client import TIMEOUT, JsonClient
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.model.alert import Alert, milliseconds
 from remediator.model.clock import rfc3339
 from remediator.model.matcher import Matcher, parse_matcher
@@ -48,7 +48,7 @@ class Snapshot(NamedTuple):
 
 
 class Alertmanagers:
-    """The members of one cluster. Every method raises NeighbourError when no member did what was asked; `counted` is
+    """The members of one cluster. Every method raises RemoteError when no member did what was asked; `counted` is
     told of every request what it was for and whether it was `done`."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Alertmanagers:
                     message = (
                         f"it has no receiver {receiver!r}; it has {', '.join(names)} (check receiver: in the config)"
                     )
-                    raise NeighbourError(f"cannot read the alerts at {member.shown}: {message}", retry=True)
+                    raise RemoteError(f"cannot read the alerts at {member.shown}: {message}", retry=True)
             status = await member.ask("read the status", "GET", "api/v2/status", _Status)
             found = await member.ask("read the alerts", "GET", "api/v2/alerts", list[_Alert], query=query)
             wanted = (one for one in found if not receiver or any(r.name == receiver for r in one.receivers))
@@ -108,10 +108,10 @@ class Alertmanagers:
     async def post(self, alerts: Sequence[Mapping[str, Any]]) -> None:
         """Hand in alerts, in the shape of the API. Done when a member took them; the others are only logged."""
 
-        async def write(member: JsonClient, _: str) -> NeighbourError | None:
+        async def write(member: JsonClient, _: str) -> RemoteError | None:
             try:
                 await member.ask("post alerts", "POST", "api/v2/alerts", NoneType, body=list(alerts))
-            except NeighbourError as error:
+            except RemoteError as error:
                 return error
             return None
 
@@ -153,7 +153,7 @@ class Alertmanagers:
 
         try:
             await self._any("expire", write)
-        except NeighbourError:
+        except RemoteError:
             # Depending on its version it answers 404 or 500 when there is nothing to expire.
             if any(silence.id == id for silence in await self.silences()):
                 raise
@@ -164,11 +164,11 @@ class Alertmanagers:
 
     async def _any(self, operation: str, ask: Callable[[JsonClient, str], Awaitable[T]]) -> T:
         """The answer of the first member that gives one. The one that did is asked first the next time."""
-        failure: NeighbourError | None = None
+        failure: RemoteError | None = None
         for member in list(self._members):
             try:
                 answer = await ask(*member)
-            except NeighbourError as error:
+            except RemoteError as error:
                 self._counted(operation, False)
                 failure = failure or error
                 # The others come first from now on.
@@ -177,7 +177,7 @@ class Alertmanagers:
             else:
                 self._counted(operation, True)
                 return answer
-        raise failure or NeighbourError("cannot ask Alertmanager: the config names none", retry=False)
+        raise failure or RemoteError("cannot ask Alertmanager: the config names none", retry=False)
 
     def _silence(self, given: _Silence) -> Silence | None:
         """A silence in our terms; None, said once, when its regular expression is none that Python knows."""

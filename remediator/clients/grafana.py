@@ -34,12 +34,12 @@ class Annotation(msgspec.Struct, frozen=True):
 class Grafana:
     """One Grafana, reached with these settings. Every request ends within `timeout` seconds, answer included.
 
-    Every method raises NeighbourError when Grafana does not do what was asked, with the HTTP status if there was one.
+    Every method raises RemoteError when Grafana does not do what was asked, with the HTTP status if there was one.
     The outcome of a creation that failed is unknown: Grafana may have stored it and not been able to say so.
     """
 
     def __init__(self, settings: HttpClient, *, timeout: float = TIMEOUT) -> None:
-        self._neighbour = JsonClient(settings, "Grafana", timeout=timeout, hints=_HINTS)
+        self._client = JsonClient(settings, "Grafana", timeout=timeout, hints=_HINTS)
 
     async def create(self, annotation: Annotation) -> int:
         """Store an annotation; its id."""
@@ -48,12 +48,12 @@ class Grafana:
             body["dashboardUID"] = annotation.dashboard
             if annotation.panel:
                 body["panelId"] = annotation.panel
-        return (await self._neighbour.ask("create an annotation", "POST", _PATH, _Created, body=body)).id
+        return (await self._client.ask("create an annotation", "POST", _PATH, _CreatedAnnotation, body=body)).id
 
     async def patch(self, id: int, annotation: Annotation) -> None:
         """Give an annotation the text and tags of this one, and its end if it has one. Status 404 when it is gone."""
         body = _changes(annotation)
-        await self._neighbour.ask("change an annotation", "PATCH", f"{_PATH}/{id}", _Said, body=body)
+        await self._client.ask("change an annotation", "PATCH", f"{_PATH}/{id}", _Message, body=body)
 
     async def find(self, tag: str, at: float) -> list[int]:
         """The ids of the annotations that have this tag, the oldest first; `at` is the time they begin.
@@ -70,21 +70,21 @@ class Grafana:
 
     async def delete(self, id: int) -> None:
         """Delete an annotation. Status 404 when it is gone."""
-        await self._neighbour.ask("delete an annotation", "DELETE", f"{_PATH}/{id}", _Said)
+        await self._client.ask("delete an annotation", "DELETE", f"{_PATH}/{id}", _Message)
 
     async def close(self) -> None:
         """Let go of the connections. The next request opens new ones."""
-        await self._neighbour.close()
+        await self._client.close()
 
     async def _list(self, *query: tuple[str, str]) -> list[_Item]:
         query = (("type", "annotation"), *query)
-        return await self._neighbour.ask("look for annotations", "GET", _PATH, list[_Item], query=query)
+        return await self._client.ask("look for annotations", "GET", _PATH, list[_Item], query=query)
 
 
 _PATH = "api/annotations"
 
 
-class _Created(msgspec.Struct):
+class _CreatedAnnotation(msgspec.Struct):
     id: int
 
 
@@ -94,7 +94,7 @@ class _Item(msgspec.Struct):
     tags: list[str] | None = None
 
 
-class _Said(msgspec.Struct):
+class _Message(msgspec.Struct):
     message: str
 
 

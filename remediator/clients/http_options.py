@@ -14,7 +14,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 
 
 class Secret:
@@ -77,7 +77,7 @@ class HttpClient(msgspec.Struct, frozen=True):
     headers: Annotated[dict[str, str], Meta(description="Further headers of each request.")] = {}
 
     def all_headers(self) -> dict[str, str]:
-        """The headers of each request, the `Authorization` among them. NeighbourError when its file cannot be read."""
+        """The headers of each request, the `Authorization` among them. RemoteError when its file cannot be read."""
         headers = dict(self.headers)
         if self.basic_auth is not None:
             password = _secret(self.basic_auth.password, self.basic_auth.password_file)
@@ -89,14 +89,14 @@ class HttpClient(msgspec.Struct, frozen=True):
         return headers
 
     def ssl_context(self) -> ssl.SSLContext:
-        """The TLS side. NeighbourError when a file cannot be used."""
+        """The TLS side. RemoteError when a file cannot be used."""
         tls = self.tls_config or TlsConfig()
         try:
             context = ssl.create_default_context(cafile=tls.ca_file or None)
             if tls.cert_file:
                 context.load_cert_chain(tls.cert_file, tls.key_file or None)
         except (OSError, ssl.SSLError) as error:
-            raise NeighbourError(f"cannot set up TLS for {self.url}: {error}", retry=True) from None
+            raise RemoteError(f"cannot set up TLS for {self.url}: {error}", retry=True) from None
         if tls.insecure_skip_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -109,4 +109,4 @@ def _secret(given: Secret | None, file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise NeighbourError(f"cannot read the credentials file {file}: {error}", retry=True) from None
+        raise RemoteError(f"cannot read the credentials file {file}: {error}", retry=True) from None

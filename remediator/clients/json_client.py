@@ -10,7 +10,7 @@ import msgspec
 import yarl
 
 from remediator.clients.http_options import HttpClient, TlsConfig
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class JsonClient:
     ) -> T:
         """Send a request, and read its answer as this type; `deed` says what it is for, for messages.
 
-        NeighbourError when it was not done, with the status if there was one. What became of a request that failed is
+        RemoteError when it was not done, with the status if there was one. What became of a request that failed is
         unknown: it may have been carried out all the same.
         """
         url = self._url / path
@@ -109,7 +109,7 @@ class JsonClient:
                 break
         return bytes(content)
 
-    def _refused(self, deed: str, response: aiohttp.ClientResponse, content: bytes) -> NeighbourError:
+    def _refused(self, deed: str, response: aiohttp.ClientResponse, content: bytes) -> RemoteError:
         reason = f"it answered {response.status}"
         if said := _said(content):
             reason += f": {said}"
@@ -119,18 +119,18 @@ class JsonClient:
             reason += f" to {str(response.headers.get('Location', ''))[:300]} (check the url)"
         return self._failed(deed, reason, response.status)
 
-    def _failed(self, deed: str, reason: str, status: int | None = None) -> NeighbourError:
-        return NeighbourError(f"cannot {deed} at {self.shown}: {reason}", retry=status not in _FINAL, status=status)
+    def _failed(self, deed: str, reason: str, status: int | None = None) -> RemoteError:
+        return RemoteError(f"cannot {deed} at {self.shown}: {reason}", retry=status not in _FINAL, status=status)
 
 
-class _Said(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     message: str
 
 
 def _said(content: bytes) -> str:
     """What an answer that refuses says: a text, or a mapping with a message."""
     try:
-        said = msgspec.json.decode(content, type=_Said | str)
+        said = msgspec.json.decode(content, type=_ErrorBody | str)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return ""
     return (said if isinstance(said, str) else said.message)[:300]

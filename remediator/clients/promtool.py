@@ -8,15 +8,15 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 
 
 def ask_promtool(command: str, document: object, timeout: float) -> tuple[int, str]:
     """The exit code of `promtool COMMAND rules` for this document, in `timeout` seconds, and what it printed; the file
-    that the document is in is called `the file` there. NeighbourError when there is no promtool, or it does not end."""
+    that the document is in is called `the file` there. RemoteError when there is no promtool, or it does not end."""
     program = shutil.which("promtool")
     if program is None:
-        raise NeighbourError("there is no promtool here: install the package prometheus, which has it", retry=False)
+        raise RemoteError("there is no promtool here: install the package prometheus, which has it", retry=False)
     with tempfile.TemporaryDirectory(prefix="remediator-") as folder:
         file = Path(folder) / "document.yml"
         # JSON is YAML, but for its pairs of escapes.
@@ -26,5 +26,5 @@ def ask_promtool(command: str, document: object, timeout: float) -> tuple[int, s
                 [program, command, "rules", str(file)], capture_output=True, text=True, check=False, timeout=timeout
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise NeighbourError(f"cannot run promtool: {error}", retry=False) from None
+            raise RemoteError(f"cannot run promtool: {error}", retry=False) from None
     return done.returncode, (done.stdout + done.stderr).replace(str(file), "the file")

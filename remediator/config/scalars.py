@@ -17,7 +17,7 @@ from remediator.model.durations import parse_duration
 from remediator.model.health import Comparison, Health, parse_comparison
 from remediator.model.matcher import Matcher, parse_matcher
 from remediator.model.rulebook import Rate, Share
-from remediator.template.compile import Kind, compile_template
+from remediator.template.compile import TemplateKind, compile_template
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def one_of(*words: StrEnum) -> Leaf:
     return Leaf(f"one of {', '.join(known)}", parse, words=tuple(known), schema=schema)
 
 
-def _template(kind: Kind, noun: str) -> Leaf:
+def _template(kind: TemplateKind, noun: str) -> Leaf:
     def parse(text: str) -> str:
         # Compiling takes a hundred times as long as finding that there is nothing to compile.
         if "{{" in text or "{%" in text or "{#" in text:
@@ -180,9 +180,9 @@ PositiveInteger = Annotated[int, replace(INTEGER, parse=_positive_integer, schem
 BadHealth = Annotated[Health, BAD_HEALTH]
 JudgedHealth = Annotated[Health, JUDGED_HEALTH]
 NameTemplate = Annotated[str, Leaf("a name", lambda text: _TEXT_TEMPLATE.parse(_name(text)), remedy=NAME.remedy)]
-_TEXT_TEMPLATE = _template(Kind.TEXT, "text")
+_TEXT_TEMPLATE = _template(TemplateKind.TEXT, "text")
 TextTemplate = Annotated[str, _TEXT_TEMPLATE]
-ArgumentTemplate = Annotated[str, _template(Kind.ARGUMENT, "text")]
-ShellTemplate = Annotated[str, _template(Kind.SHELL, "shell text")]
-UrlTemplate = Annotated[str, _template(Kind.URL, "a URL")]
-PromqlTemplate = Annotated[str, _template(Kind.PROMQL, "a PromQL expression")]
+ArgumentTemplate = Annotated[str, _template(TemplateKind.ARGUMENT, "text")]
+ShellTemplate = Annotated[str, _template(TemplateKind.SHELL, "shell text")]
+UrlTemplate = Annotated[str, _template(TemplateKind.URL, "a URL")]
+PromqlTemplate = Annotated[str, _template(TemplateKind.PROMQL, "a PromQL expression")]

@@ -17,7 +17,7 @@ from remediator.model.health import Health
 from remediator.model.incident import Hold, Incident, Verdict
 from remediator.model.paging import SENDER, HealSilence, PageAlert
 from remediator.model.rulebook import Plan
-from remediator.template.compile import Kind, compile_template
+from remediator.template.compile import TemplateKind, compile_template
 
 BLACKOUT = 120.0
 """Seconds without an answer from Prometheus after which people hear of it."""
@@ -183,7 +183,7 @@ def _rendered(texts: Mapping[str, str], case: Case) -> dict[str, str]:
     rendered: dict[str, str] = {}
     for name, text in texts.items():
         try:
-            rendered[name] = compile_template(text, Kind.TEXT).render(case.context)
+            rendered[name] = compile_template(text, TemplateKind.TEXT).render(case.context)
         except RefusedError:
             # Somebody has to hear of it, even when a label is missing.
             continue

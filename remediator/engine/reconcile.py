@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import msgspec
 
 from remediator.clients.alertmanager import Alertmanagers, Snapshot
-from remediator.errors import NeighbourError, StoreError
+from remediator.errors import RemoteError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Alert, Source
 from remediator.model.clock import Clock
@@ -85,7 +85,7 @@ class Reconciler:
             if self._asked or self._clock.now() - self._compared_at >= INTERVAL:
                 await self._compare()
                 self._asked, self._compared_at = False, self._clock.now()
-        except NeighbourError as error:
+        except RemoteError as error:
             if not self._out_of_reach:
                 log.warning("concludes nothing from Alertmanager until it answers: %s", error)
             self._out_of_reach = True

@@ -20,7 +20,7 @@ from remediator.model.incident import DIAGNOSE, UNDO, Incident, StepRun
 from remediator.model.rulebook import Plan, Step
 from remediator.rules.guards import UnknownGuardError, with_guards
 from remediator.store.interface import Store
-from remediator.template.compile import Kind, compile_template
+from remediator.template.compile import TemplateKind, compile_template
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +151,8 @@ class StepTasks:
 
     async def _guard(self, expr: str, context: dict[str, object]) -> GuardAnswer:
         try:
-            said = compile_template(expr, Kind.PROMQL).render(context).strip()
-            asked = compile_template(with_guards(expr), Kind.PROMQL).render(context).strip()
+            said = compile_template(expr, TemplateKind.PROMQL).render(context).strip()
+            asked = compile_template(with_guards(expr), TemplateKind.PROMQL).render(context).strip()
         except (RefusedError, UnknownGuardError) as error:
             return GuardAnswer(expr, None, self._clock.now(), str(error))
         answer = await self._query(asked)

@@ -16,7 +16,7 @@ from remediator.model.action import ActionSpec
 from remediator.model.durations import format_duration
 from remediator.model.health import Comparison, Health
 from remediator.model.matcher import Labels, Matcher, matches_all
-from remediator.template.compile import Kind, LabelView, compile_template
+from remediator.template.compile import LabelView, TemplateKind, compile_template
 
 
 class Mode(StrEnum):
@@ -281,14 +281,16 @@ class Rulebook:
 
     def _instantiate(self, service: Service, labels: Labels) -> Service | None:
         """The plain service a templated one stands for with these labels, or None when a label it names is empty."""
-        template = compile_template(service.name, Kind.TEXT)
+        template = compile_template(service.name, TemplateKind.TEXT)
         used = {name: labels.get(name, "") for name in template.labels}
         if not all(used.values()):
             return None
         context = {"labels": LabelView(used)}
         name = template.render(context)
-        given = {key: compile_template(value, Kind.TEXT).render(context) for key, value in service.labels.items()}
-        depends_on = tuple(compile_template(text, Kind.TEXT).render(context) for text in service.depends_on)
+        given = {
+            key: compile_template(value, TemplateKind.TEXT).render(context) for key, value in service.labels.items()
+        }
+        depends_on = tuple(compile_template(text, TemplateKind.TEXT).render(context) for text in service.depends_on)
         return msgspec.structs.replace(
             service, name=name, labels={**used, **given, self.service_label: name}, depends_on=depends_on
         )

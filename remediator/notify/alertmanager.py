@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from remediator.clients.alertmanager import Alertmanagers
 from remediator.engine.reconcile import AUTHOR
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.metrics import Metrics
 from remediator.model.clock import Clock, rfc3339
 from remediator.model.matcher import Matcher
@@ -82,7 +82,7 @@ class Pager:
             self._woken.clear()
             try:
                 await self.once()
-            except NeighbourError as error:
+            except RemoteError as error:
                 self._failures += 1
                 if self._failures == 1:
                     _logger.error("cannot tell people, tries again: %s", error)
@@ -97,7 +97,7 @@ class Pager:
             await self._clock.wait(self._woken, EVERY - _REST)
 
     async def once(self) -> None:
-        """Bring Alertmanager in line. NeighbourError when it could not be; what was done is not done again."""
+        """Bring Alertmanager in line. RemoteError when it could not be; what was done is not done again."""
         await self._keep_pages()
         await self._keep_hushes()
 

@@ -14,7 +14,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, Protocol, TypeVar
 
-from remediator.errors import ConflictError, NeighbourError, StoreError
+from remediator.errors import ConflictError, RemoteError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.clock import Clock
 from remediator.model.incident import Entry
@@ -48,7 +48,7 @@ class Announcer(Protocol):
         ...
 
     async def tell(self, entry: Entry) -> None:
-        """Tell one entry. NeighbourError or StoreError when it could not; it may be called again for the same one."""
+        """Tell one entry. RemoteError or StoreError when it could not; it may be called again for the same one."""
         ...
 
 
@@ -121,7 +121,7 @@ class Follower:
         """Tell one entry, or give it up when repeating cannot help; whether it was told."""
         try:
             await self._patiently(self._announcer.tell, entry)
-        except (NeighbourError, ConflictError) as error:
+        except (RemoteError, ConflictError) as error:
             _logger.error("gives up telling %s of entry %d (%s): %s", self._announcer.name, entry.id, entry.text, error)
         except Exception:
             # A defect in telling one entry must neither keep the rest from being told nor end the daemon, which would
@@ -139,8 +139,8 @@ class Follower:
         while True:
             try:
                 done = await deed(*args, **kwargs)
-            except (NeighbourError, StoreError) as error:
-                if isinstance(error, ConflictError) or (isinstance(error, NeighbourError) and not error.retry):
+            except (RemoteError, StoreError) as error:
+                if isinstance(error, ConflictError) or (isinstance(error, RemoteError) and not error.retry):
                     raise
                 reason = str(error)
             else:

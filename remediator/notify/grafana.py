@@ -14,7 +14,7 @@ import logging
 import msgspec
 
 from remediator.clients.grafana import Annotation, Grafana
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.model.action import Outcome
 from remediator.model.durations import rough_duration
 from remediator.model.incident import DIAGNOSE, Entry, EntryKind, Incident, StepRun
@@ -52,7 +52,7 @@ class GrafanaAnnouncer:
         """Whether the creation before this one is remembered in the store. At start it may have been cut short."""
 
     async def tell(self, entry: Entry) -> None:
-        """Show an incident or step run that began or ended, or what would be run for one. NeighbourError when Grafana did
+        """Show an incident or step run that began or ended, or what would be run for one. RemoteError when Grafana did
         not take it."""
         held = entry.kind is EntryKind.HELD and entry.data.get("gate") in _TOLD_HOLDS
         if entry.incident is None or not (held or entry.kind in (*_BEGINS, *_ENDS)):
@@ -98,7 +98,7 @@ class GrafanaAnnouncer:
         """Change an annotation; False when it is gone. To an account of narrow scopes Grafana answers 403 for that."""
         try:
             await self._grafana.patch(id, annotation)
-        except NeighbourError as error:
+        except RemoteError as error:
             if error.status not in (403, 404) or id in await self._grafana.find(mark, annotation.at):
                 raise
             return False
@@ -109,7 +109,7 @@ class GrafanaAnnouncer:
         refused."""
         try:
             return await self._grafana.create(annotation)
-        except NeighbourError as error:
+        except RemoteError as error:
             if not annotation.dashboard or error.status not in (400, 403):
                 raise
             log.warning("leaves the dashboard %s out of an annotation: %s", annotation.dashboard, error)
@@ -118,7 +118,7 @@ class GrafanaAnnouncer:
     async def _deleted(self, id: int) -> None:
         try:
             await self._grafana.delete(id)
-        except NeighbourError as error:
+        except RemoteError as error:
             if error.status not in (403, 404):
                 raise
             log.warning("leaves annotation %d, which is another's double, where it is: %s", id, error)

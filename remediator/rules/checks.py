@@ -25,7 +25,7 @@ from remediator.rules.ruleset import (
     templates_of,
     unsure,
 )
-from remediator.template.compile import Kind, compile_template
+from remediator.template.compile import TemplateKind, compile_template
 
 Check = Callable[[RuleSet], Iterator[Problem]]
 
@@ -349,13 +349,13 @@ def label_not_in_name(rules: RuleSet) -> Iterator[Problem]:
         item = service.item
         if not item.templated:
             continue
-        named = compile_template(item.name, Kind.TEXT).labels
+        named = compile_template(item.name, TemplateKind.TEXT).labels
         texts: list[tuple[Path_, str]] = [
             (("labels", name), text) for name, text in item.labels.items() if name != rules.service_label
         ]
         texts += [(("depends_on", index), text) for index, text in enumerate(item.depends_on)]
         for path, text in texts:
-            for label in sorted(compile_template(text, Kind.TEXT).labels - named):
+            for label in sorted(compile_template(text, TemplateKind.TEXT).labels - named):
                 message = f"the service's name does not use the label {label}, so it is not known here"
                 remedy = f"use one of {', '.join(sorted(named))}" if named else "use a label in the name"
                 yield Problem(service.at(*path), "label-not-in-name", message, remedy)

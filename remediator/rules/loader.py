@@ -53,7 +53,7 @@ from remediator.rules.fields import (
 from remediator.rules.guards import UnknownGuardError, with_guards
 from remediator.rules.lints import find_warnings
 from remediator.rules.ruleset import RuleSet, Written
-from remediator.template.compile import Kind, compile_template
+from remediator.template.compile import TemplateKind, compile_template
 
 T = TypeVar("T")
 _BOTH = (Health.DEGRADED, Health.FAILED)
@@ -241,12 +241,12 @@ def _target_ref(
     for key, value in (given or {}).items():
         place = (*path, name, key)
         if target is not None and target.open and key not in target.defaults:
-            if not isinstance(value, str) or _compiles(document, value, Kind.SHELL, place):
+            if not isinstance(value, str) or _compiles(document, value, TemplateKind.SHELL, place):
                 spec = _spec(document, value, place)
                 if spec is not None:
                     actions[key] = spec
         elif isinstance(value, str):
-            if _compiles(document, value, Kind.TEXT, place):
+            if _compiles(document, value, TemplateKind.TEXT, place):
                 params[key] = value
         elif target is not None:
             message = f"target {name} takes a text as its parameter {key}, and no actions from a service"
@@ -254,7 +254,7 @@ def _target_ref(
     return TargetRef(name, params, actions)
 
 
-def _compiles(document: Document, text: str, kind: Kind, path: Path_) -> bool:
+def _compiles(document: Document, text: str, kind: TemplateKind, path: Path_) -> bool:
     try:
         compile_template(text, kind)
     except TemplateError as error:
@@ -355,7 +355,7 @@ def _step_action(document: Document, doc: StepDoc, path: Path_) -> tuple[str, di
             for name, value in args.items()
             if isinstance(value, str)
             and action != "scale"
-            and not _compiles(document, value, Kind.TEXT, (*path, action, name))
+            and not _compiles(document, value, TemplateKind.TEXT, (*path, action, name))
         ]
         return action, {name: value for name, value in args.items() if name not in wrong}, None
     spec = _spec(document, ActionDoc(run=doc.run, shell=doc.shell, http=doc.http, env=doc.env), path)

@@ -13,7 +13,7 @@ from remediator.model.health import Comparison, Health
 from remediator.model.matcher import Matcher
 from remediator.model.rulebook import Runbook, Service, Step, Target, Threshold
 from remediator.problem import Position
-from remediator.template.compile import Kind, compile_template, templated
+from remediator.template.compile import TemplateKind, compile_template, templated
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class Used(NamedTuple):
     at: Locate
     path: Path_
     text: str
-    kind: Kind
+    kind: TemplateKind
     variables: frozenset[str]
 
 
@@ -120,7 +120,7 @@ def _own_label(service: Service, name: str) -> str | None:
     service has the labels that are written, and those that its name uses, but no others of the series it is made of."""
     value = service.labels.get(name)
     if value is None:
-        named = service.templated and name in compile_template(service.name, Kind.TEXT).labels
+        named = service.templated and name in compile_template(service.name, TemplateKind.TEXT).labels
         return None if named else ""
     return None if templated(value) else value
 
@@ -195,8 +195,8 @@ def templates_of(rules: RuleSet) -> Iterator[Used]:
         yield from _of_service(rules, service)
     for target in rules.targets:
         names = _CONTEXT | target.item.defaults.keys()
-        defaults = [(("params", name), text or "", Kind.TEXT) for name, text in target.item.params.items()]
-        texts: list[_Text] = [*defaults, (("ssh",), target.item.ssh, Kind.TEXT)]
+        defaults = [(("params", name), text or "", TemplateKind.TEXT) for name, text in target.item.params.items()]
+        texts: list[_Text] = [*defaults, (("ssh",), target.item.ssh, TemplateKind.TEXT)]
         for name, spec in target.item.actions.items():
             texts += _of_spec(spec, ("actions", name))
         yield from (Used(target.at, *text, names) for text in texts)
@@ -205,7 +205,7 @@ def templates_of(rules: RuleSet) -> Iterator[Used]:
         added = {"labels": runbook.item.escalate.labels, "annotations": runbook.item.escalate.annotations}
         for key, texts_of in added.items():
             for name, text in texts_of.items():
-                yield Used(runbook.at, ("escalate", key, name), text, Kind.TEXT, _IN_PAGES)
+                yield Used(runbook.at, ("escalate", key, name), text, TemplateKind.TEXT, _IN_PAGES)
 
 
 def templates_of_steps(rules: RuleSet, runbook: Written[Runbook]) -> Iterator[Used]:
@@ -214,11 +214,14 @@ def templates_of_steps(rules: RuleSet, runbook: Written[Runbook]) -> Iterator[Us
     names = _CONTEXT.union(*(target.defaults for target in rules.all_targets.values()))
     for index, step in enumerate(runbook.item.steps):
         path = ("steps", index)
-        texts: list[_Text] = [((*path, "if"), step.if_, Kind.PROMQL), ((*path, "unless"), step.unless, Kind.PROMQL)]
+        texts: list[_Text] = [
+            ((*path, "if"), step.if_, TemplateKind.PROMQL),
+            ((*path, "unless"), step.unless, TemplateKind.PROMQL),
+        ]
         for name, value in step.args.items():
             if isinstance(value, str):
                 counts = step.action == "scale" and name == "replicas"
-                texts.append(((*path, step.action, name), value, Kind.PROMQL if counts else Kind.TEXT))
+                texts.append(((*path, step.action, name), value, TemplateKind.PROMQL if counts else TemplateKind.TEXT))
         if step.spec is not None:
             texts += _of_spec(step.spec, path)
         yield from (Used(runbook.at, *text, names) for text in texts)
@@ -230,34 +233,38 @@ def templates_of_target(rules: RuleSet, service: Written[Service]) -> Iterator[U
     if ref is None:
         return
     for param, text in ref.params.items():
-        yield Used(service.at, ("target", ref.name, param), text, Kind.TEXT, _CONTEXT)
+        yield Used(service.at, ("target", ref.name, param), text, TemplateKind.TEXT, _CONTEXT)
     target = rules.all_targets.get(ref.name)
     names = _CONTEXT.union(target.defaults if target else ())
     for name, spec in ref.actions.items():
         yield from (Used(service.at, *used, names) for used in _of_spec(spec, ("target", ref.name, name)))
 
 
-_Text = tuple[Path_, str, Kind]
+_Text = tuple[Path_, str, TemplateKind]
 
 
 def _of_service(rules: RuleSet, service: Written[Service]) -> Iterator[Used]:
     item = service.item
     names = frozenset({"labels"} if item.templated else ())
-    yield Used(service.at, ("name",), item.name, Kind.TEXT, names)
+    yield Used(service.at, ("name",), item.name, TemplateKind.TEXT, names)
     for label, text in item.labels.items():
         if label != rules.service_label:
-            yield Used(service.at, ("labels", label), text, Kind.TEXT, names)
+            yield Used(service.at, ("labels", label), text, TemplateKind.TEXT, names)
     for index, text in enumerate(item.depends_on):
-        yield Used(service.at, ("depends_on", index), text, Kind.TEXT, names)
+        yield Used(service.at, ("depends_on", index), text, TemplateKind.TEXT, names)
     yield from templates_of_target(rules, service)
 
 
 def _of_spec(spec: ActionSpec, path: Path_) -> list[_Text]:
-    texts: list[_Text] = [((*path, "run", index), text, Kind.ARGUMENT) for index, text in enumerate(spec.run or ())]
+    texts: list[_Text] = [
+        ((*path, "run", index), text, TemplateKind.ARGUMENT) for index, text in enumerate(spec.run or ())
+    ]
     if spec.shell is not None:
-        texts.append(((*path, "shell"), spec.shell, Kind.SHELL))
+        texts.append(((*path, "shell"), spec.shell, TemplateKind.SHELL))
     if spec.http is not None:
-        texts.append(((*path, "http", "url"), spec.http.url, Kind.URL))
-        texts.append(((*path, "http", "body"), spec.http.body, Kind.TEXT))
-        texts += [((*path, "http", "headers", name), text, Kind.TEXT) for name, text in spec.http.headers.items()]
-    return texts + [((*path, "env", name), text, Kind.TEXT) for name, text in spec.env.items()]
+        texts.append(((*path, "http", "url"), spec.http.url, TemplateKind.URL))
+        texts.append(((*path, "http", "body"), spec.http.body, TemplateKind.TEXT))
+        texts += [
+            ((*path, "http", "headers", name), text, TemplateKind.TEXT) for name, text in spec.http.headers.items()
+        ]
+    return texts + [((*path, "env", name), text, TemplateKind.TEXT) for name, text in spec.env.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remediator.clients.grafana import Annotation, Grafana
 from remediator.clients.http_options import HttpClient
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 
 
 class RecordedGrafana(Grafana):
@@ -21,7 +21,7 @@ class RecordedGrafana(Grafana):
 
     async def patch(self, id: int, annotation: Annotation) -> None:
         if id not in self.annotations:
-            raise NeighbourError(f"cannot change annotation {id}: there is none", retry=False, status=404)
+            raise RemoteError(f"cannot change annotation {id}: there is none", retry=False, status=404)
         self.annotations[id] = annotation
 
     async def find(self, tag: str, at: float) -> list[int]:

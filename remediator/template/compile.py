@@ -18,13 +18,31 @@ import jinja2
 from jinja2 import meta, nodes
 
 from remediator.errors import RefusedError, TemplateError
-from remediator.template.context import LAX, ArgumentPlace, Mode, Place, PromqlPlace, ShellPlace, TextPlace, UrlPlace
+from remediator.template.context import (
+    STRICTER,
+    ArgumentContext,
+    Escaping,
+    EscapingContext,
+    PromqlContext,
+    ShellContext,
+    TextContext,
+    UrlContext,
+)
 from remediator.template.escaping import FILTERS, RESULT_LIMIT, SANDBOX, VALUE_LIMIT, WRITE, LabelView, shortened
 
-__all__ = ["RESULT_LIMIT", "VALUE_LIMIT", "Kind", "LabelView", "Template", "compile_template", "shortened", "templated"]
+__all__ = [
+    "RESULT_LIMIT",
+    "VALUE_LIMIT",
+    "LabelView",
+    "Template",
+    "TemplateKind",
+    "compile_template",
+    "shortened",
+    "templated",
+]
 
 
-class Kind(StrEnum):
+class TemplateKind(StrEnum):
     """What a template's text is, and so how values are written into it."""
 
     TEXT = "text"
@@ -35,12 +53,12 @@ class Kind(StrEnum):
     URL = "url"
 
 
-_PLACES: dict[Kind, Place] = {
-    Kind.TEXT: TextPlace(),
-    Kind.ARGUMENT: ArgumentPlace(),
-    Kind.SHELL: ShellPlace(),
-    Kind.PROMQL: PromqlPlace(),
-    Kind.URL: UrlPlace(),
+_CONTEXTS: dict[TemplateKind, EscapingContext] = {
+    TemplateKind.TEXT: TextContext(),
+    TemplateKind.ARGUMENT: ArgumentContext(),
+    TemplateKind.SHELL: ShellContext(),
+    TemplateKind.PROMQL: PromqlContext(),
+    TemplateKind.URL: UrlContext(),
 }
 
 
@@ -52,14 +70,14 @@ class Template:
     """A compiled template. `labels` are the names it uses of `labels`, `variables` the variables it needs. Text that is
     plain has no tree, and stands for itself."""
 
-    def __init__(self, source: str, kind: Kind, tree: nodes.Template | None) -> None:
+    def __init__(self, source: str, kind: TemplateKind, tree: nodes.Template | None) -> None:
         self.source = source
         self.kind = kind
         self.variables = self.labels = frozenset[str]()
         self._code: jinja2.Template | None = None
         if tree is None:
             return
-        _Placing(source, kind).visit(tree)
+        _Escaper(source, kind).visit(tree)
         self.variables = frozenset(meta.find_undeclared_variables(tree))
         self.labels = frozenset(_labels_of(tree))
         self._code = SANDBOX.from_string(tree)
@@ -85,7 +103,7 @@ def templated(text: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def compile_template(source: str, kind: Kind) -> Template:
+def compile_template(source: str, kind: TemplateKind) -> Template:
     """The template a text stands for. TemplateError, with the offset at fault, when it is none or would be unsafe."""
     if _PLAIN.fullmatch(source):
         # Most words of most commands are, and are ten thousand where each service has its own.
@@ -131,17 +149,17 @@ _EXPRESSIONS = (
     nodes.Tuple,
     nodes.List,
 )
-_MOST_PLACES = 32
+_MOST_CONTEXTS = 32
 
 
-class _Placing:
+class _Escaper:
     """Walks a tree in the order of its text, checks it, and wraps each expression for the place where it stands."""
 
-    def __init__(self, source: str, kind: Kind) -> None:
+    def __init__(self, source: str, kind: TemplateKind) -> None:
         self._source = source
         self._spans = iter(_spans(source))
         self._at = 0
-        self._places: frozenset[Place] = frozenset({_PLACES[kind]})
+        self._contexts: frozenset[EscapingContext] = frozenset({_CONTEXTS[kind]})
 
     def visit(self, tree: nodes.Template) -> None:
         self._statements(tree.body)
@@ -158,36 +176,36 @@ class _Placing:
                 self._refuse(f"{{% {tag[1] if tag else ''} %}} is not allowed: only if, elif and else are")
 
     def _if(self, node: nodes.If) -> None:
-        before, ends = self._places, set[Place]()
+        before, ends = self._contexts, set[EscapingContext]()
         for clause in (node, *node.elif_):
             self._at = _line_offset(self._source, clause.lineno)
             self._check(clause.test)
-            self._places = before
+            self._contexts = before
             self._statements(clause.body)
-            ends |= self._places
-        self._places = before
+            ends |= self._contexts
+        self._contexts = before
         self._statements(node.else_)
-        self._places = frozenset(ends | self._places)
-        if len(self._places) > _MOST_PLACES:
+        self._contexts = frozenset(ends | self._contexts)
+        if len(self._contexts) > _MOST_CONTEXTS:
             self._refuse("there are too many ways through this template to be sure of its quoting")
 
     def _output(self, part: nodes.Expr) -> nodes.Expr:
         if isinstance(part, nodes.TemplateData):
-            self._places = frozenset(place.after(part.data) for place in self._places)
+            self._contexts = frozenset(place.after(part.data) for place in self._contexts)
             return part
         self._at, written = next(self._spans)
         self._check(part)
         try:
-            mode = self._mode()
+            escaping = self._escaping()
         except TemplateError as error:
             self._refuse(f"cannot use {shortened(written)} here: it {error}")
-        self._places = frozenset(place.after_value() for place in self._places)
-        arguments: list[nodes.Expr] = [nodes.Const(mode.name), nodes.Const(shortened(written))]
+        self._contexts = frozenset(place.after_value() for place in self._contexts)
+        arguments: list[nodes.Expr] = [nodes.Const(escaping.name), nodes.Const(shortened(written))]
         return nodes.Filter(part, WRITE, arguments, [], None, None, lineno=part.lineno)
 
-    def _mode(self) -> Mode:
-        modes = {place.mode() for place in self._places}
-        modes -= {lax for lax, strict in LAX.items() if strict in modes}
+    def _escaping(self) -> Escaping:
+        modes = {place.escaping() for place in self._contexts}
+        modes -= {lax for lax, strict in STRICTER.items() if strict in modes}
         if len(modes) > 1:
             raise TemplateError("stands in different quotes, depending on an {% if %} before it")
         return modes.pop()

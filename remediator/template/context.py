@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, Self
 from remediator.errors import TemplateError
 
 
-class Mode(Enum):
+class Escaping(Enum):
     """How a value is written into the text around it."""
 
     TEXT = "as it is"
@@ -29,18 +29,18 @@ class Mode(Enum):
     SEGMENT = "in a part of a URL"
 
 
-LAX = {Mode.TEXT: Mode.OPTION_FREE, Mode.WORD: Mode.WORD_START}
+STRICTER = {Escaping.TEXT: Escaping.OPTION_FREE, Escaping.WORD: Escaping.WORD_START}
 """Modes with the stricter one that serves too, when an expression can be reached in both."""
 
 
-class Place(Protocol):
+class EscapingContext(Protocol):
     """A position in a text."""
 
     def after(self, text: str) -> Self:
         """The place behind some more of the author's text."""
         ...
 
-    def mode(self) -> Mode:
+    def escaping(self) -> Escaping:
         """How a value is written here. TemplateError when none can be."""
         ...
 
@@ -49,61 +49,61 @@ class Place(Protocol):
         ...
 
 
-class TextPlace(NamedTuple):
+class TextContext(NamedTuple):
     """Text for people, and whatever else needs no quoting."""
 
-    def after(self, text: str) -> TextPlace:
+    def after(self, text: str) -> TextContext:
         return self
 
-    def mode(self) -> Mode:
-        return Mode.TEXT
+    def escaping(self) -> Escaping:
+        return Escaping.TEXT
 
-    def after_value(self) -> TextPlace:
+    def after_value(self) -> TextContext:
         return self
 
 
-class ArgumentPlace(NamedTuple):
+class ArgumentContext(NamedTuple):
     """One element of an argv."""
 
     begun: bool = False
 
-    def after(self, text: str) -> ArgumentPlace:
-        return ArgumentPlace(self.begun or bool(text))
+    def after(self, text: str) -> ArgumentContext:
+        return ArgumentContext(self.begun or bool(text))
 
-    def mode(self) -> Mode:
-        return Mode.TEXT if self.begun else Mode.OPTION_FREE
+    def escaping(self) -> Escaping:
+        return Escaping.TEXT if self.begun else Escaping.OPTION_FREE
 
-    def after_value(self) -> ArgumentPlace:
+    def after_value(self) -> ArgumentContext:
         # The value may be empty, so the next one may still be the argument's beginning.
         return self
 
 
-class UrlPlace(NamedTuple):
+class UrlContext(NamedTuple):
     """A URL; `prefix` is what stands before, with NUL for a value."""
 
     prefix: str = ""
 
-    def after(self, text: str) -> UrlPlace:
-        return UrlPlace(self.prefix + text)
+    def after(self, text: str) -> UrlContext:
+        return UrlContext(self.prefix + text)
 
-    def mode(self) -> Mode:
+    def escaping(self) -> Escaping:
         if not self.prefix:
             # `{{ url }}/restart`: the author hands over a URL, or its beginning, as a whole.
-            return Mode.TEXT
-        return Mode.HOST if re.fullmatch(r"(?:[^/?#]*://)?[^/?#]*", self.prefix) else Mode.SEGMENT
+            return Escaping.TEXT
+        return Escaping.HOST if re.fullmatch(r"(?:[^/?#]*://)?[^/?#]*", self.prefix) else Escaping.SEGMENT
 
-    def after_value(self) -> UrlPlace:
-        return UrlPlace(self.prefix + "\0")
+    def after_value(self) -> UrlContext:
+        return UrlContext(self.prefix + "\0")
 
 
-class PromqlPlace(NamedTuple):
+class PromqlContext(NamedTuple):
     """PromQL text. `quote` is the string it is in, or `#` in a comment; `operator` the last two signs before it."""
 
     quote: str = ""
     escaped: bool = False
     operator: str = ""
 
-    def after(self, text: str) -> PromqlPlace:
+    def after(self, text: str) -> PromqlContext:
         quote, escaped, operator = self
         for char in text:
             if escaped:
@@ -117,19 +117,19 @@ class PromqlPlace(NamedTuple):
                 quote = char
             elif not char.isspace():
                 operator = operator[-1:] + char
-        return PromqlPlace(quote, escaped, operator)
+        return PromqlContext(quote, escaped, operator)
 
-    def mode(self) -> Mode:
+    def escaping(self) -> Escaping:
         if self.escaped:
             raise TemplateError("stands right behind a backslash")
         if self.quote not in ('"', "'"):
             where = {"`": "in a raw `…` string", "#": "in a comment"}.get(self.quote, "outside a string")
             raise TemplateError(f"stands {where} of PromQL: it has to stand inside \"…\" or '…'")
         if self.operator in ("=~", "!~"):
-            return Mode.DOUBLE_REGEX if self.quote == '"' else Mode.SINGLE_REGEX
-        return Mode.DOUBLE if self.quote == '"' else Mode.SINGLE
+            return Escaping.DOUBLE_REGEX if self.quote == '"' else Escaping.SINGLE_REGEX
+        return Escaping.DOUBLE if self.quote == '"' else Escaping.SINGLE
 
-    def after_value(self) -> PromqlPlace:
+    def after_value(self) -> PromqlContext:
         return self
 
 
@@ -149,7 +149,7 @@ _CODE_WORDS = frozenset({"[[", "let", "eval", "trap"})
 _QUOTE, _QUOTED = "\0", "\1"
 
 
-class ShellPlace(NamedTuple):
+class ShellContext(NamedTuple):
     """Text for `sh -c`, which may be dash or bash.
 
     `stack` holds the constructs it is in, outermost first; `word` what is known of the word being read, with marks for
@@ -165,15 +165,15 @@ class ShellPlace(NamedTuple):
     line: str = ""
     lost: str = ""
 
-    def after(self, text: str) -> ShellPlace:
-        place = self
+    def after(self, text: str) -> ShellContext:
+        context = self
         for char in text:
-            if place.lost:
+            if context.lost:
                 break
-            place = place._next(char)
-        return place
+            context = context._next(char)
+        return context
 
-    def mode(self) -> Mode:
+    def escaping(self) -> Escaping:
         if self.lost:
             raise TemplateError(f"follows {self.lost}, where no quoting is sure to hold: {_REMEDY}")
         if inside := next((_WHERE[top] for top in reversed(self.stack) if top in ("`", "((", "<<")), ""):
@@ -186,12 +186,12 @@ class ShellPlace(NamedTuple):
         if "[" in self.word[1:]:
             raise TemplateError(f"stands inside an index in […], which shells take for code: {_REMEDY}")
         head = self.word.lstrip(_QUOTE)[:1]
-        return Mode.WORD_START if head in ("", "$") else Mode.WORD
+        return Escaping.WORD_START if head in ("", "$") else Escaping.WORD
 
-    def after_value(self) -> ShellPlace:
+    def after_value(self) -> ShellContext:
         return self._replace(word=self.word + _QUOTE, before="x")
 
-    def _next(self, char: str) -> ShellPlace:
+    def _next(self, char: str) -> ShellContext:
         top = self.stack[-1] if self.stack else ""
         if top == "<<":
             return self._in_heredoc(char)
@@ -226,7 +226,7 @@ class ShellPlace(NamedTuple):
             return self._in_arithmetic(char)
         return self._in_command(char)
 
-    def _in_command(self, char: str) -> ShellPlace:
+    def _in_command(self, char: str) -> ShellContext:
         if char in "\"'":
             return self._push(char)._replace(word=self.word + _QUOTE)
         if char == "#" and not self.word:
@@ -250,7 +250,7 @@ class ShellPlace(NamedTuple):
             return ended._replace(stack=(*self.stack, "<<"), line="")
         return ended
 
-    def _expansion(self, char: str) -> ShellPlace:
+    def _expansion(self, char: str) -> ShellContext:
         if char == "'" and self.stack[-1:] == ('"',):
             return self._plain(char, _QUOTED)
         if char in "['":
@@ -259,14 +259,14 @@ class ShellPlace(NamedTuple):
             return self._push("${")
         return self._push("$(")._replace(word="", before="(")
 
-    def _in_arithmetic(self, char: str) -> ShellPlace:
+    def _in_arithmetic(self, char: str) -> ShellContext:
         if char in "\"'":
             return self._replace(lost="a quote in arithmetic, or in doubled parentheses")
         if char == "(":
             return self._push("((")
         return self._pop("$") if char == ")" else self._plain(char, "")
 
-    def _in_end_mark(self, char: str) -> ShellPlace:
+    def _in_end_mark(self, char: str) -> ShellContext:
         if char == "<" and not self.line:
             # `<<<` hands over a word, which is quoted as any other.
             return self._pop("")._replace(before="x")
@@ -279,7 +279,7 @@ class ShellPlace(NamedTuple):
             return ended._next(char)
         return self._replace(line=self.line + ("" if char in "\"'" else char))
 
-    def _in_heredoc(self, char: str) -> ShellPlace:
+    def _in_heredoc(self, char: str) -> ShellContext:
         if char != "\n":
             return self._replace(line=self.line + char)
         if self.line.endswith("\\"):
@@ -290,11 +290,11 @@ class ShellPlace(NamedTuple):
         rest = self.heredocs[1:]
         return self._replace(heredocs=rest, line="", stack=self.stack if rest else self.stack[:-1], before="\n")
 
-    def _plain(self, char: str, mark: str) -> ShellPlace:
+    def _plain(self, char: str, mark: str) -> ShellContext:
         return self._replace(word=self.word + mark, before=char)
 
-    def _push(self, top: str) -> ShellPlace:
+    def _push(self, top: str) -> ShellContext:
         return self._replace(stack=(*self.stack, top), before="" if top != "((" else "(")
 
-    def _pop(self, mark: str) -> ShellPlace:
+    def _pop(self, mark: str) -> ShellContext:
         return self._replace(stack=self.stack[:-1], word=self.word + mark, before="x")

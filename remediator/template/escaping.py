@@ -16,7 +16,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
 from remediator.errors import RefusedError
-from remediator.template.context import Mode
+from remediator.template.context import Escaping
 
 VALUE_LIMIT = 4096
 """The most bytes that one expression may substitute."""
@@ -46,7 +46,7 @@ def shortened(text: str, limit: int = 80) -> str:
     return line if len(line) <= limit else f"{line[: limit // 2]} … {line[-limit // 2 :]}"
 
 
-def _write(value: object, mode: str, written: str) -> str:
+def _write(value: object, escaping: str, written: str) -> str:
     """The value of the expression `written`, as its place asks for. RefusedError when it is no safe text."""
     try:
         text = _text(value)
@@ -60,7 +60,7 @@ def _write(value: object, mode: str, written: str) -> str:
         raise RefusedError(f"cannot render {written}: its value is not valid Unicode") from None
     if size > VALUE_LIMIT:
         raise RefusedError(f"cannot render {written}: its value has {size} bytes, more than {VALUE_LIMIT}")
-    return _WRITERS[Mode[mode]](text, written)
+    return _WRITERS[Escaping[escaping]](text, written)
 
 
 def _text(value: object) -> str:
@@ -135,17 +135,17 @@ def _segment(text: str, written: str) -> str:
     return percent_encode(text, safe="")
 
 
-_WRITERS: dict[Mode, Callable[[str, str], str]] = {
-    Mode.TEXT: _as_it_is,
-    Mode.OPTION_FREE: _no_option,
-    Mode.WORD: _shell_word,
-    Mode.WORD_START: _shell_word_start,
-    Mode.DOUBLE: lambda text, _: _promql('"', text),
-    Mode.SINGLE: lambda text, _: _promql("'", text),
-    Mode.DOUBLE_REGEX: lambda text, _: _promql_regex('"', text),
-    Mode.SINGLE_REGEX: lambda text, _: _promql_regex("'", text),
-    Mode.HOST: _host,
-    Mode.SEGMENT: _segment,
+_WRITERS: dict[Escaping, Callable[[str, str], str]] = {
+    Escaping.TEXT: _as_it_is,
+    Escaping.OPTION_FREE: _no_option,
+    Escaping.WORD: _shell_word,
+    Escaping.WORD_START: _shell_word_start,
+    Escaping.DOUBLE: lambda text, _: _promql('"', text),
+    Escaping.SINGLE: lambda text, _: _promql("'", text),
+    Escaping.DOUBLE_REGEX: lambda text, _: _promql_regex('"', text),
+    Escaping.SINGLE_REGEX: lambda text, _: _promql_regex("'", text),
+    Escaping.HOST: _host,
+    Escaping.SEGMENT: _segment,
 }
 
 

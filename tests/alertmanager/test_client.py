@@ -17,7 +17,7 @@ from real.prometheus import RealAlertmanager, free_port, in_thread, until
 
 from remediator.clients.alertmanager import Alertmanagers, Member
 from remediator.clients.http_options import HttpClient
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.model.clock import rfc3339
 from remediator.model.matcher import Matcher
 from remediator.web.webhook_payload import decode_notification
@@ -65,7 +65,7 @@ async def test_the_configuration_is_read_as_it_runs(tmp_path: Path) -> None:
         assert told["receivers"][0]["name"] == "remediator"
         assert "s3cret" not in str(told)
     async with client(f"http://127.0.0.1:{free_port()}") as alertmanagers:
-        with pytest.raises(NeighbourError, match="cannot read the configuration at http://"):
+        with pytest.raises(RemoteError, match="cannot read the configuration at http://"):
             await alertmanagers.config()
 
 
@@ -107,7 +107,7 @@ async def test_only_the_alerts_of_the_receiver_are_read(tmp_path: Path) -> None:
 
 async def test_a_receiver_that_is_not_there_says_nothing_of_what_fires(tmp_path: Path) -> None:
     async with RealAlertmanager(tmp_path) as server, client(server.url, receiver="remeditor") as alertmanagers:
-        with pytest.raises(NeighbourError) as failure:
+        with pytest.raises(RemoteError) as failure:
             await alertmanagers.alerts()
     assert str(failure.value) == (
         f"cannot read the alerts at {server.url}: it has no receiver 'remeditor'; it has remediator"
@@ -167,15 +167,15 @@ async def test_of_two_one_may_be_dead(tmp_path: Path) -> None:
             ("silences", True),
         ]
         await in_thread(server.stop)()
-        with pytest.raises(NeighbourError, match=r"^cannot post alerts at http://127\.0\.0\.1:\d+: "):
+        with pytest.raises(RemoteError, match=r"^cannot post alerts at http://127\.0\.0\.1:\d+: "):
             await alertmanagers.post([firing({"alertname": "Down"})])
-        with pytest.raises(NeighbourError, match=r"^cannot read the silences at http://127\.0\.0\.1:\d+: "):
+        with pytest.raises(RemoteError, match=r"^cannot read the silences at http://127\.0\.0\.1:\d+: "):
             await alertmanagers.silences()
 
 
 async def test_without_any_it_says_so() -> None:
     async with client() as none:
-        with pytest.raises(NeighbourError, match="the config names none"):
+        with pytest.raises(RemoteError, match="the config names none"):
             await none.silences()
 
 
@@ -210,7 +210,7 @@ async def test_what_is_no_alertmanager_is_said_so(how: str, retry: bool, reason:
     async with TestServer(app) as server:
         url = str(server.make_url(f"/{how}"))
         async with client(url.replace("http://", "http://ada:hunter2@"), timeout=0.2) as alertmanagers:
-            with pytest.raises(NeighbourError) as failure:
+            with pytest.raises(RemoteError) as failure:
                 await alertmanagers.silences()
     assert str(failure.value) == f"cannot read the silences at {url}: {reason}"
     assert failure.value.retry is retry

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from virtual import VirtualClock
 
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.metrics import Metrics
 from remediator.model.clock import rfc3339
 from remediator.model.matcher import Matcher
@@ -39,7 +39,7 @@ class Cluster:
 
     def _ask(self) -> None:
         if self.down:
-            raise NeighbourError("cannot ask: refused", retry=True)
+            raise RemoteError("cannot ask: refused", retry=True)
 
     async def post(self, alerts: Sequence[Mapping[str, Any]]) -> None:
         self._ask()
@@ -58,7 +58,7 @@ class Cluster:
         matchers = tuple(Matcher(name, "=", value) for name, value in labels.items())
         self.kept[id] = Silence(id, matchers, starts_at, ends_at, author, comment)
         if self.answer_lost:
-            raise NeighbourError("cannot set a silence: no answer within 10s", retry=True)
+            raise RemoteError("cannot set a silence: no answer within 10s", retry=True)
         return id
 
     async def expire(self, id: str) -> None:
@@ -144,7 +144,7 @@ async def test_one_that_ends_during_an_outage_is_ended_after_it(bench: Bench) ->
     bench.pages = [FAILED]
     await bench.pager.once()
     bench.pages, bench.cluster.down = [], True
-    with pytest.raises(NeighbourError):
+    with pytest.raises(RemoteError):
         await bench.pager.once()
     bench.cluster.down = False
     await bench.pager.once()
@@ -180,7 +180,7 @@ async def test_what_a_process_before_has_left_is_expired_and_what_it_goes_on_wit
 async def test_a_silence_whose_answer_was_lost_is_found_and_a_double_goes(bench: Bench) -> None:
     bench.heal_silences = [HUSH]
     bench.cluster.answer_lost = True
-    with pytest.raises(NeighbourError):
+    with pytest.raises(RemoteError):
         await bench.pager.once()
     bench.cluster.answer_lost = False
     await bench.cluster.silence(HUSH.labels, START, START + 600, "remediator", "incident 7 (https://heal)")

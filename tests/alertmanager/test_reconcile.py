@@ -12,7 +12,7 @@ from virtual import VirtualClock
 from remediator.clients.alertmanager import Snapshot
 from remediator.engine.intake import Intake
 from remediator.engine.reconcile import INTERVAL, SILENCES, YOUNG, Reconciler
-from remediator.errors import NeighbourError, StoreError
+from remediator.errors import RemoteError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.matcher import parse_matcher
@@ -44,7 +44,7 @@ class Held:
         self.asked.append(self.clock.now() - START)
         snapshot = Snapshot(tuple(self.firing), self.up_since)
         if self.down:
-            raise NeighbourError("cannot read the alerts at http://am: refused", retry=True)
+            raise RemoteError("cannot read the alerts at http://am: refused", retry=True)
         result = self.meanwhile()
         if hasattr(result, "__await__"):
             await result
@@ -52,7 +52,7 @@ class Held:
 
     async def silences(self) -> list[Silence]:
         if self.down:
-            raise NeighbourError("cannot read the silences at http://am: refused", retry=True)
+            raise RemoteError("cannot read the silences at http://am: refused", retry=True)
         return list(self.kept)
 
 

@@ -11,7 +11,7 @@ import pytest
 from announce.story import HastyClock, Story
 from virtual import VirtualClock
 
-from remediator.errors import ConflictError, NeighbourError, StoreError
+from remediator.errors import ConflictError, RemoteError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.clock import Clock, SystemClock
 from remediator.model.incident import Entry
@@ -59,7 +59,7 @@ class Flaky:
         return await self._store.journal(**wanted)
 
 
-MAY_PASS = NeighbourError("cannot reach it", retry=True)
+MAY_PASS = RemoteError("cannot reach it", retry=True)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ async def test_one_line_for_each_reason_and_one_when_it_is_over(
     follower = follow(listener)
     await follower.begin()
     await story.opens()
-    listener.refuse = Failing(*[MAY_PASS] * 50, *[NeighbourError("cannot log in", retry=True)] * 50)
+    listener.refuse = Failing(*[MAY_PASS] * 50, *[RemoteError("cannot log in", retry=True)] * 50)
     await follower.catch_up()
     assert [record.getMessage() for record in caplog.records] == [
         "listener waits and tries again: cannot reach it",
@@ -165,7 +165,7 @@ async def test_one_line_for_each_reason_and_one_when_it_is_over(
 
 @pytest.mark.parametrize(
     "error",
-    [NeighbourError("cannot take this one", retry=False), ConflictError("cannot write this one"), KeyError("a defect")],
+    [RemoteError("cannot take this one", retry=False), ConflictError("cannot write this one"), KeyError("a defect")],
 )
 async def test_what_repeating_cannot_help_is_given_up_and_counted(
     story: Story,
@@ -195,7 +195,7 @@ async def test_what_was_given_up_is_not_taken_up_after_a_restart(
     follower = follow(listener)
     await follower.begin()
     await story.heals()
-    refuse_one = Failing(NeighbourError("cannot take this one", retry=False))
+    refuse_one = Failing(RemoteError("cannot take this one", retry=False))
     stuck = asyncio.Event()
 
     def refuse(entry: Entry) -> None:

@@ -13,7 +13,7 @@ from doubles.grafana import Fault, GrafanaDouble
 
 from remediator.clients.grafana import Annotation, Grafana
 from remediator.clients.http_options import Authorization, BasicAuth, HttpClient, Secret, TlsConfig
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 
 REGION = Annotation(1000.0004, "<b>text</b>", ("remediator", "key:1"), ends_at=1060.5)
 
@@ -45,7 +45,7 @@ async def test_find_by_tag(grafana: Grafana) -> None:
 
 async def test_find_what_was_stored_without_its_tags(grafana: Grafana, double: GrafanaDouble) -> None:
     double.next_faults.append(Fault.HALF_DONE)
-    with pytest.raises(NeighbourError):
+    with pytest.raises(RemoteError):
         await grafana.create(REGION)
     await grafana.create(Annotation(REGION.at, "other", ("key:2",)))
     assert await grafana.find("key:1", REGION.at) == [1]
@@ -54,7 +54,7 @@ async def test_find_what_was_stored_without_its_tags(grafana: Grafana, double: G
 async def test_delete(grafana: Grafana, double: GrafanaDouble) -> None:
     await grafana.delete(await grafana.create(REGION))
     assert not double.annotations
-    with pytest.raises(NeighbourError) as caught:
+    with pytest.raises(RemoteError) as caught:
         await grafana.delete(1)
     assert caught.value.status == 404
 
@@ -81,14 +81,14 @@ async def test_what_may_pass_is_worth_repeating(
     ]
     double.fault = fault
     for deed in deeds:
-        with pytest.raises(NeighbourError, match=r"^cannot .* at http://127.0.0.1:") as caught:
+        with pytest.raises(RemoteError, match=r"^cannot .* at http://127.0.0.1:") as caught:
             await deed()
         assert (caught.value.retry, caught.value.status) == (True, status)
 
 
 async def test_refused_connections_are_worth_repeating(grafana: Grafana, double: GrafanaDouble) -> None:
     await double.stop()
-    with pytest.raises(NeighbourError) as caught:
+    with pytest.raises(RemoteError) as caught:
         await grafana.create(REGION)
     assert caught.value.retry
     await double.start()
@@ -98,14 +98,14 @@ async def test_refused_connections_are_worth_repeating(grafana: Grafana, double:
 async def test_no_answer_in_time(double: GrafanaDouble) -> None:
     client = Grafana(HttpClient(double.url), timeout=0.05)
     double.fault = Fault.HANG
-    with pytest.raises(NeighbourError, match=r"no answer within 0.05s") as caught:
+    with pytest.raises(RemoteError, match=r"no answer within 0.05s") as caught:
         await client.create(REGION)
     assert caught.value.retry
     await client.close()
 
 
 async def test_what_is_wrong_with_the_request_itself_is_not(grafana: Grafana) -> None:
-    with pytest.raises(NeighbourError, match="400: Failed to save annotation") as caught:
+    with pytest.raises(RemoteError, match="400: Failed to save annotation") as caught:
         await grafana.create(Annotation(1.0, ""))
     assert (caught.value.retry, caught.value.status) == (False, 400)
 
@@ -115,14 +115,14 @@ async def test_tokens_are_read_at_each_request(double: GrafanaDouble, tmp_path: 
     file.write_text("old\n")
     double.token = "new"
     client = Grafana(HttpClient(double.url, authorization=Authorization(credentials_file=str(file))))
-    with pytest.raises(NeighbourError, match=r"401: Invalid API key.*check the token") as caught:
+    with pytest.raises(RemoteError, match=r"401: Invalid API key.*check the token") as caught:
         await client.create(REGION)
     assert (caught.value.retry, caught.value.status) == (True, 401)
     assert "old" not in str(caught.value)
     file.write_text("new\n")
     assert await client.create(REGION) == 1
     file.unlink()
-    with pytest.raises(NeighbourError, match="cannot read the credentials file") as caught:
+    with pytest.raises(RemoteError, match="cannot read the credentials file") as caught:
         await client.create(REGION)
     assert caught.value.retry
     await client.close()
@@ -141,14 +141,14 @@ async def test_basic_auth_and_headers(double: GrafanaDouble) -> None:
 
 async def test_missing_permissions_are_named(grafana: Grafana, double: GrafanaDouble) -> None:
     double.permissions = {"annotations:read"}
-    with pytest.raises(NeighbourError, match=r"403: You'll need.*annotations:create, write, delete and read") as caught:
+    with pytest.raises(RemoteError, match=r"403: You'll need.*annotations:create, write, delete and read") as caught:
         await grafana.create(REGION)
     assert caught.value.retry
 
 
 async def test_a_path_in_the_url_is_kept(double: GrafanaDouble) -> None:
     client = Grafana(HttpClient(f"{double.url}/grafana/"))
-    with pytest.raises(NeighbourError):
+    with pytest.raises(RemoteError):
         await client.create(REGION)
     assert double.requests[-1][:2] == ("POST", "/grafana/api/annotations")
     await client.close()
@@ -156,7 +156,7 @@ async def test_a_path_in_the_url_is_kept(double: GrafanaDouble) -> None:
 
 async def test_a_password_in_the_url_is_not_shown() -> None:
     client = Grafana(HttpClient("http://me:secret@127.0.0.1:1/"))
-    with pytest.raises(NeighbourError) as caught:
+    with pytest.raises(RemoteError) as caught:
         await client.create(REGION)
     assert "secret" not in str(caught.value)
     await client.close()
@@ -192,7 +192,7 @@ async def test_answers_that_are_not_grafanas(serve: Callable[[Handler], Awaitabl
         return web.Response(body=body)
 
     client = await serve(handler)
-    with pytest.raises(NeighbourError, match="not Grafana's") as caught:
+    with pytest.raises(RemoteError, match="not Grafana's") as caught:
         await client.create(REGION)
     assert caught.value.retry
 
@@ -214,7 +214,7 @@ async def test_an_endless_answer_is_cut_off(serve: Callable[[Handler], Awaitable
         return response
 
     client = await serve(handler)
-    with pytest.raises(NeighbourError) as caught:
+    with pytest.raises(RemoteError) as caught:
         await client.create(REGION)
     assert caught.value.retry
     await gone.wait()
@@ -226,7 +226,7 @@ async def test_redirects_are_not_followed(serve: Callable[[Handler], Awaitable[G
         return web.Response(status=301, headers={"Location": "https://grafana.example/login"})
 
     client = await serve(handler)
-    with pytest.raises(NeighbourError, match=r"301 to https://grafana.example/login \(check the url\)") as caught:
+    with pytest.raises(RemoteError, match=r"301 to https://grafana.example/login \(check the url\)") as caught:
         await client.create(REGION)
     assert caught.value.retry
 
@@ -265,17 +265,17 @@ async def test_tls(certificate: tuple[Path, Path], tmp_path: Path) -> None:
         finally:
             await client.close()
 
-    with pytest.raises(NeighbourError, match="certificate") as caught:
+    with pytest.raises(RemoteError, match="certificate") as caught:
         await tried(None)
     assert caught.value.retry
-    with pytest.raises(NeighbourError, match="cannot set up TLS"):
+    with pytest.raises(RemoteError, match="cannot set up TLS"):
         await tried(TlsConfig(ca_file=str(authority)))
-    with pytest.raises(NeighbourError, match="cannot set up TLS"):
+    with pytest.raises(RemoteError, match="cannot set up TLS"):
         await tried(TlsConfig(ca_file=str(tmp_path / "missing")))
 
     # One client lives on while its authority file is mended.
     client = Grafana(HttpClient(double.url, tls_config=TlsConfig(ca_file=str(authority), server_name="grafana.test")))
-    with pytest.raises(NeighbourError, match="cannot set up TLS"):
+    with pytest.raises(RemoteError, match="cannot set up TLS"):
         await client.create(REGION)
     authority.write_bytes(cert.read_bytes())
     assert await client.create(REGION) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from remediator.clients.prometheus.client import Answer, Line, Range, Series
+from remediator.clients.prometheus.client import Answer, Range, RangeSeries, Series
 from remediator.model.health import QueryStatus
 from remediator.simulation.backtest.data.history import ALERTS, History
 
@@ -72,7 +72,7 @@ class Remembered:
             points = [(float(at), value(at - START)) for at in range(start, end + 1, step)]
             given = [(at, number) for at, number in points if number is not None]
             if given:
-                lines.append(Line(labels, given))
+                lines.append(RangeSeries(labels, given))
         return Range(QueryStatus.SEEN, lines, warnings=at_fault[0].warnings if at_fault else ())
 
     def history(

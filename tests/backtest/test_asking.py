@@ -13,7 +13,7 @@ from real.prometheus import RealPrometheus
 
 from remediator.clients.http_options import HttpClient
 from remediator.clients.prometheus.client import Prometheus, Range
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.metrics import Metrics
 from remediator.model.health import QueryStatus
 from remediator.simulation.backtest.data import range_queries as asking
@@ -136,7 +136,7 @@ def test_what_says_nothing_of_the_time_ends_it(
     monkeypatch.setattr(asking, "_RETRIES", (0.0, 0.0))
     remembered = load()
     remembered.fails("load", lambda at: True, "no", sight)
-    with pytest.raises(NeighbourError, match=sentence):
+    with pytest.raises(RemoteError, match=sentence):
         asked(remembered)
     assert len(remembered.asked) <= at_most
 

@@ -15,7 +15,7 @@ from real.prometheus import RealPrometheus
 
 from remediator.clients.http_options import HttpClient
 from remediator.clients.prometheus.client import Prometheus, Range
-from remediator.errors import NeighbourError, RemediatorError
+from remediator.errors import RemediatorError, RemoteError
 from remediator.metrics import Metrics
 from remediator.model.health import QueryStatus
 from remediator.rules.loader import load_rules
@@ -151,7 +151,7 @@ def test_infinite_is_a_value_and_a_label_alike(prometheus: Prometheus) -> None:
 
 
 def test_what_prometheus_refuses_is_said(prometheus: Prometheus, server: RealPrometheus, tmp_path: Path) -> None:
-    with pytest.raises(NeighbourError, match=r"cannot replay sum by \(load: Prometheus says bad_data"):
+    with pytest.raises(RemoteError, match=r"cannot replay sum by \(load: Prometheus says bad_data"):
         history(prometheus, server.url, tmp_path).gather(["sum by (load"], lambda: None)
 
 
@@ -264,7 +264,7 @@ def test_a_condition_that_cannot_be_had_is_not_asked_for_again(tmp_path: Path) -
     remembered.fails("a", lambda at: at < 14_400, "no", QueryStatus.BAD_DATA)
     asked = remembered.history(tmp_path)
     for _ in range(3):
-        with pytest.raises(NeighbourError, match="cannot replay a: no"):
+        with pytest.raises(RemoteError, match="cannot replay a: no"):
             asked.condition("a", START + 60)
     assert asked.asked == 1
     assert asked.condition("a", START + 15_000).series == []

@@ -8,7 +8,7 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.clients.prometheus.client import Line
+from remediator.clients.prometheus.client import RangeSeries
 from remediator.decision.threshold_state import judge_value
 from remediator.model.health import QueryStatus, parse_comparison
 from remediator.model.rulebook import Threshold
@@ -36,8 +36,8 @@ SAMPLES = st.one_of(
 SERIES = st.lists(SAMPLES, max_size=120)
 
 
-def line(values: list[float | None], start: int = 0) -> Line:
-    return Line({"service": "checkout"}, [(start + 15.0 * i, v) for i, v in enumerate(values) if v is not None])
+def line(values: list[float | None], start: int = 0) -> RangeSeries:
+    return RangeSeries({"service": "checkout"}, [(start + 15.0 * i, v) for i, v in enumerate(values) if v is not None])
 
 
 def alike(one: float | None, other: float | None) -> bool:
@@ -55,7 +55,7 @@ def test_every_value_is_where_it_was(values: list[float | None]) -> None:
 
 @given(SERIES)
 def test_a_file_has_all_of_it(values: list[float | None]) -> None:
-    recording = recorded([line(values), Line({}, [(0.0, 1.0)])], 0, 15, max(1, len(values)))
+    recording = recorded([line(values), RangeSeries({}, [(0.0, 1.0)])], 0, 15, max(1, len(values)))
     assert str(decode(encode(recording))) == str(recording)
 
 

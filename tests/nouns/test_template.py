@@ -14,7 +14,7 @@ from jinja2 import TemplateSyntaxError
 from markupsafe import Markup
 
 from remediator.errors import RefusedError, TemplateError
-from remediator.template.compile import RESULT_LIMIT, VALUE_LIMIT, Kind, LabelView, compile_template
+from remediator.template.compile import RESULT_LIMIT, VALUE_LIMIT, LabelView, TemplateKind, compile_template
 from remediator.template.escaping import SANDBOX
 
 LABELS = {
@@ -46,18 +46,18 @@ CONTEXT = {
 }
 
 
-def render(source: str, kind: Kind = Kind.TEXT) -> str:
+def render(source: str, kind: TemplateKind = TemplateKind.TEXT) -> str:
     return compile_template(source, kind).render(CONTEXT)
 
 
-def refusal(source: str, kind: Kind = Kind.TEXT) -> str:
+def refusal(source: str, kind: TemplateKind = TemplateKind.TEXT) -> str:
     template = compile_template(source, kind)
     with pytest.raises(RefusedError) as caught:
         template.render(CONTEXT)
     return str(caught.value)
 
 
-def fault(source: str, kind: Kind = Kind.TEXT) -> TemplateError:
+def fault(source: str, kind: TemplateKind = TemplateKind.TEXT) -> TemplateError:
     with pytest.raises(TemplateError) as caught:
         compile_template(source, kind)
     return caught.value
@@ -166,12 +166,14 @@ class TestText:
         assert error.offset == offset
 
     def test_names_used(self) -> None:
-        template = compile_template("{{ labels.a }}{{ labels['b'] }}{% if labels.c %}{{ unit }}{% endif %}", Kind.TEXT)
+        template = compile_template(
+            "{{ labels.a }}{{ labels['b'] }}{% if labels.c %}{{ unit }}{% endif %}", TemplateKind.TEXT
+        )
         assert template.labels == {"a", "b", "c"}
         assert template.variables == {"labels", "unit"}
 
-    @given(st.text(st.sampled_from("a{}%#\r\n\t \\\"'\x85\u2028ü\0-")), st.sampled_from(Kind))
-    def test_text_without_an_expression_is_as_jinja_has_it(self, text: str, kind: Kind) -> None:
+    @given(st.text(st.sampled_from("a{}%#\r\n\t \\\"'\x85\u2028ü\0-")), st.sampled_from(TemplateKind))
+    def test_text_without_an_expression_is_as_jinja_has_it(self, text: str, kind: TemplateKind) -> None:
         try:
             expected: str | None = SANDBOX.from_string(text).render()
         except TemplateSyntaxError:
@@ -184,13 +186,15 @@ class TestText:
 
     @pytest.mark.parametrize("value", ["a*", "?", "[ab]", "all"])
     def test_what_may_be_more_than_one_thing_is_not_literal(self, value: str) -> None:
-        template = compile_template("stop {{ labels.unit | literal('all') }}", Kind.ARGUMENT)
+        template = compile_template("stop {{ labels.unit | literal('all') }}", TemplateKind.ARGUMENT)
         with pytest.raises(RefusedError, match="may stand for more than one thing"):
             template.render({"labels": LabelView({"unit": value})})
         assert template.render({"labels": LabelView({"unit": "all.service"})}) == "stop all.service"
 
     def test_compiled_once(self) -> None:
-        assert compile_template("{{ labels.pod }}", Kind.TEXT) is compile_template("{{ labels.pod }}", Kind.TEXT)
+        assert compile_template("{{ labels.pod }}", TemplateKind.TEXT) is compile_template(
+            "{{ labels.pod }}", TemplateKind.TEXT
+        )
 
 
 class TestArgument:
@@ -205,7 +209,7 @@ class TestArgument:
         ],
     )
     def test_renders(self, source: str, text: str) -> None:
-        assert render(source, Kind.ARGUMENT) == text
+        assert render(source, TemplateKind.ARGUMENT) == text
 
     @pytest.mark.parametrize(
         "source",
@@ -218,7 +222,7 @@ class TestArgument:
         ],
     )
     def test_a_value_never_becomes_an_option(self, source: str) -> None:
-        assert "would be taken for an option" in refusal(source, Kind.ARGUMENT)
+        assert "would be taken for an option" in refusal(source, TemplateKind.ARGUMENT)
 
 
 SAFE_SHELL = [
@@ -247,7 +251,7 @@ class TestShell:
     @pytest.mark.parametrize("source", SAFE_SHELL)
     @pytest.mark.parametrize("label", ["evil", "quotes", "lines", "pod", "markup", "regex"])
     def test_a_value_is_one_word(self, source: str, label: str, shell: str, tmp_path: Path) -> None:
-        text = compile_template(source, Kind.SHELL).render({"v": LABELS[label]})
+        text = compile_template(source, TemplateKind.SHELL).render({"v": LABELS[label]})
         done = subprocess.run([shell, "-c", text], capture_output=True, text=True, cwd=tmp_path, check=True)
         # Command substitution takes trailing newlines, and only those, away.
         assert done.stdout == LABELS[label]
@@ -285,7 +289,7 @@ class TestShell:
         ],
     )
     def test_no_value_where_quoting_does_not_hold(self, source: str, words: str) -> None:
-        error = fault(source, Kind.SHELL)
+        error = fault(source, TemplateKind.SHELL)
         assert words in str(error)
         assert error.offset == source.rindex("{{ v }}")
 
@@ -293,14 +297,19 @@ class TestShell:
         "source", ["rm {{ labels.dash }}", 'rm ""{{ labels.dash }}', "rm $X{{ labels.dash }}", "{{ labels.dash }}"]
     )
     def test_a_value_never_becomes_an_option(self, source: str) -> None:
-        assert "would be taken for an option" in refusal(source, Kind.SHELL)
+        assert "would be taken for an option" in refusal(source, TemplateKind.SHELL)
 
     def test_a_value_may_begin_with_a_dash_inside_a_word(self) -> None:
-        assert render("rm --file={{ labels.dash }} ./{{ labels.dash }}", Kind.SHELL) == "rm --file='-rf' ./'-rf'"
+        assert (
+            render("rm --file={{ labels.dash }} ./{{ labels.dash }}", TemplateKind.SHELL) == "rm --file='-rf' ./'-rf'"
+        )
 
     def test_quoting_is_around_the_whole_expression(self) -> None:
-        assert render("echo {{ labels.pod ~ ' ' ~ labels.quotes | upper }}", Kind.SHELL) == "echo 'web-1 A'\"'\"'B\"C'"
-        assert render("echo {{ labels.markup }}", Kind.SHELL) == "echo '<b>'\"'\"'</b>'"
+        assert (
+            render("echo {{ labels.pod ~ ' ' ~ labels.quotes | upper }}", TemplateKind.SHELL)
+            == "echo 'web-1 A'\"'\"'B\"C'"
+        )
+        assert render("echo {{ labels.markup }}", TemplateKind.SHELL) == "echo '<b>'\"'\"'</b>'"
 
     @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
@@ -352,7 +361,7 @@ class TestShell:
     def test_whatever_the_text_a_value_is_never_run(self, tmp_path: Path, source: str) -> None:
         """Any shell text that is accepted, most of it nonsense, runs nothing that a value holds."""
         try:
-            template = compile_template(source, Kind.SHELL)
+            template = compile_template(source, TemplateKind.SHELL)
         except TemplateError:
             return
         witness = tmp_path / "witness"
@@ -397,7 +406,7 @@ class TestPromql:
         ],
     )
     def test_renders(self, source: str, text: str) -> None:
-        assert render(source, Kind.PROMQL) == text
+        assert render(source, TemplateKind.PROMQL) == text
 
     @pytest.mark.parametrize(
         ("source", "words"),
@@ -411,7 +420,7 @@ class TestPromql:
         ],
     )
     def test_no_value_outside_a_string(self, source: str, words: str) -> None:
-        error = fault(source, Kind.PROMQL)
+        error = fault(source, TemplateKind.PROMQL)
         assert words in str(error)
         assert error.offset == source.index("{{ v }}")
 
@@ -419,7 +428,7 @@ class TestPromql:
     def test_the_string_reads_back_as_the_value(self, value: str) -> None:
         """Python reads what Prometheus' escapes for quotes, newlines and backslashes mean as Prometheus does."""
         for quote in "\"'":
-            text = compile_template(f"{quote}{{{{ v }}}}{quote}", Kind.PROMQL).render({"v": value})
+            text = compile_template(f"{quote}{{{{ v }}}}{quote}", TemplateKind.PROMQL).render({"v": value})
             assert quote not in text[1:-1].replace("\\\\", "").replace("\\" + quote, "")
             assert (
                 text[1:-1].replace("\\\\", "\0").replace("\\n", "\n").replace("\\" + quote, quote).replace("\0", "\\")
@@ -441,13 +450,13 @@ class TestUrl:
         ],
     )
     def test_a_value_stays_in_its_part(self, source: str, text: str | None) -> None:
-        rendered = render(source, Kind.URL)
+        rendered = render(source, TemplateKind.URL)
         assert text is None or rendered == text
         assert "@" not in rendered
         assert " " not in rendered
 
     def test_a_value_leads_to_no_other_path(self) -> None:
-        assert "would lead to another path" in refusal("http://api/services/{{ labels.up }}/restart", Kind.URL)
+        assert "would lead to another path" in refusal("http://api/services/{{ labels.up }}/restart", TemplateKind.URL)
 
 
 PIECES = (
@@ -458,8 +467,10 @@ PIECES = (
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=5000)
-@given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join) | st.text(max_size=40), st.sampled_from(Kind))
-def test_any_text_is_rendered_or_refused_in_bounded_time_and_space(source: str, kind: Kind) -> None:
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=25).map("".join) | st.text(max_size=40), st.sampled_from(TemplateKind)
+)
+def test_any_text_is_rendered_or_refused_in_bounded_time_and_space(source: str, kind: TemplateKind) -> None:
     try:
         rendered = compile_template(source, kind).render(CONTEXT)
     except (TemplateError, RefusedError):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remediator.cli import main
-from remediator.errors import ConfigError, NeighbourError
+from remediator.errors import ConfigError, RemoteError
 from remediator.simulation.patterns import fits
 from remediator.simulation.ruletest.loader import load_tests, selector
 from remediator.simulation.ruletest.promtool_values import evaluate
@@ -544,7 +544,7 @@ def test_what_promtool_does_not_accept(folder: Path, capsys: pytest.CaptureFixtu
     code, said = play(folder, PROMQL.replace("error_ratio{", "{{"), capsys)
     assert code == 2
     assert said.startswith("remediator: /test.yml:8:5: cannot evaluate promql: promtool says ")
-    with pytest.raises(NeighbourError, match="many-to-many matching not allowed"):
+    with pytest.raises(RemoteError, match="many-to-many matching not allowed"):
         evaluate(["e * on () e"], [('e{a="1"}', "1"), ('e{a="2"}', "1")], 60.0, 60.0, 60.0)
 
 

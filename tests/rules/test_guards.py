@@ -14,7 +14,7 @@ from real.prometheus import part
 from remediator.errors import ConfigError
 from remediator.rules.guards import guards, with_guards
 from remediator.rules.loader import load_rules
-from remediator.template.compile import Kind, LabelView, compile_template
+from remediator.template.compile import LabelView, TemplateKind, compile_template
 
 LABELS = {"namespace": "shop", "deployment": "web", "instance": "node1:9100", "node": "node1"}
 
@@ -134,4 +134,4 @@ def test_an_unknown_guard_is_no_rule(tmp_path: Path) -> None:
 
 
 def rendered(text: str) -> str:
-    return compile_template(with_guards(text), Kind.PROMQL).render({"labels": LabelView(LABELS)})
+    return compile_template(with_guards(text), TemplateKind.PROMQL).render({"labels": LabelView(LABELS)})

@@ -10,7 +10,7 @@ import pytest
 from remediator.cli import main
 from remediator.rules.lints import LINTS
 from remediator.rules.lints.labels import needed_labels
-from remediator.template.compile import Kind
+from remediator.template.compile import TemplateKind
 
 ROOT = Path(__file__).parents[2]
 RULES = """\
@@ -322,7 +322,7 @@ runbooks:
     ],
 )
 def test_which_labels_a_template_needs(text: str, needed: set[str]) -> None:
-    assert needed_labels(text, Kind.TEXT) == needed
+    assert needed_labels(text, TemplateKind.TEXT) == needed
 
 
 # Times and rates.

@@ -106,11 +106,11 @@ def _checked_offline(rules: RuleSet) -> tuple[list[Problem], str]:
     """What promtool says of the PromQL, and why nothing if it could not be asked."""
     from remediator.cli.check.expressions import expressions
     from remediator.cli.check.promtool_syntax import check_syntax
-    from remediator.errors import NeighbourError
+    from remediator.errors import RemoteError
 
     try:
         return check_syntax(list(expressions(rules))), ""
-    except NeighbourError as error:
+    except RemoteError as error:
         return [], f"the PromQL was not checked: {error}"
 
 

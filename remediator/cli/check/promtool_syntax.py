@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from remediator.cli.check.expressions import Expression
 from remediator.clients.promtool import ask_promtool
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.problem import Problem, Severity
 
 TIMEOUT = 60.0
@@ -20,7 +20,7 @@ _REFUSED = re.compile(r'rule \d+, "expression:(\d+)": (?:could not parse express
 
 
 def check_syntax(asked: Sequence[Expression]) -> list[Problem]:
-    """The expressions that promtool refuses. NeighbourError when there is no promtool, or it cannot say.
+    """The expressions that promtool refuses. RemoteError when there is no promtool, or it cannot say.
 
     A function that it does not know is a warning: the Prometheus that is asked later may be a newer one.
     """
@@ -42,5 +42,5 @@ def _said(texts: Sequence[str]) -> str:
     rules = [{"record": f"expression:{index}", "expr": text} for index, text in enumerate(texts)]
     code, said = ask_promtool("check", {"groups": [{"name": "rules", "rules": rules}]}, TIMEOUT)
     if code and not _REFUSED.search(said):
-        raise NeighbourError(f"promtool says: {' '.join(said.replace('FAILED:', '').split())}", retry=False)
+        raise RemoteError(f"promtool says: {' '.join(said.replace('FAILED:', '').split())}", retry=False)
     return said

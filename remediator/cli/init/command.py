@@ -138,12 +138,12 @@ async def _neighbourhood(client: HttpClient, *, optional: bool) -> Neighbourhood
     """What Alertmanager knows, or None where it need not be there and is not."""
     from remediator.cli.init.survey import survey_alertmanager
     from remediator.clients.alertmanager import Alertmanagers, Member
-    from remediator.errors import NeighbourError
+    from remediator.errors import RemoteError
 
     alertmanagers = Alertmanagers([Member(client)])
     try:
         return await survey_alertmanager(alertmanagers)
-    except NeighbourError:
+    except RemoteError:
         if not optional:
             raise
         return None

@@ -19,7 +19,7 @@ from remediator.cli.init.findings import Neighbourhood, PrometheusStatus, Survey
 from remediator.cli.init.questions import Metric, choose_label, questions
 from remediator.clients.alertmanager import Alertmanagers
 from remediator.clients.prometheus.client import Answer
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.model.health import QueryStatus
 
 Ask = Callable[[str], Answer]
@@ -32,7 +32,7 @@ _KNOWN = '{{__name__=~"{}"}}'.format("|".join(chain.from_iterable(convention.met
 def survey_prometheus(ask: Ask, label: str = "") -> Survey:
     """What a Prometheus knows. `label` is the service label where its user has said which one it is.
 
-    NeighbourError when Prometheus cannot be asked, DraftError when it has nothing that the conventions know, or no series
+    RemoteError when Prometheus cannot be asked, DraftError when it has nothing that the conventions know, or no series
     of theirs with that label.
     """
     metrics = _metrics(ask, label)
@@ -63,7 +63,7 @@ def survey_prometheus(ask: Ask, label: str = "") -> Survey:
 
 
 async def survey_alertmanager(alertmanagers: Alertmanagers) -> Neighbourhood:
-    """What an Alertmanager knows. NeighbourError when it cannot be asked."""
+    """What an Alertmanager knows. RemoteError when it cannot be asked."""
     config = await alertmanagers.config()
     snapshot = await alertmanagers.alerts()
     return Neighbourhood(config, tuple(alert.labels for alert in snapshot.alerts))
@@ -74,7 +74,7 @@ def _metrics(ask: Ask, label: str) -> dict[str, Metric]:
     labels = dict.fromkeys((*SERVICE_LABELS, *STATUS_LABELS, *([label] if label else ())))
     answer = _asked(ask, f"count by (__name__, {', '.join(labels)}) ({_KNOWN})")
     if answer.sight is not QueryStatus.SEEN:
-        raise NeighbourError(f"cannot ask for metrics: {answer.error}", retry=False)
+        raise RemoteError(f"cannot ask for metrics: {answer.error}", retry=False)
     metrics: dict[str, Metric] = {}
     for series in answer.series:
         metric = metrics.setdefault(series.labels["__name__"], Metric(series.labels["__name__"]))
@@ -89,8 +89,8 @@ def _labels(ask: Ask) -> list[str]:
 
 
 def _asked(ask: Ask, expr: str) -> Answer:
-    """The answer, whatever it says. NeighbourError when there is none since Prometheus cannot be reached."""
+    """The answer, whatever it says. RemoteError when there is none since Prometheus cannot be reached."""
     answer = ask(expr)
     if answer.sight is QueryStatus.UNREACHABLE:
-        raise NeighbourError(answer.error, retry=True)
+        raise RemoteError(answer.error, retry=True)
     return answer

@@ -31,7 +31,7 @@ class Series(msgspec.Struct, frozen=True, gc=False):
     value: float
 
 
-class Line(msgspec.Struct, frozen=True, gc=False):
+class RangeSeries(msgspec.Struct, frozen=True, gc=False):
     """One series of a range query: its points, as pairs of time and value, oldest first. Values may be NaN or
     infinite."""
 
@@ -69,12 +69,12 @@ class Range(msgspec.Struct, frozen=True):
     """What came of a range query, as `Answer` has it of an instant query."""
 
     sight: QueryStatus
-    lines: list[Line] = []
+    lines: list[RangeSeries] = []
     error: str = ""
     warnings: tuple[str, ...] = ()
 
 
-class Unseen(Exception):
+class QueryFailure(Exception):
     """A query has not been answered; carries the outcome."""
 
     def __init__(self, sight: QueryStatus, text: str) -> None:
@@ -83,7 +83,7 @@ class Unseen(Exception):
         super().__init__(text)
 
 
-class Result(msgspec.Struct, frozen=True):
+class QueryResult(msgspec.Struct, frozen=True):
     """All that is kept of a successful answer. Its series are `Series`, or `Line` when a range was asked for."""
 
     kind: str
@@ -138,7 +138,7 @@ _DECODING = threading.Lock()
 _HISTOGRAMS = "the expression gives native histograms: make numbers of them, as with histogram_quantile(…)"
 
 
-def decode(response: requests.Response, body: bytes, shown: str, *, ranged: bool = False) -> Result:
+def decode(response: requests.Response, body: bytes, shown: str, *, ranged: bool = False) -> QueryResult:
     """What a response says. Raises Unseen when that is not a vector or a scalar, or for a range not a matrix. `shown` is
     the server's address as it may be shown."""
     try:
@@ -147,16 +147,16 @@ def decode(response: requests.Response, body: bytes, shown: str, *, ranged: bool
             if decoded.status == "success" and decoded.data is not None and response.status_code == 200:
                 read = _lines if ranged else _series
                 series = read(decoded.data.resultType, decoded.data.result)
-                return Result(decoded.data.resultType, series, decoded.warnings or (), decoded.infos or ())
+                return QueryResult(decoded.data.resultType, series, decoded.warnings or (), decoded.infos or ())
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise _stranger(response, body, shown) from None
     sight = _SIGHTS.get(decoded.errorType)
     if decoded.status != "error" or sight is None:
         raise _stranger(response, body, shown)
-    raise Unseen(sight, f"Prometheus says {decoded.errorType}: {short(decoded.error)}")
+    raise QueryFailure(sight, f"Prometheus says {decoded.errorType}: {short(decoded.error)}")
 
 
-def decode_names(response: requests.Response, body: bytes, shown: str) -> Result:
+def decode_names(response: requests.Response, body: bytes, shown: str) -> QueryResult:
     """The names that a response lists. Raises Unseen when it does not."""
     try:
         decoded = msgspec.json.decode(body, type=_Names)
@@ -164,14 +164,14 @@ def decode_names(response: requests.Response, body: bytes, shown: str) -> Result
         raise _stranger(response, body, shown) from None
     if decoded.status != "success" or response.status_code != 200:
         raise _stranger(response, body, shown)
-    return Result("names", list(decoded.data or ()), decoded.warnings or (), ())
+    return QueryResult("names", list(decoded.data or ()), decoded.warnings or (), ())
 
 
 def _series(kind: str, result: msgspec.Raw) -> list[Series]:
     if kind == "vector":
         samples = _VECTOR.decode(result)
         if any(sample.value is None for sample in samples):
-            raise Unseen(QueryStatus.BAD_ANSWER, _HISTOGRAMS)
+            raise QueryFailure(QueryStatus.BAD_ANSWER, _HISTOGRAMS)
         return [Series(sample.metric, float(sample.value.value)) for sample in samples]  # type: ignore[union-attr]
     if kind == "scalar":
         return [Series({}, float(_SCALAR.decode(result).value))]
@@ -179,12 +179,12 @@ def _series(kind: str, result: msgspec.Raw) -> list[Series]:
         text = "the expression gives a range of values (a matrix): apply a function such as rate(…) or max_over_time(…)"
     else:
         text = f"the expression gives a {short(kind)}, and only a vector or a scalar can be judged"
-    raise Unseen(QueryStatus.BAD_ANSWER, text)
+    raise QueryFailure(QueryStatus.BAD_ANSWER, text)
 
 
-def _lines(kind: str, result: msgspec.Raw) -> list[Line]:
+def _lines(kind: str, result: msgspec.Raw) -> list[RangeSeries]:
     if kind != "matrix":
-        raise Unseen(
+        raise QueryFailure(
             QueryStatus.BAD_ANSWER, f"the expression gives a {short(kind)} over time, and only numbers can be judged"
         )
     text = bytes(result)
@@ -192,25 +192,25 @@ def _lines(kind: str, result: msgspec.Raw) -> list[Line]:
     text = text.replace(b',"+Inf"]', b',"Inf"]')
     samples = _MATRIX.decode(text)
     if any(sample.values is None for sample in samples):
-        raise Unseen(QueryStatus.BAD_ANSWER, _HISTOGRAMS)
-    return [Line(sample.metric, sample.values or []) for sample in samples]
+        raise QueryFailure(QueryStatus.BAD_ANSWER, _HISTOGRAMS)
+    return [RangeSeries(sample.metric, sample.values or []) for sample in samples]
 
 
-def _stranger(response: requests.Response, body: bytes, shown: str) -> Unseen:
+def _stranger(response: requests.Response, body: bytes, shown: str) -> QueryFailure:
     """The outcome for a response that is not of Prometheus' query API: from a proxy, a login page, another server."""
     status = response.status_code
     if status in (401, 403):
-        return Unseen(QueryStatus.BAD_ANSWER, f"{shown} refuses the credentials (HTTP {status})")
+        return QueryFailure(QueryStatus.BAD_ANSWER, f"{shown} refuses the credentials (HTTP {status})")
     if 300 <= status < 400:
         location = short(response.headers.get("Location", "elsewhere"))
-        return Unseen(
+        return QueryFailure(
             QueryStatus.BAD_ANSWER, f"{shown} redirects to {location}: give the address that answers (HTTP {status})"
         )
     text = f"HTTP {status}: {short(body[: 4 * SHOWN].decode(errors='replace')) or 'no content'}"
     # What a server that starts, or a proxy without one behind it, says.
     if status in (429, 502, 503, 504):
-        return Unseen(QueryStatus.UNREACHABLE, f"Prometheus at {shown} is not available, {text}")
-    return Unseen(QueryStatus.BAD_ANSWER, f"{shown} does not answer as Prometheus' query API does, {text}")
+        return QueryFailure(QueryStatus.UNREACHABLE, f"Prometheus at {shown} is not available, {text}")
+    return QueryFailure(QueryStatus.BAD_ANSWER, f"{shown} does not answer as Prometheus' query API does, {text}")
 
 
 def short(text: str) -> str:

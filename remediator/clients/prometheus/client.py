@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from prometheus_api_client import PrometheusConnect
 
 from remediator.clients.http_options import HttpClient
-from remediator.clients.prometheus.answer import Answer, Line, Range, Result, Series, Unseen
+from remediator.clients.prometheus.answer import Answer, QueryFailure, QueryResult, Range, RangeSeries, Series
 from remediator.clients.prometheus.session import Session
 from remediator.metrics import Metrics
 from remediator.model.health import QueryStatus
 
-__all__ = ["Answer", "Line", "Prometheus", "Range", "Series"]
+__all__ = ["Answer", "Prometheus", "Range", "RangeSeries", "Series"]
 
 THREADS = 8
 """How many queries of `Prometheus.query` run at once."""
@@ -53,9 +53,9 @@ class Prometheus:
         """Evaluate an expression now; for worker threads."""
         at, started = self._now(), time.perf_counter()
         try:
-            result: Result = self._connect.custom_query(expr, self._params())
+            result: QueryResult = self._connect.custom_query(expr, self._params())
             answer = Answer(at, QueryStatus.SEEN, result.series, "", result.warnings, result.infos, result.kind)
-        except Unseen as unseen:
+        except QueryFailure as unseen:
             answer = Answer(at, unseen.sight, error=unseen.text)
         self._count(answer.sight, time.perf_counter() - started)
         return answer
@@ -64,9 +64,9 @@ class Prometheus:
         """Evaluate an expression at `start`, `start` + `step`, … up to `end`, in seconds; for worker threads."""
         started, first, last = time.perf_counter(), *(datetime.fromtimestamp(at, UTC) for at in (start, end))
         try:
-            result: Result = self._connect.custom_query_range(expr, first, last, str(step), self._params())
+            result: QueryResult = self._connect.custom_query_range(expr, first, last, str(step), self._params())
             answer = Range(QueryStatus.SEEN, result.series, "", result.warnings)
-        except Unseen as unseen:
+        except QueryFailure as unseen:
             answer = Range(unseen.sight, error=unseen.text)
         self._count(answer.sight, time.perf_counter() - started)
         return answer
@@ -77,10 +77,10 @@ class Prometheus:
         started = time.perf_counter()
         try:
             # The session hands on the whole of what it decoded, in the shape of an answer to a query.
-            result: Result = self._connect.get_label_names({"start": start, "end": end})["result"]
+            result: QueryResult = self._connect.get_label_names({"start": start, "end": end})["result"]
             sight = QueryStatus.SEEN
-        except Unseen as unseen:
-            result, sight = Result("", [], (), ()), unseen.sight
+        except QueryFailure as unseen:
+            result, sight = QueryResult("", [], (), ()), unseen.sight
         self._count(sight, time.perf_counter() - started)
         if sight is not QueryStatus.SEEN or (result.warnings and not result.series):
             return None

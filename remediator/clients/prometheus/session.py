@@ -14,9 +14,9 @@ import urllib3
 from urllib3.util import Timeout
 
 from remediator.clients.http_options import HttpClient, TlsConfig
-from remediator.clients.prometheus.answer import Result, Unseen, decode, decode_names, short
+from remediator.clients.prometheus.answer import QueryFailure, QueryResult, decode, decode_names, short
 from remediator.clients.prometheus.transport import DeadlineAdapter
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.model.health import QueryStatus
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -53,15 +53,15 @@ class Session(requests.Session):
                 allow_redirects=False,
             ) as response:
                 body = response.raw.read(MAX_BYTES + 1, decode_content=True)
-        except NeighbourError as error:
-            raise Unseen(QueryStatus.UNREACHABLE, str(error)) from None
+        except RemoteError as error:
+            raise QueryFailure(QueryStatus.UNREACHABLE, str(error)) from None
         except UnicodeError as error:
-            raise Unseen(QueryStatus.BAD_DATA, f"cannot send the query: {error}") from None
+            raise QueryFailure(QueryStatus.BAD_DATA, f"cannot send the query: {error}") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._failure(error) from None
         if len(body) > MAX_BYTES:
             text = f"the answer is larger than {MAX_BYTES >> 20} MiB: aggregate in the expression, as with sum by (…)"
-            raise Unseen(QueryStatus.BAD_ANSWER, text)
+            raise QueryFailure(QueryStatus.BAD_ANSWER, text)
         if str(url).endswith("/labels"):
             return _Reply(decode_names(response, body, self._shown))
         ranged = str(url).endswith("/query_range")
@@ -70,17 +70,19 @@ class Session(requests.Session):
     def get_redirect_target(self, resp: Any) -> None:
         """Nowhere: credentials and expressions go to the configured address alone."""
 
-    def _failure(self, error: Exception) -> Unseen:
+    def _failure(self, error: Exception) -> QueryFailure:
         causes = _causes(error)
         where = f"Prometheus at {self._shown}"
         if any(isinstance(cause, requests.ConnectTimeout) for cause in causes):
-            return Unseen(QueryStatus.UNREACHABLE, f"cannot connect to {where} within {self._timeout:g}s")
+            return QueryFailure(QueryStatus.UNREACHABLE, f"cannot connect to {where} within {self._timeout:g}s")
         connected = not any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes)
         if connected and any(isinstance(c, TimeoutError | urllib3.exceptions.ReadTimeoutError) for c in causes):
-            return Unseen(QueryStatus.TIMEOUT, f"{where} did not answer within {self._timeout:g}s")
+            return QueryFailure(QueryStatus.TIMEOUT, f"{where} did not answer within {self._timeout:g}s")
         # The innermost cause says what happened; the outer ones are the library's own words for it, addresses included.
         cause = next((cause for cause in reversed(causes) if isinstance(cause, OSError)), causes[-1])
-        return Unseen(QueryStatus.UNREACHABLE, f"cannot reach {where}: {short(str(cause) or type(cause).__name__)}")
+        return QueryFailure(
+            QueryStatus.UNREACHABLE, f"cannot reach {where}: {short(str(cause) or type(cause).__name__)}"
+        )
 
     def _mount(self) -> None:
         """Put our adapter in place, anew when a certificate file has changed. Its prefix is longer than that of the
@@ -89,7 +91,7 @@ class Session(requests.Session):
         try:
             stamp = tuple(Path(file).stat().st_mtime_ns for file in files if file)
         except OSError as error:
-            raise NeighbourError(f"cannot set up TLS for {self._shown}: {error}", retry=True) from None
+            raise RemoteError(f"cannot set up TLS for {self._shown}: {error}", retry=True) from None
         with self._mounting:
             if stamp == self._tls_stamp:
                 return
@@ -109,7 +111,7 @@ class _Reply(requests.Response):
     """What PrometheusConnect takes for the server's response. It hands through whatever stands in for `result`, and so
     returns the whole of what we decoded."""
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: QueryResult) -> None:
         super().__init__()
         self.status_code = 200
         self._result = result

@@ -13,7 +13,7 @@ from remediator.problem import Position, Problem, Severity
 from remediator.rules.guards import UnknownGuardError, with_guards
 from remediator.rules.promql import SeriesLabels, series_labels
 from remediator.rules.ruleset import RuleSet, Used, judges, templates_of_steps, templates_of_target
-from remediator.template.compile import Kind, compile_template
+from remediator.template.compile import TemplateKind, compile_template
 from remediator.template.escaping import SANDBOX
 
 
@@ -64,9 +64,9 @@ def missing_label(rules: RuleSet) -> Iterator[Problem]:
                     yield Problem(place, "missing-label", message, remedy, Severity.WARNING)
 
 
-def needed_labels(text: str, kind: Kind) -> set[str]:
+def needed_labels(text: str, kind: TemplateKind) -> set[str]:
     """The labels without which a template is refused: those that it uses in any case, and with no default."""
-    if kind is Kind.PROMQL:
+    if kind is TemplateKind.PROMQL:
         try:
             text = with_guards(text)
         except UnknownGuardError:
@@ -129,7 +129,7 @@ def _known(rules: RuleSet, runbook: Runbook, service: Service) -> set[str]:
     """The labels that an incident of this service by this runbook surely has."""
     known = {*service.labels, "alertname", rules.service_label} | _guaranteed(runbook.match)
     if service.templated:
-        return known | compile_template(service.name, Kind.TEXT).labels | _guaranteed(service.match)
+        return known | compile_template(service.name, TemplateKind.TEXT).labels | _guaranteed(service.match)
     opened = (
         matches_all(runbook.match, {**service.labels, "alertname": threshold.item.name})
         for threshold in rules.thresholds
@@ -147,5 +147,5 @@ def _may_own(service: Service, labels: SeriesLabels) -> bool:
     """Whether a series with these labels could be the service's."""
     needed = _guaranteed(service.match)
     if service.templated:
-        needed |= compile_template(service.name, Kind.TEXT).labels
+        needed |= compile_template(service.name, TemplateKind.TEXT).labels
     return all(name in labels for name in needed)

@@ -11,7 +11,7 @@ import msgspec
 
 from remediator.clients.prometheus.client import Answer, Series
 from remediator.decision.threshold_state import judge_value
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.health import Health, QueryStatus
 from remediator.model.rulebook import Threshold
@@ -119,7 +119,7 @@ class RecordedStage(Stage):
             return self._as_seen(recording, super().answer(expr))
         try:
             recording = self._history.condition(expr, self.now)
-        except NeighbourError as error:
+        except RemoteError as error:
             self.unanswered[str(error)] = None
             return Answer(self.now, QueryStatus.EXECUTION, error=str(error))
         step = min(recording.step_at(self.now), recording.count - 1)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from remediator.clients.promtool import ask_promtool
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.model.durations import format_duration
 from remediator.simulation.scripted import Sample
 
@@ -33,7 +33,7 @@ def evaluate(
     """What each expression answers at 0, `step`, 2 * `step`, … up to `until` seconds: the values of each series, None
     where it has none. `series` are pairs of a series and its values in promtool's notation, `interval` seconds apart.
 
-    NeighbourError when there is no promtool, or it does not accept what it is given.
+    RemoteError when there is no promtool, or it does not accept what it is given.
     """
     wanted = {_quoted(expr): expr for expr in exprs}
     times = [index * step for index in range(int(until / step) + 1)]
@@ -50,7 +50,7 @@ def evaluate(
         if found := _ASKED.match(line):
             current, index = wanted[found[1]], asked[found[2]]
             if found[3]:
-                raise NeighbourError(f"cannot evaluate {current!r} at {found[2]}: {found[3]}", retry=False)
+                raise RemoteError(f"cannot evaluate {current!r} at {found[2]}: {found[3]}", retry=False)
         elif (found := _GOT.match(line)) and current:
             for one in _SERIES.finditer(found[1]):
                 labels = {name: _unquoted(text) for name, text in _LABEL.findall(one[2])}
@@ -65,13 +65,11 @@ def _run(document: object) -> str:
     """What promtool says to a test file."""
     try:
         code, said = ask_promtool("test", document, TIMEOUT)
-    except NeighbourError as error:
-        raise NeighbourError(f"cannot evaluate promql: {error}", retry=False) from None
+    except RemoteError as error:
+        raise RemoteError(f"cannot evaluate promql: {error}", retry=False) from None
     if code and not _ASKED.search(said):
         reason = " ".join(line.strip() for line in said.splitlines() if line.strip() and "Unit Testing" not in line)
-        raise NeighbourError(
-            f"cannot evaluate promql: promtool says {reason.replace('FAILED:', '').strip()}", retry=False
-        )
+        raise RemoteError(f"cannot evaluate promql: promtool says {reason.replace('FAILED:', '').strip()}", retry=False)
     return said
 
 

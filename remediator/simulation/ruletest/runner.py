@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from remediator.config.document import nearest
-from remediator.errors import NeighbourError, RefusedError, RemediatorError
+from remediator.errors import RefusedError, RemediatorError, RemoteError
 from remediator.model.action import Call
 from remediator.model.alert import Alert
 from remediator.model.durations import format_duration
@@ -25,7 +25,7 @@ from remediator.simulation.ruletest.promtool_values import evaluate
 from remediator.simulation.scenario import Scenario
 from remediator.simulation.scripted import Effect
 from remediator.simulation.virtual_loop import run_virtually
-from remediator.template.compile import Kind, LabelView, compile_template
+from remediator.template.compile import LabelView, TemplateKind, compile_template
 
 _STORY = 12
 """How many entries of the journal are shown with a failure."""
@@ -46,7 +46,7 @@ class Played(NamedTuple):
 
 
 def play(tests: RuleTests, index: int) -> Played:
-    """Play the test at this index of its file. NeighbourError when it needs promtool, and that cannot help."""
+    """Play the test at this index of its file. RemoteError when it needs promtool, and that cannot help."""
     started = time.perf_counter()
     script = _Script(tests, index)
     script.evaluate()
@@ -94,9 +94,9 @@ class _Script:
             } - exprs
             if guards:
                 answers |= evaluate(sorted(guards), series, interval, step, self.lasts)
-        except NeighbourError as error:
+        except RemoteError as error:
             place = self._tests.at("tests", self._index, "promql", key=True)
-            raise NeighbourError(f"{place}: {error}", retry=False) from None
+            raise RemoteError(f"{place}: {error}", retry=False) from None
         for expr, answer in answers.items():
             self._computed += [Series(expr, dict(labels), values, step) for labels, values in answer.items()]
 
@@ -170,7 +170,7 @@ class _Script:
             labels = LabelView(service.labels)
             context = {"labels": labels, "service": {"name": service.name, "labels": labels}}
             try:
-                yield compile_template(with_guards(guard), Kind.PROMQL).render(context).strip()
+                yield compile_template(with_guards(guard), TemplateKind.PROMQL).render(context).strip()
             except RefusedError:
                 continue
 

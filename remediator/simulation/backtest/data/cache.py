@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.simulation.backtest.data.recording import Recording
 
 Key = tuple[str, int]
@@ -20,7 +20,7 @@ class Recent:
         self._most = points
         self._points = 0
         self._held: OrderedDict[Key, Recording] = OrderedDict()
-        self._failed: dict[Key, NeighbourError] = {}
+        self._failed: dict[Key, RemoteError] = {}
 
     def get(self, key: Key, read: Callable[[], Recording]) -> Recording:
         """The recording of a key, read unless it is held."""
@@ -29,7 +29,7 @@ class Recent:
         if key not in self._held:
             try:
                 self._held[key] = read()
-            except NeighbourError as error:
+            except RemoteError as error:
                 self._failed[key] = error
                 raise
             self._points += self._held[key].points

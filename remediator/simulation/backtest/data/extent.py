@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from remediator.clients.prometheus.client import Prometheus
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Rulebook
 from remediator.rules.guards import with_guards
@@ -70,6 +70,6 @@ def _counts(prometheus: Prometheus, expr: str, times: Sequence[int], step: int) 
             # What cannot be answered of this time has no series then.
             continue
         elif answer.sight is not QueryStatus.SEEN:
-            raise NeighbourError(f"cannot replay {shown(expr)}: {answer.error}", retry=True)
+            raise RemoteError(f"cannot replay {shown(expr)}: {answer.error}", retry=True)
         else:
             yield from (value for line in answer.lines for _, value in line.points)

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from remediator.clients.prometheus.client import Prometheus
-from remediator.errors import NeighbourError, RemediatorError
+from remediator.errors import RemediatorError, RemoteError
 from remediator.model.durations import rough_duration
 from remediator.model.rulebook import Threshold
 from remediator.rules.promql_words import ahead
@@ -53,7 +53,7 @@ class History:
 
     `folder` is where answers are kept; `source` tells those of one server and user from another's. `asked_from` is the start
     that was asked for, when it is known that nothing is remembered of its beginning. With `refresh` answers from before are
-    asked for again, and replaced. Raises NeighbourError when Prometheus does not answer.
+    asked for again, and replaced. Raises RemoteError when Prometheus does not answer.
     """
 
     def __init__(
@@ -156,9 +156,9 @@ class History:
         return found
 
     def condition(self, expr: str, now: float) -> Recording:
-        """What a condition answered over the stretch around this time. Raises NeighbourError also when it looks ahead."""
+        """What a condition answered over the stretch around this time. Raises RemoteError also when it looks ahead."""
         if (modifier := ahead(expr, self.start)) is not None:
-            raise NeighbourError(f"cannot replay {shown(expr)}: {_LOOKS_AHEAD.format(modifier)}", retry=False)
+            raise RemoteError(f"cannot replay {shown(expr)}: {_LOOKS_AHEAD.format(modifier)}", retry=False)
         start = math.floor(now / self.stretch) * self.stretch
         end = min(start + self.stretch, self.end)
         return self._conditions.get((expr, start), lambda: self.recording(expr, start, end))

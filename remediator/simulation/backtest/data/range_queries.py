@@ -9,7 +9,7 @@ from bisect import insort
 import msgspec
 
 from remediator.clients.prometheus.client import Prometheus, Range
-from remediator.errors import NeighbourError
+from remediator.errors import RemoteError
 from remediator.model.health import QueryStatus
 from remediator.simulation.backtest.data.recording import Recording, Unseen, joined, recorded
 
@@ -27,7 +27,7 @@ _TOO_MANY_SAMPLES = "too many samples"
 
 
 class RangeQueries:
-    """Asks what expressions answered every `step` seconds. Raises NeighbourError when Prometheus cannot be reached, does not
+    """Asks what expressions answered every `step` seconds. Raises RemoteError when Prometheus cannot be reached, does not
     answer even a few steps in time, or says that an expression is no PromQL."""
 
     def __init__(self, prometheus: Prometheus, step: int) -> None:
@@ -72,7 +72,7 @@ class RangeQueries:
         if hopeless or answer.sight in (QueryStatus.UNREACHABLE, QueryStatus.BAD_DATA):
             later = answer.sight in (QueryStatus.UNREACHABLE, QueryStatus.TIMEOUT)
             remedy = "; what was answered so far is kept: run it again to go on" if later else ""
-            raise NeighbourError(f"cannot replay {shown(expr)}: {answer.error}{remedy}", retry=True)
+            raise RemoteError(f"cannot replay {shown(expr)}: {answer.error}{remedy}", retry=True)
         return answer
 
     def _fails_throughout(self, expr: str, whole: Range, start: int, end: int) -> bool:

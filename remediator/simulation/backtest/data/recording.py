@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from remediator.clients.prometheus.client import Line
+from remediator.clients.prometheus.client import RangeSeries
 from remediator.decision.threshold_state import judge_value
 from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Threshold
@@ -106,7 +106,7 @@ class _Kept(msgspec.Struct, array_like=True):
 _FILES = msgspec.msgpack.Decoder(_Kept)
 
 
-def recorded(lines: Iterable[Line], start: int, step: int, count: int) -> Recording:
+def recorded(lines: Iterable[RangeSeries], start: int, step: int, count: int) -> Recording:
     """A recording of the answer to a range query."""
     return Recording(start, step, count, [Recorded(line.labels, _runs(line, start, step)) for line in lines])
 
@@ -174,7 +174,7 @@ def value_at(runs: Sequence[Run], index: int) -> Sample:
     return runs[place].values[index - runs[place].first]
 
 
-def _runs(line: Line, start: int, step: int) -> list[Run]:
+def _runs(line: RangeSeries, start: int, step: int) -> list[Run]:
     points = line.points
     if not points:
         return []
