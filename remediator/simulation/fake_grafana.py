@@ -7,7 +7,7 @@ from remediator.clients.http_options import HttpClient
 from remediator.errors import RemoteError
 
 
-class RecordedGrafana(Grafana):
+class FakeGrafana(Grafana):
     """Annotations by their ids, in the order in which they were made. Asks nobody."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from remediator.engine.evaluator import Evaluator
 from remediator.engine.schedule import Schedule
 from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Threshold
-from remediator.simulation.scripted import Stage
+from remediator.simulation.scripted import ScriptedEnvironment
 from remediator.simulation.virtual_loop import VirtualClock, VirtualLoop
 
 
@@ -62,17 +62,17 @@ class FastForwardSchedule(Schedule):
 class Foresight:
     """Until when every look sees what the last one saw, as it is known at present."""
 
-    def __init__(self, stage: Stage, evaluator: Callable[[], Evaluator]) -> None:
-        self._stage = stage
+    def __init__(self, environment: ScriptedEnvironment, evaluator: Callable[[], Evaluator]) -> None:
+        self._environment = environment
         self._evaluator = evaluator
         self._known: tuple[Evaluation | None, int, float] = (None, 0, 0.0)
 
     def until(self) -> float:
         """In seconds since the epoch; a time that is past when the last look has not seen everything."""
-        evaluation, changes = self._evaluator().evaluation, self._stage.changes
+        evaluation, changes = self._evaluator().evaluation, self._environment.changes
         known_world, known_changes, until = self._known
         if known_world is not evaluation or known_changes != changes:
-            until = same_until(evaluation, self._stage)
+            until = same_until(evaluation, self._environment)
             self._known = (evaluation, changes, until)
         return until
 
@@ -112,23 +112,23 @@ class FastForwardClock(VirtualClock):
             self._evaluator().nothing_new(due + self._interval * (left_out - 1))
 
 
-def same_until(evaluation: Evaluation, stage: Stage) -> float:
+def same_until(evaluation: Evaluation, environment: ScriptedEnvironment) -> float:
     """Until when every look sees what the last one saw."""
     until = math.inf
     for threshold in evaluation.rulebook.thresholds:
         look = evaluation.looks.get(threshold.name)
         if look is None or look.threshold != threshold:
             return -math.inf
-        if stage.changed_at >= look.at:
+        if environment.changed_at >= look.at:
             # Somebody has changed the script since: the next look tells what that means.
-            return stage.changed_at
+            return environment.changed_at
         for track in look.tracks.values():
             # What is not seen neither comes to count nor ends.
             if track.degraded is not NO_BREACH and track.sight is QueryStatus.SEEN:
                 until = min(until, _turns(track.degraded, threshold), _turns(track.failed, threshold))
             if track.absent is not None and track.absent + FORGET >= look.at:
                 until = min(until, track.absent + FORGET)
-        until = min(until, stage.steady_until(threshold, look.at))
+        until = min(until, environment.steady_until(threshold, look.at))
     return until
 
 

@@ -24,7 +24,7 @@ from remediator.notify.follower import Follower
 from remediator.notify.grafana import GrafanaAnnouncer
 from remediator.notify.metrics import MetricsAnnouncer, follow_health
 from remediator.simulation.fast_forward import FastForwardClock, FastForwardSchedule, Foresight
-from remediator.simulation.scripted import Stage
+from remediator.simulation.scripted import ScriptedEnvironment
 from remediator.simulation.virtual_loop import VirtualClock, VirtualLoop
 from remediator.store.interface import Store
 
@@ -39,7 +39,7 @@ class Process:
         rulebook: Rulebook,
         policy: Policy,
         interval: float,
-        stage: Stage,
+        environment: ScriptedEnvironment,
         grafana: Grafana,
         store: Store,
         loop: VirtualLoop,
@@ -54,7 +54,7 @@ class Process:
         self._windows = (policy, -math.inf)
         """The policy, and when the next of its maintenance windows may open or close."""
         clock = VirtualClock()
-        self._foresight = Foresight(stage, lambda: self.evaluator)
+        self._foresight = Foresight(environment, lambda: self.evaluator)
         dozing = FastForwardClock(
             loop, interval, lambda: self.evaluator, self._foresight, lambda: self.engine.stirred()
         )
@@ -63,7 +63,7 @@ class Process:
         self.intake = Intake(store, clock, self.metrics, wake=lambda: self.engine.wake())
         self.evaluator = evaluator(
             rulebook,
-            stage.answer,
+            environment.answer,
             clock=dozing if leap else clock,
             metrics=self.metrics,
             interval=interval,
@@ -85,15 +85,15 @@ class Process:
             state=self.state,
             clock=clock,
             metrics=self.metrics,
-            run=stage.run,
-            query=stage.query,
+            run=environment.run,
+            query=environment.query,
             look=self.evaluator.look,
             # There is no other process that could write to this store.
             poll=math.inf,
             told=told,
             schedule=FastForwardSchedule(self._steady_until) if leap else None,
         )
-        stage.watch = self.engine.stirred
+        environment.watch = self.engine.stirred
         follow_health(self.metrics, lambda: self.state.healths(clock.now()))
         self._counting = Follower(MetricsAnnouncer(self.metrics), store, clock=clock, metrics=self.metrics)
         self._annotating = Follower(GrafanaAnnouncer(grafana, store), store, clock=clock, metrics=self.metrics)

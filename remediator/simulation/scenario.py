@@ -28,10 +28,10 @@ from remediator.model.matcher import parse_matcher
 from remediator.model.paging import PageAlert
 from remediator.model.rulebook import Rulebook
 from remediator.model.silence import Silence
-from remediator.simulation.fake_grafana import RecordedGrafana
+from remediator.simulation.fake_grafana import FakeGrafana
 from remediator.simulation.patterns import fits, typed
 from remediator.simulation.process import Process
-from remediator.simulation.scripted import Effect, Ran, Sample, Stage
+from remediator.simulation.scripted import Effect, Ran, Sample, ScriptedEnvironment
 from remediator.simulation.virtual_loop import START, VirtualLoop, run_virtually
 from remediator.store.sql_store import TableStore
 from remediator.store.sqlite import open_in_memory
@@ -58,8 +58,8 @@ class Scenario:
             raise TypeError("cannot make a world here: it wants a VirtualLoop to run in")
         self.rulebook = rulebook
         self.policy = policy or Policy()
-        self.stage = Stage()
-        self.grafana = RecordedGrafana()
+        self.environment = ScriptedEnvironment()
+        self.grafana = FakeGrafana()
         self.start = loop.time()
         self._interval = interval
         self._leap = leap
@@ -108,44 +108,44 @@ class Scenario:
     def set(self, expr: str, value: Sample, **labels: str) -> None:
         """The value that a query has from now on for one series; None takes the series away. A guard is true while it
         has any series: `set("rollout", 1)`, and `set("rollout", None)`."""
-        self.stage.put(expr, labels, [value])
+        self.environment.put(expr, labels, [value])
 
     def values(self, expr: str, labels: Mapping[str, str], values: Iterable[Sample], interval: float) -> None:
         """The values that a query has from now on for one series, one per interval; the last one stays."""
-        self.stage.put(expr, labels, values, interval)
+        self.environment.put(expr, labels, values, interval)
 
     def refuse(self, expr: str, sight: QueryStatus = QueryStatus.EXECUTION, error: str = "") -> None:
         """Prometheus does not answer this query from now on, until `answer_again`."""
-        self.stage.refuse(expr, sight, error)
+        self.environment.refuse(expr, sight, error)
 
     def answer_again(self, expr: str) -> None:
         """Prometheus answers this query again."""
-        self.stage.refuse(expr, QueryStatus.SEEN)
+        self.environment.refuse(expr, QueryStatus.SEEN)
 
     def prometheus_down(self, sight: QueryStatus = QueryStatus.UNREACHABLE) -> None:
         """Prometheus answers nothing from now on."""
-        self.stage.refuse("", sight, "cannot reach Prometheus")
+        self.environment.refuse("", sight, "cannot reach Prometheus")
 
     def prometheus_up(self) -> None:
         """Prometheus answers again."""
-        self.stage.refuse("", QueryStatus.SEEN)
+        self.environment.refuse("", QueryStatus.SEEN)
 
     # The hands.
 
     def command(self, pattern: str, *effects: Effect) -> None:
         """What commands do that fit the pattern: as one would type them, where `*` stands for anything: one effect
         after another, the last one stays. Without a word on it, a command takes a second and changes nothing."""
-        self.stage.on(lambda call: fits(pattern, typed(call), str(call)), effects)
+        self.environment.on(lambda call: fits(pattern, typed(call), str(call)), effects)
 
     @property
     def ran(self) -> list[Ran]:
         """Every call that was made, in order."""
-        return self.stage.ran
+        return self.environment.ran
 
     @property
     def commands(self) -> list[str]:
         """The same as texts."""
-        return [ran.text for ran in self.stage.ran]
+        return [ran.text for ran in self.environment.ran]
 
     # Alertmanager.
 
@@ -219,7 +219,14 @@ class Scenario:
     async def boot(self) -> None:
         """Start remediator, on what its store holds."""
         self.process = Process(
-            self.rulebook, self.policy, self._interval, self.stage, self.grafana, self._store, self._loop, self._leap
+            self.rulebook,
+            self.policy,
+            self._interval,
+            self.environment,
+            self.grafana,
+            self._store,
+            self._loop,
+            self._leap,
         )
         await self.process.start()
         self.process.engine.silenced(self._silences)

@@ -68,7 +68,7 @@ class Values(Protocol):
         ...
 
 
-class Line:
+class ScriptedSeries:
     """A scripted series: the times at which it gets another value, and the values."""
 
     def __init__(self, labels: Mapping[str, str]) -> None:
@@ -96,7 +96,7 @@ class Line:
         return zip(self._times[index:], self._values[index:], strict=True)
 
 
-class Stage:
+class ScriptedEnvironment:
     """Everything outside of remediator. `ran` lists every call that was made, in order."""
 
     def __init__(self) -> None:
@@ -129,8 +129,8 @@ class Stage:
         lines = self.lines.setdefault(expr.strip(), {})
         key = tuple(sorted(labels.items()))
         line = lines.get(key)
-        if not isinstance(line, Line):
-            line = lines[key] = Line(labels)
+        if not isinstance(line, ScriptedSeries):
+            line = lines[key] = ScriptedSeries(labels)
         line.put(self.now, values, interval)
         self.changed()
 

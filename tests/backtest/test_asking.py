@@ -19,7 +19,7 @@ from remediator.model.health import QueryStatus
 from remediator.simulation.backtest.data import range_queries as asking
 from remediator.simulation.backtest.data.history import History
 from remediator.simulation.backtest.data.range_queries import FAILED, RangeQueries
-from remediator.simulation.backtest.data.recording import Recording, Unseen, value_at
+from remediator.simulation.backtest.data.recording import Recording, UnseenSpan, value_at
 
 DAY = 86_400
 NOON = int(time.time()) // 86_400 * 86_400 - 43_200
@@ -45,7 +45,7 @@ def test_a_single_step_that_fails_is_the_only_one_unseen(since: int) -> None:
     remembered.fails("load", within(since, since + 15))
     found = asked(remembered)
     step = since // 15
-    assert found.unseen == [Unseen(step, step + 1, QueryStatus.EXECUTION, "many-to-many")]
+    assert found.unseen == [UnseenSpan(step, step + 1, QueryStatus.EXECUTION, "many-to-many")]
     assert found.count == DAY // 15 + 1
     (one,) = found.series
     for index in range(found.count):
@@ -58,22 +58,22 @@ def test_what_fails_for_minutes_is_found_to_the_step() -> None:
     remembered.fails("load", within(7200, 7500))
     remembered.fails("load", within(50_000, 50_040), error="duplicate series")
     assert asked(remembered).unseen == [
-        Unseen(480, 500, QueryStatus.EXECUTION, "many-to-many"),
-        Unseen(3334, 3336, QueryStatus.EXECUTION, "duplicate series"),
+        UnseenSpan(480, 500, QueryStatus.EXECUTION, "many-to-many"),
+        UnseenSpan(3334, 3336, QueryStatus.EXECUTION, "duplicate series"),
     ]
 
 
 def test_what_fails_for_hours_is_found_to_the_step() -> None:
     remembered = load()
     remembered.fails("load", within(10_005, 40_005))
-    assert asked(remembered).unseen == [Unseen(667, 2667, QueryStatus.EXECUTION, "many-to-many")]
+    assert asked(remembered).unseen == [UnseenSpan(667, 2667, QueryStatus.EXECUTION, "many-to-many")]
     assert len(remembered.asked) <= 2 * FAILED + 8
 
 
 def test_what_fails_all_through_costs_little() -> None:
     remembered = load()
     remembered.fails("load", lambda at: True)
-    assert asked(remembered).unseen == [Unseen(0, DAY // 15 + 1, QueryStatus.EXECUTION, "many-to-many")]
+    assert asked(remembered).unseen == [UnseenSpan(0, DAY // 15 + 1, QueryStatus.EXECUTION, "many-to-many")]
     assert len(remembered.asked) < 10
 
 
@@ -93,11 +93,11 @@ def test_warnings_make_their_steps_incomplete_and_leave_the_values() -> None:
     remembered = load()
     remembered.warns("load", within(7200, 7260))
     found = asked(remembered)
-    assert found.unseen == [Unseen(480, 484, QueryStatus.PARTIAL, "a store is away")]
+    assert found.unseen == [UnseenSpan(480, 484, QueryStatus.PARTIAL, "a store is away")]
     assert value_at(found.series[0].runs, 481) == 7215
     always = load()
     always.warns("load", lambda at: True)
-    assert asked(always).unseen == [Unseen(0, DAY // 15 + 1, QueryStatus.PARTIAL, "a store is away")]
+    assert asked(always).unseen == [UnseenSpan(0, DAY // 15 + 1, QueryStatus.PARTIAL, "a store is away")]
     assert len(always.asked) < 10
 
 

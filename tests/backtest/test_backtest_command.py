@@ -18,7 +18,7 @@ from real.prometheus import RealPrometheus, free_port
 from web.test_browser import CHROMIUM, FLAGS
 
 from remediator.cli import main
-from remediator.simulation.backtest.data import extent
+from remediator.simulation.backtest.data import retention
 from remediator.simulation.backtest.data.history import ALERTS
 
 END = int(time.time()) // 3600 * 3600 - 3600
@@ -177,9 +177,9 @@ def test_stretches_are_as_long_as_conditions_let_them_be(
     prometheus: RealPrometheus, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    stretch_for = extent.stretch_for
+    stretch_for = retention.stretch_for
     monkeypatch.setattr(
-        extent, "stretch_for", lambda p, exprs, *rest: asked.extend(exprs) or stretch_for(p, exprs, *rest)
+        retention, "stretch_for", lambda p, exprs, *rest: asked.extend(exprs) or stretch_for(p, exprs, *rest)
     )
     (folder / "rules.yml").write_text(RULES.replace("'busy{service=\"{{ service.name }}\"} == 1'", "'busy > 0'"))
     assert backtest(prometheus, "--reading", "cured") == 0

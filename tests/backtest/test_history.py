@@ -20,9 +20,9 @@ from remediator.metrics import Metrics
 from remediator.model.health import QueryStatus
 from remediator.rules.loader import load_rules
 from remediator.simulation.backtest.data import history as history_module
-from remediator.simulation.backtest.data.extent import _counts, beginning, plain_conditions, stretch_for
 from remediator.simulation.backtest.data.history import History, open_folder
 from remediator.simulation.backtest.data.recording import value_at
+from remediator.simulation.backtest.data.retention import _counts, beginning, plain_conditions, stretch_for
 
 NOON = int(time.time()) // 86_400 * 86_400 - 43_200
 HOURS = 6

@@ -16,7 +16,7 @@ from remediator.simulation.backtest.data.recording import (
     Recorded,
     Recording,
     Run,
-    Unseen,
+    UnseenSpan,
     decode,
     encode,
     joined,
@@ -62,21 +62,25 @@ def test_a_file_has_all_of_it(values: list[float | None]) -> None:
 def test_what_was_not_seen_is_kept_and_joined() -> None:
     parts = [
         Recording(
-            0, 15, 4, [], unseen=[Unseen(0, 1, QueryStatus.PARTIAL, "away"), Unseen(3, 4, QueryStatus.EXECUTION, "no")]
+            0,
+            15,
+            4,
+            [],
+            unseen=[UnseenSpan(0, 1, QueryStatus.PARTIAL, "away"), UnseenSpan(3, 4, QueryStatus.EXECUTION, "no")],
         ),
         Recording(
             60,
             15,
             2,
             [],
-            unseen=[Unseen(0, 1, QueryStatus.EXECUTION, "no"), Unseen(1, 2, QueryStatus.EXECUTION, "other")],
+            unseen=[UnseenSpan(0, 1, QueryStatus.EXECUTION, "no"), UnseenSpan(1, 2, QueryStatus.EXECUTION, "other")],
         ),
     ]
     whole = decode(encode(joined(parts)))
     assert whole.unseen == [
-        Unseen(0, 1, QueryStatus.PARTIAL, "away"),
-        Unseen(3, 5, QueryStatus.EXECUTION, "no"),
-        Unseen(5, 6, QueryStatus.EXECUTION, "other"),
+        UnseenSpan(0, 1, QueryStatus.PARTIAL, "away"),
+        UnseenSpan(3, 5, QueryStatus.EXECUTION, "no"),
+        UnseenSpan(5, 6, QueryStatus.EXECUTION, "other"),
     ]
     assert [whole.seen_from(step) for step in range(6)] == [1, 1, 2, 6, 6, 6]
     assert [whole.border_after(at) for at in (0, 15, 59, 60, 75)] == [15, 45, 75, 75, 90]

@@ -24,7 +24,7 @@ from remediator.simulation.backtest.analysis.findings import Findings, findings
 from remediator.simulation.backtest.data.alerts import RecordedAlerts
 from remediator.simulation.backtest.data.history import ALERTS
 from remediator.simulation.backtest.playback import healthy_value
-from remediator.simulation.backtest.replay import Reading, in_earnest, replay
+from remediator.simulation.backtest.replay import ReplayReading, in_earnest, replay
 from remediator.simulation.process import Process
 
 RULES = """
@@ -67,7 +67,7 @@ def shop() -> Remembered:
 
 
 def found(
-    remembered: Remembered, folder: Path, reading: Reading, book: Rulebook | None = None, **given: Any
+    remembered: Remembered, folder: Path, reading: ReplayReading, book: Rulebook | None = None, **given: Any
 ) -> Findings:
     history = remembered.history(folder)
     book = book or rules(folder)
@@ -83,7 +83,7 @@ def told(outcome: Findings) -> list[tuple[int, str, str, tuple[str, ...]]]:
 
 
 def test_as_recorded_the_ladder_is_climbed_and_nothing_helps(tmp_path: Path) -> None:
-    outcome = found(shop(), tmp_path, Reading.RECORDED)
+    outcome = found(shop(), tmp_path, ReplayReading.RECORDED)
     first, *later = told(outcome)
     assert first == (7230, "checkout", "exhausted", ("restart", "rollback"))
     # Once more after the cooldown; then the recording has an end of the trouble, and later another short one.
@@ -99,7 +99,7 @@ def test_as_recorded_the_ladder_is_climbed_and_nothing_helps(tmp_path: Path) -> 
 
 
 def test_cured_each_first_step_ends_the_trouble(tmp_path: Path) -> None:
-    outcome = found(shop(), tmp_path, Reading.CURED)
+    outcome = found(shop(), tmp_path, ReplayReading.CURED)
     assert told(outcome) == [
         (7230, "checkout", "recovered", ("restart",)),
         (50_040, "checkout", "recovered", ("restart",)),
@@ -112,7 +112,7 @@ def test_a_cure_lasts_beyond_the_stretch_and_until_there_was_an_end(tmp_path: Pa
     remembered = Remembered()
     # The stretches are of four hours.
     remembered.has("error_ratio", troubled((14_000, 30_000), (31_000, 31_600)), service="checkout")
-    outcome = found(remembered, tmp_path, Reading.CURED)
+    outcome = found(remembered, tmp_path, ReplayReading.CURED)
     assert told(outcome) == [
         (14_040, "checkout", "recovered", ("restart",)),
         (31_035, "checkout", "recovered", ("restart",)),
@@ -123,14 +123,14 @@ def test_alerts_that_fired_are_sent_and_cured(tmp_path: Path) -> None:
     remembered = shop()
     remembered.fired(20_010, 22_005, alertname="CartDown", service="cart", severity="critical")
     remembered.fired(30_000, 30_600, alertname="Elsewhere", severity="critical")
-    recorded = [one for one in told(found(remembered, tmp_path, Reading.RECORDED)) if one[1] == "cart"]
+    recorded = [one for one in told(found(remembered, tmp_path, ReplayReading.RECORDED)) if one[1] == "cart"]
     assert recorded[0] == (20_010, "cart", "exhausted", ("restart", "rollback"))
     assert len(recorded) > 1
-    cured = [one for one in told(found(remembered, tmp_path, Reading.CURED)) if one[1] == "cart"]
+    cured = [one for one in told(found(remembered, tmp_path, ReplayReading.CURED)) if one[1] == "cart"]
     assert cured == [(20_010, "cart", "recovered", ("restart",))]
     critical = [parse_matcher('severity="warning"')]
     for alerts in (critical, None):
-        outcome = found(remembered, tmp_path, Reading.RECORDED, alerts=alerts)
+        outcome = found(remembered, tmp_path, ReplayReading.RECORDED, alerts=alerts)
         assert "cart" not in [one[1] for one in told(outcome)]
 
 
@@ -140,7 +140,7 @@ def test_an_alert_over_several_stretches_is_one(tmp_path: Path) -> None:
     # One that begins with the last step of a stretch, and one that ends with the first of another.
     remembered.fired(28_800, 28_815, alertname="CartSlow", service="cart", severity="warning")
     remembered.fired(40_000, 43_200, alertname="CartDown", service="cart", severity="critical")
-    outcome = found(remembered, tmp_path, Reading.CURED)
+    outcome = found(remembered, tmp_path, ReplayReading.CURED)
     assert [(since, verdict) for since, _, verdict, _ in told(outcome)] == [
         (0, "recovered"),
         (28_800, "recovered"),
@@ -151,7 +151,7 @@ def test_an_alert_over_several_stretches_is_one(tmp_path: Path) -> None:
 def test_a_guard_is_asked_of_its_time(tmp_path: Path) -> None:
     remembered = shop()
     remembered.has('deploying{service="checkout"} > 0', lambda at: 1.0 if at < 8000 else None, service="checkout")
-    outcome = found(remembered, tmp_path, Reading.RECORDED)
+    outcome = found(remembered, tmp_path, ReplayReading.RECORDED)
     first = outcome.troubles[0]
     assert [command.action for command in first.commands] == ["restart", "rollback"]
     assert first.commands[1].at >= START + 8000
@@ -173,7 +173,7 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
 
     remembered = Lost()
     remembered.series = shop().series
-    outcome = found(remembered, tmp_path, Reading.RECORDED)
+    outcome = found(remembered, tmp_path, ReplayReading.RECORDED)
     assert outcome.notes == ('cannot replay deploying{service="checkout"} > 0: Prometheus says bad_data: no',)
     # A guard that cannot be seen holds.
     assert outcome.actions["rollback"] == 0
@@ -182,7 +182,7 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
 def test_a_guard_that_would_look_ahead_is_said(tmp_path: Path) -> None:
     remembered = shop()
     book = rules(tmp_path, RULES.replace("'deploying{service=\"{{ service.name }}\"} > 0'", "'deploying offset -5m'"))
-    outcome = found(remembered, tmp_path, Reading.RECORDED, book)
+    outcome = found(remembered, tmp_path, ReplayReading.RECORDED, book)
     assert outcome.notes == (
         "cannot replay deploying offset -5m: by offset -5m it would see here what it did not see then",
     )
@@ -193,7 +193,7 @@ def test_a_count_that_was_not_recorded_is_made_up_and_that_is_said(tmp_path: Pat
     text = RULES.replace("steps: [restart,", "steps: [{scale: {by: 1, max: 3}},")
     counted = "replicas: [ctl, count], scale: [ctl, scale, '{{ replicas }}', "
     book = rules(tmp_path, text.replace("restart: [ctl, restart, ", counted))
-    outcome = found(shop(), tmp_path, Reading.CURED, book)
+    outcome = found(shop(), tmp_path, ReplayReading.CURED, book)
     assert outcome.commands[0].call == "ctl scale 2 checkout"
     assert "1 is assumed" in outcome.notes[0]
 
@@ -201,15 +201,17 @@ def test_a_count_that_was_not_recorded_is_made_up_and_that_is_said(tmp_path: Pat
 def test_services_that_depend_on_others_wait(tmp_path: Path) -> None:
     remembered = shop()
     remembered.series["error_ratio"][1] = ({"service": "search"}, troubled((7260, 8000)))
-    search = next(s for s in found(remembered, tmp_path, Reading.RECORDED).services if s.name == "search")
+    search = next(s for s in found(remembered, tmp_path, ReplayReading.RECORDED).services if s.name == "search")
     assert [(trouble.verdict, trouble.commands) for trouble in search.troubles] == [("cleared", ())]
     assert [held.gate for held in search.held] == ["dependency"]
 
 
 def test_rules_are_compared(tmp_path: Path) -> None:
     remembered = shop()
-    before = found(remembered, tmp_path, Reading.CURED, rules(tmp_path, RULES.replace("    for: 30s", "    for: 5m")))
-    after = found(remembered, tmp_path, Reading.CURED)
+    before = found(
+        remembered, tmp_path, ReplayReading.CURED, rules(tmp_path, RULES.replace("    for: 30s", "    for: 5m"))
+    )
+    after = found(remembered, tmp_path, ReplayReading.CURED)
     (difference,) = differences(before, after)
     assert (difference.service, difference.before, difference.after) == ("checkout", 1, 2)
     assert [round(command.at - START) for command in difference.new] == [50_040]
@@ -221,7 +223,7 @@ def test_rules_are_compared(tmp_path: Path) -> None:
 def test_modes_are_kept_unless_all_are_played_in_earnest(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(RULES)
     book, _ = load_rules([tmp_path / "rules.yml"], service_label="service")
-    outcome = found(shop(), tmp_path, Reading.RECORDED, book)
+    outcome = found(shop(), tmp_path, ReplayReading.RECORDED, book)
     assert outcome.commands == []
     assert set(outcome.gates) == {"observe"}
     earnest, policy = in_earnest(book, Policy(auto_heal=False))
@@ -263,14 +265,14 @@ def noise(seed: int) -> Remembered:
     return remembered
 
 
-@pytest.mark.parametrize("reading", list(Reading))
+@pytest.mark.parametrize("reading", list(ReplayReading))
 @pytest.mark.parametrize("seed", range(6))
 def test_looks_that_are_left_out_would_have_changed_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, reading: Reading
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, reading: ReplayReading
 ) -> None:
     short = found(noise(seed), tmp_path, reading)
 
-    def plain(*args: Any, stage: object, concern: object, **others: Any) -> Evaluator:
+    def plain(*args: Any, environment: object, concern: object, **others: Any) -> Evaluator:
         return Evaluator(*args, **others)
 
     def unhurried(*args: Any, **others: Any) -> Process:
@@ -307,21 +309,21 @@ def test_a_cure_does_not_end_where_nothing_was_seen(tmp_path: Path) -> None:
         return math.nan if at == 4500 else None if 5000 <= at < 5400 else bad(at)
 
     remembered.has("error_ratio", value, service="checkout")
-    assert [since for since, *_ in told(found(remembered, tmp_path, Reading.CURED))] == [3630]
+    assert [since for since, *_ in told(found(remembered, tmp_path, ReplayReading.CURED))] == [3630]
 
 
 def test_only_thresholds_that_judge_a_service_end_its_trouble(tmp_path: Path) -> None:
     stricter = "  - {name: strict, match: ['service=\"search\"'], expr: error_ratio, degraded: '> 0.001'}\nrunbooks:"
     remembered = Remembered()
     remembered.has("error_ratio", troubled((3600, 7200), (10_800, 14_000)), service="checkout")
-    outcome = found(remembered, tmp_path, Reading.CURED, rules(tmp_path, RULES.replace("runbooks:", stricter)))
+    outcome = found(remembered, tmp_path, ReplayReading.CURED, rules(tmp_path, RULES.replace("runbooks:", stricter)))
     assert [since for since, *_ in told(outcome)] == [3630, 10_830]
 
 
 def test_thresholds_that_see_nothing_are_named(tmp_path: Path) -> None:
     remembered = Remembered()
     remembered.has("error_ratio", troubled())
-    notes = found(remembered, tmp_path, Reading.RECORDED).notes
+    notes = found(remembered, tmp_path, ReplayReading.RECORDED).notes
     assert notes == (
         "threshold error_ratio saw no series of a service that it judges",
         "threshold latency saw no series",
@@ -329,16 +331,16 @@ def test_thresholds_that_see_nothing_are_named(tmp_path: Path) -> None:
 
 
 def test_another_command_is_a_difference(tmp_path: Path) -> None:
-    before = found(shop(), tmp_path, Reading.CURED)
+    before = found(shop(), tmp_path, ReplayReading.CURED)
     text = RULES.replace("[ctl, restart, checkout]", "[ctl, reload, checkout]")
-    after = found(shop(), tmp_path, Reading.CURED, rules(tmp_path, text))
+    after = found(shop(), tmp_path, ReplayReading.CURED, rules(tmp_path, text))
     (difference,) = differences(before, after)
     assert {command.call for command in difference.no_more} == {"ctl restart checkout"}
     assert {command.call for command in difference.new} == {"ctl reload checkout"}
 
 
 def test_the_longest_trouble_is_not_cut_by_incidents(tmp_path: Path) -> None:
-    checkout = next(s for s in found(shop(), tmp_path, Reading.RECORDED).services if s.name == "checkout")
+    checkout = next(s for s in found(shop(), tmp_path, ReplayReading.RECORDED).services if s.name == "checkout")
     assert checkout.longest == pytest.approx(1800, abs=60)
 
 
@@ -348,7 +350,7 @@ def healths(outcome: Findings, name: str) -> list[tuple[int, Health]]:
 
 
 def while_unseen(remembered: Remembered, folder: Path, name: str = "checkout") -> list[tuple[int, Health]]:
-    return healths(found(remembered, folder, Reading.RECORDED), name)
+    return healths(found(remembered, folder, ReplayReading.RECORDED), name)
 
 
 @pytest.mark.parametrize("failing", ["fails", "warns"])
@@ -372,7 +374,7 @@ def test_a_breach_that_is_not_seen_opens_nothing(tmp_path: Path, failing: str) -
     remembered = Remembered()
     remembered.has("error_ratio", troubled((7200, 7800)), service="checkout")
     getattr(remembered, failing)("error_ratio", lambda at: 7200 <= at < 7500)
-    outcome = found(remembered, tmp_path, Reading.CURED)
+    outcome = found(remembered, tmp_path, ReplayReading.CURED)
     assert told(outcome) == [(7530, "checkout", "recovered", ("restart",))]
 
 
@@ -380,21 +382,21 @@ def test_a_cure_lasts_until_there_was_an_end_that_was_seen(tmp_path: Path) -> No
     remembered = Remembered()
     remembered.has("error_ratio", troubled((7200, 9000), (9300, 9900)), service="checkout")
     remembered.warns("error_ratio", lambda at: 9000 <= at < 9300)
-    assert [since for since, *_ in told(found(remembered, tmp_path, Reading.CURED))] == [7230]
+    assert [since for since, *_ in told(found(remembered, tmp_path, ReplayReading.CURED))] == [7230]
 
 
 def test_a_cure_ends_once_it_is_seen_again_that_there_was_an_end(tmp_path: Path) -> None:
     remembered = Remembered()
     remembered.has("error_ratio", troubled((7200, 9000), (12_000, 12_600)), service="checkout")
     remembered.warns("error_ratio", lambda at: 8970 <= at < 9030)
-    assert [since for since, *_ in told(found(remembered, tmp_path, Reading.CURED))] == [7230, 12_030]
+    assert [since for since, *_ in told(found(remembered, tmp_path, ReplayReading.CURED))] == [7230, 12_030]
 
 
 @pytest.mark.parametrize("failing", ["fails", "warns"])
 def test_a_guard_that_was_not_answered_holds(tmp_path: Path, failing: str) -> None:
     remembered = shop()
     getattr(remembered, failing)('deploying{service="checkout"} > 0', lambda at: at < 8000, "gone")
-    outcome = found(remembered, tmp_path, Reading.RECORDED)
+    outcome = found(remembered, tmp_path, ReplayReading.RECORDED)
     first = outcome.troubles[0]
     assert [command.action for command in first.commands] == ["restart", "rollback"]
     assert START + 8000 <= first.commands[1].at <= START + 8030

@@ -31,7 +31,7 @@ from remediator.rules.loader import load_rules
 from remediator.simulation.backtest.analysis.findings import findings
 from remediator.simulation.backtest.data.history import ALERTS, History
 from remediator.simulation.backtest.data.recording import Recorded, Recording, Run
-from remediator.simulation.backtest.replay import Reading, replay
+from remediator.simulation.backtest.replay import ReplayReading, replay
 
 STEP, STRETCH, DAY = 15, 43_200, 86_400
 END = 1_700_006_400
@@ -119,7 +119,7 @@ def main() -> None:
         table = Table("", "seconds", "beside bare", "incidents", "commands")
         least = timed(lambda: bare(history))
         table.add_row("bare: read, and look at each value once", f"{least:.1f}", "1.0", "", "")
-        for reading in Reading:
+        for reading in ReplayReading:
             left = []
             took = timed(lambda reading=reading, left=left: left.append(replay(book, Policy(), history, reading)))  # type: ignore[misc]
             found = findings(left[0], reading, start, END, STEP, book.named)

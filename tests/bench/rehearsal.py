@@ -101,7 +101,7 @@ def measure(kind: str, worlds: int, rulebook: Rulebook) -> list[str]:
             async def counted(scenario: Scenario, told: Story = told) -> None:
                 nonlocal looks
                 await told(scenario)
-                looks += scenario.stage.asked
+                looks += scenario.environment.asked
 
             rehearse(rulebook, counted, leap=leap)
         return time.perf_counter() - started

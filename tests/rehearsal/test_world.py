@@ -20,7 +20,7 @@ from remediator.model.rulebook import Rate, Rulebook
 from remediator.model.time_interval import Maintenance, Span, TimeInterval
 from remediator.rules.loader import load_rules
 from remediator.simulation.scenario import Scenario, rehearse
-from remediator.simulation.scripted import Effect, Line
+from remediator.simulation.scripted import Effect, ScriptedSeries
 from remediator.simulation.virtual_loop import START, StandstillError, run_virtually
 
 RULES = """
@@ -89,7 +89,7 @@ def test_waiting_for_what_nobody_will_do_is_an_error() -> None:
 
 
 def test_a_line_keeps_its_last_value_and_forgets_what_was_to_come() -> None:
-    line = Line({"service": "checkout"})
+    line = ScriptedSeries({"service": "checkout"})
     line.put(100, [0, 1, None, 2], 10)
     assert [line.at(time) for time in (99, 100, 109.9, 110, 120, 130, 1e6)] == [None, 0, 0, 1, None, 2, 2]
     line.put(110, [7], 10)
@@ -164,9 +164,9 @@ def test_a_crash_in_the_middle_of_a_command_is_not_repeated(rules: Rulebook) -> 
         scenario.command("ctl restart *", Effect(takes=20))
         await scenario.pass_time(30)
         scenario.set("error_ratio", 0.2, service="checkout")
-        assert await scenario.until(lambda: scenario.stage.under_way == 1)
+        assert await scenario.until(lambda: scenario.environment.under_way == 1)
         await scenario.crash()
-        assert scenario.stage.under_way == 0
+        assert scenario.environment.under_way == 0
         assert scenario.view("checkout") is None
         await scenario.pass_time(60)
         await scenario.boot()
@@ -184,7 +184,7 @@ def test_shut_down_gives_a_running_command_its_time(rules: Rulebook) -> None:
         scenario.command("ctl restart *", Effect(takes=5))
         await scenario.pass_time(30)
         scenario.set("error_ratio", 0.2, service="checkout")
-        assert await scenario.until(lambda: scenario.stage.under_way == 1)
+        assert await scenario.until(lambda: scenario.environment.under_way == 1)
         await scenario.shut_down()
         await scenario.boot()
         (incident,) = await scenario.open_incidents()
@@ -403,12 +403,12 @@ def test_trouble_that_is_held_costs_nothing(tmp_path: Path, policy: Policy, runb
         scenario.set("error_ratio", 0.3, service="checkout")
         # A day for what comes before the gate holds.
         await scenario.pass_time(86_400)
-        asked = scenario.stage.asked
+        asked = scenario.environment.asked
         await scenario.pass_time(6 * 86_400)
         hold = scenario.hold("checkout")
         assert hold is not None
         assert hold.gate == gate
-        return scenario.stage.asked - asked
+        return scenario.environment.asked - asked
 
     rules = rulebook(tmp_path, RULES.split("runbooks:")[0] + f"runbooks:{ENDLESS}    {runbook}\n")
     assert rehearse(rules, story, policy) < 100
@@ -419,6 +419,6 @@ def test_calm_costs_nothing(rules: Rulebook) -> None:
         healthy(scenario)
         await scenario.pass_time(10_000 * 3600)
         assert scenario.health("checkout") is Health.HEALTHY
-        return scenario.stage.asked
+        return scenario.environment.asked
 
     assert rehearse(rules, story) < 10

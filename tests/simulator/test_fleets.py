@@ -39,7 +39,7 @@ class Story:
         """A service turns bad."""
         if name in self.judged:
             self.scenario.set("errors", 0.5, service=name)
-        self.witness.bad_since.setdefault(name, self.scenario.stage.now)
+        self.witness.bad_since.setdefault(name, self.scenario.environment.now)
 
     def mends(self, name: str) -> None:
         """A service is well."""
@@ -108,7 +108,7 @@ class Story:
                 await scenario.pause(for_=act.how_long)
             case "silences":
                 assert scenario.process is not None
-                now = scenario.stage.now
+                now = scenario.environment.now
                 matchers = (parse_matcher(f'service="{name}"'),)
                 scenario.process.engine.silenced((Silence("1", matchers, now, now + act.how_long, "ada"),))
             case "approves" | "denies":
@@ -138,18 +138,18 @@ class Story:
     def dark(self) -> None:
         self.scenario.prometheus_down()
         if self.witness.dark_since is None:
-            self.witness.dark_since = self.scenario.stage.now
+            self.witness.dark_since = self.scenario.environment.now
 
     def light(self) -> None:
         self.scenario.prometheus_up()
-        self.witness.dark_since, self.witness.light_since = None, self.scenario.stage.now
+        self.witness.dark_since, self.witness.light_since = None, self.scenario.environment.now
 
 
 async def simulated(fleet: Fleet, rulebook: Rulebook, acts: list[Act]) -> list[str]:
     """Tell the story; the promises that were not kept."""
     scenario = Scenario(rulebook, fleet.policy)
     witness = Witness(scenario, fleet)
-    scenario.stage.run = witness.run  # type: ignore[method-assign]
+    scenario.environment.run = witness.run  # type: ignore[method-assign]
     for name in fleet.names[:-1]:
         scenario.set("errors", 0.0, service=name)
     try:

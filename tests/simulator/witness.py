@@ -25,7 +25,7 @@ class Witness:
         self.broken: list[str] = []
         """Promises that were not kept, as sentences."""
         self._under_way: dict[str, int] = {}
-        self._run = scenario.stage.run
+        self._run = scenario.environment.run
 
     async def run(self, call: Call) -> Result:
         """Make a call as the stage does, after looking whether it may be made."""
@@ -38,7 +38,7 @@ class Witness:
             self._under_way[service] -= 1
 
     async def _look(self, service: str, call: Call) -> None:
-        scenario, now = self.scenario, self.scenario.stage.now
+        scenario, now = self.scenario, self.scenario.environment.now
         process = scenario.process
         assert process is not None
         opened = {incident.service: incident for incident in await process.store.open_incidents()}

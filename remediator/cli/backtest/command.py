@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from remediator.model.matcher import Matcher
     from remediator.model.rulebook import Rulebook
     from remediator.simulation.backtest.data.history import History
-    from remediator.simulation.backtest.replay import Reading
+    from remediator.simulation.backtest.replay import ReplayReading
     from remediator.simulation.backtest.report import Report
 
 _UNIX = re.compile(r"\d{9,11}(\.\d+)?")
@@ -85,7 +85,7 @@ def _report(args: argparse.Namespace) -> Report:
     from remediator.config.policy import policy_of
     from remediator.errors import RemediatorError
     from remediator.model.rulebook import Mode
-    from remediator.simulation.backtest.replay import Reading, in_earnest
+    from remediator.simulation.backtest.replay import ReplayReading, in_earnest
     from remediator.simulation.backtest.report import Report
 
     config = _config(args)
@@ -100,7 +100,7 @@ def _report(args: argparse.Namespace) -> Report:
         rules, earnest_policy = in_earnest(rules, policy)
         old = in_earnest(old, policy)[0] if old is not None else None
         policy = earnest_policy
-    readings = list(Reading) if args.reading == "both" else [Reading(args.reading)]
+    readings = list(ReplayReading) if args.reading == "both" else [ReplayReading(args.reading)]
     alerts = None if args.no_alerts else _matchers(args.alerts or [])
     rule_sets = [rules] if old is None else [rules, old]
     with _history(args, config, rule_sets, alerts) as history, _progress() as bar:
@@ -112,8 +112,8 @@ def _report(args: argparse.Namespace) -> Report:
         for reading in readings:
             findings[reading] = _found(rules, policy, history, reading, alerts, bar(f"replaying, {reading}", count))
             if old is not None:
-                told = bar(f"replaying the others, {reading}", count)
-                against[reading] = _found(old, policy, history, reading, alerts, told)
+                on_stretch = bar(f"replaying the others, {reading}", count)
+                against[reading] = _found(old, policy, history, reading, alerts, on_stretch)
         _tell_kept(history)
     interval = config.global_.evaluation_interval
     return Report(findings, against, earnest, tuple(history.warnings), interval, tuple(history.remarks))
@@ -123,14 +123,14 @@ def _found(
     rules: Rulebook,
     policy: Policy,
     history: History,
-    reading: Reading,
+    reading: ReplayReading,
     alerts: list[Matcher] | None,
-    told: Callable[[], None],
+    on_stretch: Callable[[], None],
 ) -> Any:
     from remediator.simulation.backtest.analysis.findings import findings
     from remediator.simulation.backtest.replay import replay
 
-    replayed = replay(rules, policy, history, reading, alerts, told)
+    replayed = replay(rules, policy, history, reading, alerts, on_stretch)
     return findings(
         replayed,
         reading,
@@ -190,8 +190,8 @@ def _history(
     from remediator.clients.prometheus.client import Prometheus
     from remediator.errors import RemediatorError
     from remediator.metrics import Metrics
-    from remediator.simulation.backtest.data.extent import beginning, plain_conditions, stretch_for
     from remediator.simulation.backtest.data.history import History, default_folder, open_folder, refuse_to_look_ahead
+    from remediator.simulation.backtest.data.retention import beginning, plain_conditions, stretch_for
 
     step = max(1, round(args.step))
     now = time.time()

@@ -9,8 +9,8 @@ from remediator.model.durations import rough_duration
 from remediator.simulation.backtest.analysis.compare import Difference
 from remediator.simulation.backtest.analysis.findings import Command, Findings, Trouble
 from remediator.simulation.backtest.analysis.totals import cleared, moment, totals
-from remediator.simulation.backtest.analysis.unhandled_alerts import REASONS, Unheeded, shown_labels
-from remediator.simulation.backtest.replay import Reading
+from remediator.simulation.backtest.analysis.unhandled_alerts import REASONS, UnhandledAlerts, shown_labels
+from remediator.simulation.backtest.replay import ReplayReading
 from remediator.simulation.backtest.report import READINGS, Report, restarts
 
 _ROWS = 40
@@ -35,13 +35,16 @@ def show_report(report: Report) -> None:
     print()
     _services(report)
     for reading, findings in report.findings.items():
-        if findings.troubles and (reading is Reading.RECORDED or len(report.findings) == 1):
+        if findings.troubles and (reading is ReplayReading.RECORDED or len(report.findings) == 1):
             print(f"\nIncidents, {reading}:")
             incidents = [_incident(trouble) for trouble in findings.troubles]
             _table(("since", "service", "runbook", "would run", "because", "ended"), incidents)
-    if found.unheeded:
+    if found.unhandled_alerts:
         print("\nAlerts that led to nothing:")
-        _table(("alert", "reason", "times", "fired for", "one of them"), [_unheeded(one) for one in found.unheeded])
+        _table(
+            ("alert", "reason", "times", "fired for", "one of them"),
+            [_unhandled(one) for one in found.unhandled_alerts],
+        )
     for reading in report.against:
         print(f"\nAgainst the other rules, {reading}:")
         lines = [line for difference in report.differences(reading) for line in _difference(difference)]
@@ -73,7 +76,7 @@ def _services(report: Report) -> None:
     _table(("service", *trouble, "incidents", "commands", "restarts a week", "held by"), rows)
 
 
-def _unheeded(one: Unheeded) -> tuple[str, ...]:
+def _unhandled(one: UnhandledAlerts) -> tuple[str, ...]:
     example = _short(shown_labels(one.labels))
     return (one.alert, REASONS[one.reason], str(one.count), rough_duration(one.seconds), example)
 

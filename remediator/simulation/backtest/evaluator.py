@@ -13,7 +13,7 @@ from remediator.decision.threshold_state import NO_BREACH
 from remediator.engine.evaluator import Evaluator
 from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Threshold
-from remediator.simulation.backtest.playback import RecordedStage
+from remediator.simulation.backtest.playback import RecordedEnvironment
 
 
 class RecordedEvaluator(Evaluator):
@@ -21,9 +21,11 @@ class RecordedEvaluator(Evaluator):
     services that are well it sees new values only where an incident or an alert is about them, of those that are not
     always, since time alone may change what becomes of them."""
 
-    def __init__(self, *args: Any, stage: RecordedStage, concern: Callable[[], Collection[str]], **others: Any) -> None:
+    def __init__(
+        self, *args: Any, environment: RecordedEnvironment, concern: Callable[[], Collection[str]], **others: Any
+    ) -> None:
         super().__init__(*args, **others)
-        self._stage = stage
+        self._environment = environment
         self._concern = concern
 
     def view(self, scenario: Evaluation, threshold: Threshold, owners: Owners, now: float) -> EvaluationPart:
@@ -36,7 +38,7 @@ class RecordedEvaluator(Evaluator):
         values = (
             Series(playback.labels, value)
             for name in names
-            for playback in self._stage.owned(threshold.expr, name)
+            for playback in self._environment.owned(threshold.expr, name)
             if (value := playback.at(now)) is not None
         )
         answer = Answer(now, QueryStatus.SEEN, list(values), kind="vector")
@@ -51,6 +53,6 @@ class RecordedEvaluator(Evaluator):
         return (
             before.threshold == threshold
             and before.sight is QueryStatus.SEEN
-            and self._stage.changed_at < before.at
-            and self._stage.steady_until(threshold, before.at) > now
+            and self._environment.changed_at < before.at
+            and self._environment.steady_until(threshold, before.at) > now
         )

@@ -17,7 +17,7 @@ from remediator.model.health import Health, QueryStatus
 from remediator.model.rulebook import Threshold
 from remediator.simulation.backtest.data.history import History
 from remediator.simulation.backtest.data.recording import Recorded, Recording, Run, turns, value_at
-from remediator.simulation.scripted import Sample, Stage
+from remediator.simulation.scripted import Sample, ScriptedEnvironment
 
 
 class Playback:
@@ -78,7 +78,7 @@ class Playback:
         return value is not None and any(judge_value(threshold, value)[0].bad for threshold in self._thresholds)
 
 
-class RecordedStage(Stage):
+class RecordedEnvironment(ScriptedEnvironment):
     """A stage on which everything was recorded. Conditions are asked for when it is their turn; of how many there are of
     a service nothing was recorded, and it is said to be 1."""
 

@@ -21,8 +21,8 @@ from remediator.simulation.backtest.data.alerts import RecordedAlerts
 from remediator.simulation.backtest.data.history import History
 from remediator.simulation.backtest.data.recording import Recorded, Recording
 from remediator.simulation.backtest.evaluator import RecordedEvaluator
-from remediator.simulation.backtest.playback import Playback, RecordedStage, healthy_value
-from remediator.simulation.fake_grafana import RecordedGrafana
+from remediator.simulation.backtest.playback import Playback, RecordedEnvironment, healthy_value
+from remediator.simulation.fake_grafana import FakeGrafana
 from remediator.simulation.process import Process
 from remediator.simulation.virtual_loop import VirtualLoop, run_virtually
 from remediator.store.sqlite import open_in_memory
@@ -30,7 +30,7 @@ from remediator.store.sqlite import open_in_memory
 _ALL = 10_000_000
 
 
-class Reading(StrEnum):
+class ReplayReading(StrEnum):
     """What is taken for the effect of a heal, of which history knows nothing."""
 
     RECORDED = "recorded"
@@ -55,13 +55,13 @@ def replay(
     rulebook: Rulebook,
     policy: Policy,
     history: History,
-    reading: Reading,
+    reading: ReplayReading,
     alerts: Sequence[Matcher] | None = (),
-    told: Callable[[], None] = lambda: None,
+    on_stretch: Callable[[], None] = lambda: None,
 ) -> Replayed:
-    """Play the whole history. `alerts` says which of those that fired came by the webhook; None: none of them. `told` is
-    called after each stretch. To be called from outside of any event loop."""
-    story = functools.partial(_play, rulebook, policy, history, reading, alerts, told)
+    """Play the whole history. `alerts` says which of those that fired came by the webhook; None: none of them. `on_stretch`
+    is called after each stretch. To be called from outside of any event loop."""
+    story = functools.partial(_play, rulebook, policy, history, reading, alerts, on_stretch)
     return run_virtually(story, float(history.start))
 
 
@@ -78,15 +78,15 @@ async def _play(
     rulebook: Rulebook,
     policy: Policy,
     history: History,
-    reading: Reading,
+    reading: ReplayReading,
     alerts: Sequence[Matcher] | None,
-    told: Callable[[], None],
+    on_stretch: Callable[[], None],
 ) -> Replayed:
     replay = _Replay(rulebook, policy, history, reading, alerts)
     try:
         for start, end in history.stretches():
             await replay.pass_stretch(start, end)
-            told()
+            on_stretch()
         return await replay.ended()
     finally:
         await replay.close()
@@ -110,7 +110,7 @@ class _Replay:
         rulebook: Rulebook,
         policy: Policy,
         history: History,
-        reading: Reading,
+        reading: ReplayReading,
         alerts: Sequence[Matcher] | None,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -124,7 +124,7 @@ class _Replay:
         self._thresholds: dict[str, list[Threshold]] = {}
         for threshold in rulebook.thresholds:
             self._thresholds.setdefault(threshold.expr.strip(), []).append(threshold)
-        self._stage = RecordedStage(history)
+        self._environment = RecordedEnvironment(history)
         self._store = open_in_memory()
         # A look sees what was recorded at its time, and is fresh until the next one.
         policy = msgspec.structs.replace(policy, stale_after=max(policy.stale_after, 2.0 * history.step + 1))
@@ -132,14 +132,14 @@ class _Replay:
             rulebook,
             policy,
             float(history.step),
-            self._stage,
-            RecordedGrafana(),
+            self._environment,
+            FakeGrafana(),
             self._store,
             loop,
             True,
             seen=self._seen,
             told=self._told,
-            evaluator=functools.partial(RecordedEvaluator, stage=self._stage, concern=self._concern),
+            evaluator=functools.partial(RecordedEvaluator, environment=self._environment, concern=self._concern),
         )
         self._started = False
         self._healths: dict[str, list[tuple[float, Health]]] = {}
@@ -182,8 +182,8 @@ class _Replay:
             for threshold in self._rulebook.thresholds
             if not (seen := self._sees.get(threshold.name))
         ]
-        unanswered = [*self._stage.unanswered, *blind]
-        return Replayed(incidents, alerts, entries, self._healths, unanswered, self._stage.counted)
+        unanswered = [*self._environment.unanswered, *blind]
+        return Replayed(incidents, alerts, entries, self._healths, unanswered, self._environment.counted)
 
     async def close(self) -> None:
         """The end of it."""
@@ -197,7 +197,7 @@ class _Replay:
         for expr, thresholds in self._thresholds.items():
             recording = self._history.recording(expr, start, end)
             playbacks = [self._playback(one, recording, thresholds) for one in recording.series]
-            self._stage.load(expr, recording, playbacks)
+            self._environment.load(expr, recording, playbacks)
             if self._healthy:
                 self._go_on_cured(expr, playbacks, start)
 
@@ -243,7 +243,7 @@ class _Replay:
                 known.append((now, health))
 
     def _told(self) -> None:
-        if self._reading is Reading.CURED:
+        if self._reading is ReplayReading.CURED:
             task = self._loop.create_task(self._read_on())
             self._reads.add(task)
             task.add_done_callback(self._reads.discard)
@@ -261,7 +261,7 @@ class _Replay:
         service = self._process.state.service(name)
         for threshold in self._rulebook.thresholds_for(service) if service is not None else ():
             self._cure_series(name, threshold, now)
-        self._stage.changed()
+        self._environment.changed()
         if self._alerts is not None:
             over = self._alerts.cure(lambda labels: self._owner(labels).name == name, now)
             await self._process.intake(over)
@@ -269,7 +269,7 @@ class _Replay:
     def _cure_series(self, name: str, threshold: Threshold, now: float) -> None:
         expr = threshold.expr.strip()
         value = healthy_value(threshold)
-        for playback in self._stage.owned(expr, name):
+        for playback in self._environment.owned(expr, name):
             if playback.bad(now) and playback.cure(now, value):
                 self._healthy[expr, _key(playback.labels)] = value
 

@@ -11,11 +11,11 @@ from remediator.model.durations import rough_duration
 from remediator.simulation.backtest.analysis.compare import Difference, differences
 from remediator.simulation.backtest.analysis.episodes import Episode, median
 from remediator.simulation.backtest.analysis.findings import Findings, ServiceFindings, Trouble
-from remediator.simulation.backtest.replay import Reading
+from remediator.simulation.backtest.replay import ReplayReading
 
 READINGS = {
-    Reading.RECORDED: "everything goes on as it was recorded, whatever is run",
-    Reading.CURED: "each first step that ends well ends the trouble, until the recording has an end of it",
+    ReplayReading.RECORDED: "everything goes on as it was recorded, whatever is run",
+    ReplayReading.CURED: "each first step that ends well ends the trouble, until the recording has an end of it",
 }
 """The readings, and what each takes for true."""
 
@@ -34,8 +34,8 @@ class Report(msgspec.Struct, frozen=True):
     runbooks that were played as if their mode were `auto`; `warnings` are Prometheus', `remarks` are sentences about what it
     remembers, `interval` is how often the daemon evaluates, in seconds."""
 
-    findings: dict[Reading, Findings]
-    against: dict[Reading, Findings]
+    findings: dict[ReplayReading, Findings]
+    against: dict[ReplayReading, Findings]
     earnest: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     interval: float | None = None
@@ -71,7 +71,7 @@ class Report(msgspec.Struct, frozen=True):
         notes = dict.fromkeys(note for found in self.findings.values() for note in found.notes)
         return [*CAVEATS, *([played] if played else []), *warned, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
 
-    def differences(self, reading: Reading) -> list[Difference]:
+    def differences(self, reading: ReplayReading) -> list[Difference]:
         """What is otherwise than by the rules it is compared with."""
         return differences(self.against[reading], self.findings[reading]) if reading in self.against else []
 
@@ -88,7 +88,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "readings": {
             reading: _totals(findings)
             | {
-                "unheeded": msgspec.to_builtins(findings.unheeded),
+                "unheeded": msgspec.to_builtins(findings.unhandled_alerts),
                 "services": [_service(findings, service) for service in findings.services],
             }
             | (_compared(report, reading) if reading in report.against else {})
@@ -97,7 +97,7 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _compared(report: Report, reading: Reading) -> dict[str, Any]:
+def _compared(report: Report, reading: ReplayReading) -> dict[str, Any]:
     return {
         "against": _totals(report.against[reading]),
         "differences": msgspec.to_builtins(report.differences(reading)),

@@ -45,7 +45,7 @@ _SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*)\s*(?:\{(.*)\})?\s*", re.ASCII)
 _LABEL = re.compile(r'\s*([a-zA-Z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)', re.ASCII)
 
 
-class Series(NamedTuple):
+class SeriesValues(NamedTuple):
     """What a query answers over time, for one series. `interval` is in seconds."""
 
     expr: str
@@ -72,11 +72,11 @@ class RuleTests:
         """The service that is meant: the one given, or the only one there is."""
         return given or next(iter(self.rulebook.named), "")
 
-    def series(self, doc: ValuesDoc, test: RuleTestDoc) -> Series:
+    def series(self, doc: ValuesDoc, test: RuleTestDoc) -> SeriesValues:
         """What a part of a test says of a query's answer."""
         expr = doc.expr or next((t.expr for t in self.rulebook.thresholds if t.name == doc.threshold), "")
         labels = self.labels(doc.service, doc.labels)
-        return Series(
+        return SeriesValues(
             expr.strip(), labels, parse_values(doc.values), doc.interval or test.interval or self.doc.interval
         )
 
@@ -126,7 +126,7 @@ def selector(text: str) -> tuple[str, dict[str, str]]:
     return found[1], labels
 
 
-def asked(expr: str) -> re.Pattern[str] | None:
+def query_pattern(expr: str) -> re.Pattern[str] | None:
     """What queries an expression becomes whose templates and guards are filled in; None when it stays as it is."""
     whole = with_guards(expr).strip()
     parts = re.split(r"\{\{.*?\}\}", whole, flags=re.DOTALL)
@@ -251,4 +251,4 @@ def _check_expect(document: Document, tests: RuleTests, expect: ExpectDoc, path:
             document.report((*path, "metrics", text), "bad-selector", str(error))
 
 
-__all__ = ["CHECKS", "RuleTests", "Series", "asked", "load_tests", "selector"]
+__all__ = ["CHECKS", "RuleTests", "SeriesValues", "load_tests", "query_pattern", "selector"]

@@ -20,7 +20,7 @@ from remediator.rules.guards import with_guards
 from remediator.simulation.patterns import fits, one_line, typed
 from remediator.simulation.ruletest.expectations import Mismatch, mismatches
 from remediator.simulation.ruletest.fields import Act, ActDoc, AlertDoc, CommandDoc, ExpectDoc, RuleTestDoc
-from remediator.simulation.ruletest.loader import RuleTests, Series, asked
+from remediator.simulation.ruletest.loader import RuleTests, SeriesValues, query_pattern
 from remediator.simulation.ruletest.promtool_values import evaluate
 from remediator.simulation.scenario import Scenario
 from remediator.simulation.scripted import Effect
@@ -63,7 +63,7 @@ class _Script:
         self._tests = tests
         self._index = index
         self._test: RuleTestDoc = tests.doc.tests[index]
-        self._computed: list[Series] = []
+        self._computed: list[SeriesValues] = []
         self._looked_at = 0
         self._fired: dict[int, Alert] = {}
         self._pauses: list[int] = []
@@ -98,7 +98,7 @@ class _Script:
             place = self._tests.at("tests", self._index, "promql", key=True)
             raise RemoteError(f"{place}: {error}", retry=False) from None
         for expr, answer in answers.items():
-            self._computed += [Series(expr, dict(labels), values, step) for labels, values in answer.items()]
+            self._computed += [SeriesValues(expr, dict(labels), values, step) for labels, values in answer.items()]
 
     async def play(self) -> None:
         """Let it happen, and compare."""
@@ -106,8 +106,8 @@ class _Script:
         self._known = {service.name for service in self._services(self._sighted())}
         self._scenario = scenario = Scenario(self._tests.rulebook, self._tests.policy, doc.global_.evaluation_interval)
         for guard in self._guards():
-            if (pattern := asked(guard)) is not None:
-                scenario.stage.know_as(pattern, guard)
+            if (pattern := query_pattern(guard)) is not None:
+                scenario.environment.know_as(pattern, guard)
         for series in self._computed:
             scenario.values(*series)
         for values in self._test.values:
@@ -192,7 +192,7 @@ class _Script:
             return True
 
         effect = Effect(takes=doc.takes, exit_code=doc.exit_code, output=doc.output, hangs=doc.hangs, then=then)
-        scenario.stage.on(matches, [effect])
+        scenario.environment.on(matches, [effect])
 
     async def _fire(self, index: int, doc: AlertDoc) -> None:
         labels = self._tests.labels(doc.service, doc.labels)

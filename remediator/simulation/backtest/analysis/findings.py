@@ -12,9 +12,9 @@ from remediator.model.alert import Source
 from remediator.model.health import Health
 from remediator.model.incident import Disposition, Incident, StoredAlert
 from remediator.simulation.backtest.analysis.episodes import Episode, either, fired, unwell
-from remediator.simulation.backtest.analysis.holds import Held, holds
-from remediator.simulation.backtest.analysis.unhandled_alerts import Unheeded, unheeded
-from remediator.simulation.backtest.replay import Reading, Replayed
+from remediator.simulation.backtest.analysis.holds import HeldPeriod, holds
+from remediator.simulation.backtest.analysis.unhandled_alerts import UnhandledAlerts, unhandled_alerts
+from remediator.simulation.backtest.replay import Replayed, ReplayReading
 
 WEEK = 7 * 86400.0
 _HOUR = 3600.0
@@ -49,7 +49,7 @@ class ServiceFindings(msgspec.Struct, frozen=True):
 
     name: str
     troubles: tuple[Trouble, ...]
-    held: tuple[Held, ...]
+    held: tuple[HeldPeriod, ...]
     healths: tuple[tuple[float, Health], ...]
     alerting: tuple[Episode, ...]
     episodes: tuple[Episode, ...]
@@ -84,13 +84,13 @@ class Findings(msgspec.Struct, frozen=True):
     """The outcome of one replay from `start` to `end`; Prometheus has data from `seen_from` on. `unheeded` are the alerts that led to nothing, most often first;
     `notes` say what it rests on that history does not have."""
 
-    reading: Reading
+    reading: ReplayReading
     start: float
     end: float
     seen_from: float
     step: int
     services: tuple[ServiceFindings, ...]
-    unheeded: tuple[Unheeded, ...]
+    unhandled_alerts: tuple[UnhandledAlerts, ...]
     notes: tuple[str, ...]
 
     @property
@@ -135,7 +135,7 @@ class Findings(msgspec.Struct, frozen=True):
     def led_to_nothing(self) -> Counter[Disposition]:
         """How many alerts led to nothing, by reason."""
         counts: Counter[Disposition] = Counter()
-        for one in self.unheeded:
+        for one in self.unhandled_alerts:
             counts[one.reason] += one.count
         return counts
 
@@ -165,7 +165,7 @@ class Findings(msgspec.Struct, frozen=True):
 
 def findings(
     replayed: Replayed,
-    reading: Reading,
+    reading: ReplayReading,
     start: float,
     end: float,
     step: int,
@@ -181,7 +181,7 @@ def findings(
     for stored in replayed.alerts:
         alerts.setdefault(stored.service, []).append(stored)
     firing = {name: fired(theirs, end) for name, theirs in alerts.items()}
-    held: dict[str, list[Held]] = {}
+    held: dict[str, list[HeldPeriod]] = {}
     for one in holds(replayed.entries, firing, end):
         held.setdefault(one.service, []).append(one)
     believed = {incident.service for incident in replayed.incidents if not incident.plan.runbook.corroborate}
@@ -202,7 +202,7 @@ def findings(
                 tuple(either(unwells, alerting, end) if alerting else unwells),
             )
         )
-    nothing = unheeded(replayed.alerts, replayed.entries, replayed.incidents, end)
+    nothing = unhandled_alerts(replayed.alerts, replayed.entries, replayed.incidents, end)
     seen_from = start if seen_from is None else max(start, seen_from)
     return Findings(reading, start, end, seen_from, step, tuple(services), tuple(nothing), tuple(_notes(replayed)))
 

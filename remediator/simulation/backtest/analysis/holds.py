@@ -10,7 +10,7 @@ from remediator.model.incident import Disposition, Entry, EntryKind
 from remediator.simulation.backtest.analysis.episodes import Episode, lasting
 
 
-class Held(msgspec.Struct, frozen=True):
+class HeldPeriod(msgspec.Struct, frozen=True):
     """From when to when a gate held a service's heal, in seconds since the epoch, and its sentence."""
 
     service: str
@@ -24,7 +24,7 @@ class Held(msgspec.Struct, frozen=True):
         return self.until - self.since
 
 
-def holds(entries: Iterable[Entry], firing: Mapping[str, Sequence[Episode]], end: float) -> Iterator[Held]:
+def holds(entries: Iterable[Entry], firing: Mapping[str, Sequence[Episode]], end: float) -> Iterator[HeldPeriod]:
     """The holds of the journal's `entries`, which are in order of time; `firing` are by service the times at which any
     alert of it fired.
 
@@ -54,6 +54,6 @@ def _of_alerts(entry: Entry) -> bool:
     return entry.kind is EntryKind.ALERT_SETTLED and entry.data["disposition"] == Disposition.HELD
 
 
-def _held(entry: Entry, until: float) -> Iterator[Held]:
+def _held(entry: Entry, until: float) -> Iterator[HeldPeriod]:
     if until > entry.at:
-        yield Held(entry.service, entry.data["gate"], entry.text, entry.at, until)
+        yield HeldPeriod(entry.service, entry.data["gate"], entry.text, entry.at, until)

@@ -15,7 +15,7 @@ from remediator.simulation.backtest.analysis.unhandled_alerts import REASONS
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Row(NamedTuple):
+class TotalsRow(NamedTuple):
     """What is told, and what it is by each of the findings; `part` of what the row above it tells, or not."""
 
     name: str
@@ -23,16 +23,16 @@ class Row(NamedTuple):
     part: bool = False
 
 
-def totals(every: Sequence[Findings]) -> Iterator[Row]:
+def totals(every: Sequence[Findings]) -> Iterator[TotalsRow]:
     """The rows for findings that are shown side by side."""
 
-    def row(name: str, cell: Callable[[Findings], object], *, part: bool = False) -> Row:
-        return Row(name, tuple(str(cell(found)) for found in every), part)
+    def row(name: str, cell: Callable[[Findings], object], *, part: bool = False) -> TotalsRow:
+        return TotalsRow(name, tuple(str(cell(found)) for found in every), part)
 
-    def parts(counts: Callable[[Findings], Counter[Key]], name: Callable[[Key], str]) -> Iterator[Row]:
+    def parts(counts: Callable[[Findings], Counter[Key]], name: Callable[[Key], str]) -> Iterator[TotalsRow]:
         counted = [counts(found) for found in every]
         for key in dict.fromkeys(key for one in counted for key, _ in one.most_common()):
-            yield Row(name(key), tuple(str(one[key]) for one in counted), part=True)
+            yield TotalsRow(name(key), tuple(str(one[key]) for one in counted), part=True)
 
     yield row("times of trouble", lambda found: found.episodes)
     yield row("cleared by itself", lambda found: cleared(found.cleared), part=True)
@@ -43,7 +43,7 @@ def totals(every: Sequence[Findings]) -> Iterator[Row]:
     yield row("most services healed in an hour", _busiest)
     for gate in dict.fromkeys(gate for found in every for gate in found.gates):
         cells = (rough_duration(found.gates.get(gate, 0.0)) for found in every)
-        yield Row(f"held by {gate}", tuple(cells))
+        yield TotalsRow(f"held by {gate}", tuple(cells))
     yield row("alerts that led to nothing", lambda found: found.led_to_nothing.total())
     yield from parts(lambda found: found.led_to_nothing, lambda reason: REASONS[reason])
 

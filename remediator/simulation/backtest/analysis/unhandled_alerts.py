@@ -18,7 +18,7 @@ REASONS = {
 """Why an alert led to nothing, in words."""
 
 
-class Unheeded(msgspec.Struct, frozen=True):
+class UnhandledAlerts(msgspec.Struct, frozen=True):
     """The alerts of one name that led to nothing for one reason: how often they fired, for how many seconds in all, of
     which services, and the labels of one of them."""
 
@@ -30,9 +30,9 @@ class Unheeded(msgspec.Struct, frozen=True):
     labels: dict[str, str]
 
 
-def unheeded(
+def unhandled_alerts(
     alerts: Iterable[StoredAlert], entries: Iterable[Entry], incidents: Iterable[Incident], end: float
-) -> list[Unheeded]:
+) -> list[UnhandledAlerts]:
     """What led to nothing of these alerts, most often first; entries and incidents are in order of time. Those that were
     part of an incident are none of them, nor are those that a gate held for most of their time."""
     told: dict[str, list[Entry]] = {}
@@ -48,7 +48,7 @@ def unheeded(
         if reason in REASONS and not _part_of(stored, troubles.get(stored.service, ()), end):
             found.setdefault((stored.alert.name, reason), []).append(stored)
     every = (
-        Unheeded(
+        UnhandledAlerts(
             name,
             reason,
             len(same),

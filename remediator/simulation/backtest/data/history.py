@@ -136,14 +136,14 @@ class History:
         last = max(first, (self.end - 1) // self.stretch)
         return [(k * self.stretch, min((k + 1) * self.stretch, self.end)) for k in range(first, last + 1)]
 
-    def gather(self, exprs: Sequence[str], told: Callable[[], None]) -> None:
-        """Have everything in the folder, and begin where something is remembered of any of it. `told` is called once per
+    def gather(self, exprs: Sequence[str], on_answer: Callable[[], None]) -> None:
+        """Have everything in the folder, and begin where something is remembered of any of it. `on_answer` is called once per
         expression and stretch."""
         for stretch in self.stretches():
             for expr in exprs:
                 if not self._there(self._path(expr, *stretch)):
                     self._fetch(expr, *stretch)
-                told()
+                on_answer()
         first = self._first(exprs)
         if first - self.start > FILLS:
             self.start = self.remembered_from = first

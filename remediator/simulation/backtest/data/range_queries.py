@@ -11,7 +11,7 @@ import msgspec
 from remediator.clients.prometheus.client import Prometheus, Range
 from remediator.errors import RemoteError
 from remediator.model.health import QueryStatus
-from remediator.simulation.backtest.data.recording import Recording, Unseen, joined, recorded
+from remediator.simulation.backtest.data.recording import Recording, UnseenSpan, joined, recorded
 
 FAILED = 64
 """After so many failed queries of an expression in a stretch, what still fails is unseen as it is."""
@@ -93,9 +93,9 @@ class RangeQueries:
         count = (end - start) // self._step + 1
         found = recorded(answer.lines, start, self._step, count)
         if answer.sight is not QueryStatus.SEEN:
-            unseen = Unseen(0, count, answer.sight, answer.error)
+            unseen = UnseenSpan(0, count, answer.sight, answer.error)
         elif answer.warnings:
-            unseen = Unseen(0, count, QueryStatus.PARTIAL, "; ".join(answer.warnings))
+            unseen = UnseenSpan(0, count, QueryStatus.PARTIAL, "; ".join(answer.warnings))
         else:
             return found
         return msgspec.structs.replace(found, unseen=[unseen])

@@ -39,7 +39,7 @@ class Recorded(NamedTuple):
     runs: list[Run]
 
 
-class Unseen(NamedTuple):
+class UnseenSpan(NamedTuple):
     """From step `first` to before `end` the expression was not answered: how that is to be called, and why."""
 
     first: int
@@ -58,7 +58,7 @@ class Recording(msgspec.Struct, frozen=True):
     count: int
     series: list[Recorded]
     scalar: bool = False
-    unseen: list[Unseen] = []
+    unseen: list[UnseenSpan] = []
 
     def step_at(self, now: float) -> int:
         """The number of the last step that is not after this time."""
@@ -70,7 +70,7 @@ class Recording(msgspec.Struct, frozen=True):
         values = sum(len(run.values) for one in self.series for run in one.runs)
         return values + len(self.series) + len(self.unseen) + 1
 
-    def unseen_at(self, index: int) -> Unseen | None:
+    def unseen_at(self, index: int) -> UnseenSpan | None:
         """Why a step was not answered; None when it was."""
         place = bisect_right(self.unseen, index, key=lambda part: part.first) - 1
         return self.unseen[place] if place >= 0 and index < self.unseen[place].end else None
@@ -100,7 +100,7 @@ class _Kept(msgspec.Struct, array_like=True):
     count: int
     scalar: bool
     series: list[tuple[dict[str, str], list[tuple[int, bytes]]]]
-    unseen: list[Unseen] = []
+    unseen: list[UnseenSpan] = []
 
 
 _FILES = msgspec.msgpack.Decoder(_Kept)
@@ -115,7 +115,7 @@ def joined(parts: Sequence[Recording]) -> Recording:
     """Recordings of the same expression as one; each goes on where the one before ends."""
     first = parts[0]
     series: dict[tuple[tuple[str, str], ...], Recorded] = {}
-    unseen: list[Unseen] = []
+    unseen: list[UnseenSpan] = []
     for part in parts:
         offset = round((part.start - first.start) / first.step)
         for one in part.series:
