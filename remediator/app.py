@@ -28,8 +28,8 @@ from remediator.engine.intake import Intake
 from remediator.errors import RemediatorError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Notification
-from remediator.model.clock import Clock, SystemClock
-from remediator.replica import ProcessResources, running
+from remediator.model.clock import Backoff, Clock, SystemClock, retry
+from remediator.replica import ProcessResources, Replica, running
 from remediator.runtime import Loaded, System, load, mark_loaded
 from remediator.store.interface import Accepted, Store
 from remediator.store.leadership import Alone, FileLease, Leadership, SharedLease
@@ -40,7 +40,9 @@ from remediator.web.context import Broadcast
 
 log = logging.getLogger(__name__)
 
-_RETRY = 1.0
+_REAL_TIME = SystemClock()
+_BACKOFF = Backoff(first=1.0, longest=1.0)
+"""How a term is begun again that the store did not let begin."""
 _SERVICES_INTERVAL = 5.0
 
 
@@ -181,30 +183,34 @@ async def _open(
 async def _take_terms(system: System, leadership: Leadership, begun: asyncio.Future[None]) -> None:
     """Lead and follow in turn, for as long as the program runs. `begun` is set once the first term has begun, or with
     why it cannot. A term is never run twice."""
+
+    def on_failure(error: Exception, failures: int) -> None:
+        log.error("cannot begin anew, tries again: %s", error)
+
     while True:
-        # The lease is renewed from the first moment on, however long the store takes to be read.
-        over = asyncio.ensure_future(leadership.keep() if system.replica.leads else leadership.acquire())
         try:
-            async with system.replica.running():
-                if not begun.done():
-                    begun.set_result(None)
-                await over
+            await _run_term(system.replica, leadership, begun)
         except StoreError as error:
             if not begun.done():
                 begun.set_exception(error)
                 return
             log.error("cannot %s, tries again: %s", "lead" if system.replica.leads else "follow", error)
-            await asyncio.sleep(_RETRY)
-        finally:
-            over.cancel()
-            await asyncio.gather(over, return_exceptions=True)
-        while True:
-            try:
-                await system.begin_term(leads=leadership.leads)
-                break
-            except StoreError as error:
-                log.error("cannot begin anew, tries again: %s", error)
-                await asyncio.sleep(_RETRY)
+            await asyncio.sleep(_BACKOFF.first)
+        await retry(_REAL_TIME, _BACKOFF, lambda: system.begin_term(leads=leadership.leads), StoreError, on_failure)
+
+
+async def _run_term(replica: Replica, leadership: Leadership, begun: asyncio.Future[None]) -> None:
+    """Run a term until another process leads, or this one does. StoreError when it cannot begin."""
+    # The lease is renewed from the first moment on, however long the store takes to be read.
+    over = asyncio.ensure_future(leadership.keep() if replica.leads else leadership.acquire())
+    try:
+        async with replica.running():
+            if not begun.done():
+                begun.set_result(None)
+            await over
+    finally:
+        over.cancel()
+        await asyncio.gather(over, return_exceptions=True)
 
 
 async def _follow_services(system: System) -> None:

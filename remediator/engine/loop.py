@@ -19,13 +19,13 @@ from remediator.decision.gates import GATES
 from remediator.engine.apply import Applier
 from remediator.engine.schedule import Schedule
 from remediator.engine.state import EngineState
-from remediator.engine.step_tasks import RETRY, StepTasks
+from remediator.engine.step_tasks import BACKOFF, RETRY, StepTasks
 from remediator.engine.store_sync import StoreSync
 from remediator.errors import ConflictError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.action import Run
 from remediator.model.alert import Alert, Source, fingerprint
-from remediator.model.clock import Clock
+from remediator.model.clock import Clock, retry
 from remediator.model.incident import StoredAlert
 from remediator.model.paging import HealSilence, PageAlert
 from remediator.model.rulebook import Rulebook
@@ -131,17 +131,18 @@ class Engine:
 
     async def run(self) -> None:
         """Cycle until cancelled."""
-        while True:
+
+        async def cycle() -> None:
             self._woken.clear()
-            now = self._clock.now()
-            try:
-                with self._metrics.cycle_duration.time():
-                    await self.run_cycle(now)
-            except StoreError as error:
-                log.error("cannot decide: %s", error)
-                self._sync.expect()
-                await self._clock.wait(asyncio.Event(), RETRY)
-                continue
+            with self._metrics.cycle_duration.time():
+                await self.run_cycle(self._clock.now())
+
+        def on_failure(error: Exception, failures: int) -> None:
+            log.error("cannot decide: %s", error)
+            self._sync.expect()
+
+        while True:
+            await retry(self._clock, BACKOFF, cycle, StoreError, on_failure)
             due = min(self._sync.due, self._schedule.next())
             await self._clock.wait(self._woken, due - self._clock.now())
 

@@ -15,7 +15,7 @@ from remediator.engine.state import EngineState
 from remediator.errors import ConflictError, RefusedError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.action import Outcome, Result, Run
-from remediator.model.clock import Clock
+from remediator.model.clock import Backoff, Clock, retry
 from remediator.model.incident import DIAGNOSE, UNDO, Incident, StepRun
 from remediator.model.rulebook import Plan, Step
 from remediator.rules.guards import UnknownGuardError, with_guards
@@ -28,6 +28,7 @@ LATE = 2.0
 """Seconds that may pass from the decision on a step until it is started."""
 RETRY = 1.0
 """Seconds until a write that failed is tried again."""
+BACKOFF = Backoff(first=RETRY, longest=RETRY)
 
 
 class StepTasks:
@@ -139,15 +140,20 @@ class StepTasks:
 
     async def _record_end(self, run: StepRun, result: Result, call: str) -> StepRun | None:
         """Commit how a run ended, however long the store takes to be there again; None when that was decided before."""
-        while True:
-            try:
-                return await self._store.end_step(run.id, result, self._clock.now(), call)
-            except ConflictError as error:
-                log.warning("the end of %s for %s came too late: %s", run.action, run.service, error)
-                return None
-            except StoreError as error:
-                log.error("cannot record the end of %s for %s, tries again: %s", run.action, run.service, error)
-                await self._clock.wait(asyncio.Event(), RETRY)
+
+        async def attempt() -> StepRun:
+            return await self._store.end_step(run.id, result, self._clock.now(), call)
+
+        def on_failure(error: Exception, failures: int) -> None:
+            if isinstance(error, ConflictError):
+                raise error
+            log.error("cannot record the end of %s for %s, tries again: %s", run.action, run.service, error)
+
+        try:
+            return await retry(self._clock, BACKOFF, attempt, StoreError, on_failure)
+        except ConflictError as error:
+            log.warning("the end of %s for %s came too late: %s", run.action, run.service, error)
+            return None
 
     async def _guard(self, expr: str, context: dict[str, object]) -> GuardAnswer:
         try:

@@ -1,11 +1,14 @@
-"""The clock: wall time for what is remembered, and sleeping. Tests and rehearsals put their own in its place."""
+"""The clock: wall time for what is remembered, sleeping, and retrying. Tests and simulations put their own in its place."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -69,6 +72,45 @@ class SystemClock:
                 await event.wait()
         except TimeoutError:
             pass
+
+
+async def sleep(clock: Clock, seconds: float) -> None:
+    """Return when this many seconds have passed by the clock."""
+    await clock.wait(asyncio.Event(), seconds)
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How long to pause between attempts: `first` seconds after the first failure, then twice as long each time, at most
+    `longest`. `jitter` gives numbers from 0 to 1, and shortens a pause to as little as half of it."""
+
+    first: float
+    longest: float
+    jitter: Callable[[], float] | None = None
+
+    def pause(self, failures: int) -> float:
+        """Seconds to wait after this many failures in a row."""
+        pause = min(self.longest, self.first * 2.0 ** min(failures - 1, 30))
+        return pause if self.jitter is None else pause * (0.5 + 0.5 * self.jitter())
+
+
+async def retry(
+    clock: Clock,
+    backoff: Backoff,
+    attempt: Callable[[], Awaitable[T]],
+    errors: type[Exception] | tuple[type[Exception], ...],
+    on_failure: Callable[[Exception, int], object],
+) -> T:
+    """Make attempts until one succeeds, and return its result. `on_failure` is called with each error of these types and
+    the number of failures so far, before the pause; it gives up by raising."""
+    failures = 0
+    while True:
+        try:
+            return await attempt()
+        except errors as error:
+            failures += 1
+            on_failure(error, failures)
+        await sleep(clock, backoff.pause(failures))
 
 
 def rfc3339(seconds: float) -> str:

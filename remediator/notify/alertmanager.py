@@ -17,7 +17,7 @@ from remediator.clients.alertmanager import Alertmanagers
 from remediator.engine.reconcile import AUTHOR
 from remediator.errors import RemoteError
 from remediator.metrics import Metrics
-from remediator.model.clock import Clock, rfc3339
+from remediator.model.clock import Backoff, Clock, retry, rfc3339, sleep
 from remediator.model.matcher import Matcher
 from remediator.model.paging import HealSilence, PageAlert
 from remediator.model.silence import Silence
@@ -31,7 +31,7 @@ EVERY = 15.0
 """Seconds until the next look when nothing happens."""
 _REST = 1.0
 """Seconds between looks, however much happens."""
-_LONGEST_PAUSE = 60.0
+_BACKOFF = Backoff(first=2.0, longest=60.0)
 
 Key = tuple[tuple[str, str], ...]
 
@@ -70,7 +70,6 @@ class Pager:
         self._may_hush = True
         """Whether silences of ours may be there: so it is after a start, until a look says otherwise."""
         self._woken = asyncio.Event()
-        self._failures = 0
 
     def wake(self) -> None:
         """Something was committed: look now."""
@@ -80,20 +79,19 @@ class Pager:
         """Look again and again until cancelled; more rarely while Alertmanager cannot be reached."""
         while True:
             self._woken.clear()
-            try:
-                await self.once()
-            except RemoteError as error:
-                self._failures += 1
-                if self._failures == 1:
+            failed = 0
+
+            def on_failure(error: Exception, failures: int) -> None:
+                nonlocal failed
+                failed = failures
+                if failures == 1:
                     _logger.error("cannot tell people, tries again: %s", error)
-                pause = min(_LONGEST_PAUSE, _REST * 2.0 ** min(self._failures, 10))
-                await self._clock.wait(asyncio.Event(), pause)
-                continue
-            if self._failures:
+
+            await retry(self._clock, _BACKOFF, self.once, RemoteError, on_failure)
+            if failed:
                 _logger.info("Alertmanager takes what people are to hear again")
-                self._failures = 0
             # What happens in quick succession is looked at once.
-            await self._clock.wait(asyncio.Event(), _REST)
+            await sleep(self._clock, _REST)
             await self._clock.wait(self._woken, EVERY - _REST)
 
     async def once(self) -> None:

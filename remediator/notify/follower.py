@@ -16,7 +16,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from remediator.errors import ConflictError, RemoteError, StoreError
 from remediator.metrics import Metrics
-from remediator.model.clock import Clock
+from remediator.model.clock import Backoff, Clock, retry
 from remediator.model.incident import Entry
 from remediator.store.interface import Store
 
@@ -26,9 +26,6 @@ _logger = logging.getLogger(__name__)
 _POLL = 5.0
 """Seconds between looks at the journal when nobody calls `wake`: other processes write to it too."""
 _PAGE = 100
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 60.0
-
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -70,7 +67,7 @@ class Follower:
         self._announcer = announcer
         self._store = store
         self._clock = clock
-        self._jitter = jitter
+        self._backoff = Backoff(first=0.5, longest=60.0, jitter=jitter)
         self._lag = metrics.announcer_lag.labels(announcer.name)
         self._failures = metrics.announcer_failures.labels(announcer.name)
         self._dropped = metrics.announcer_dropped.labels(announcer.name)
@@ -136,25 +133,26 @@ class Follower:
     async def _patiently(self, deed: Callable[_P, Awaitable[_T]], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Do it, again and again while it fails for a reason that may pass. Says so once for each reason."""
         failed, said = 0, ""
-        while True:
-            try:
-                done = await deed(*args, **kwargs)
-            except (RemoteError, StoreError) as error:
-                if isinstance(error, ConflictError) or (isinstance(error, RemoteError) and not error.retry):
-                    raise
-                reason = str(error)
-            else:
-                if failed:
-                    _logger.info("%s is told again, after %d failed attempts", self._announcer.name, failed)
-                return done
+
+        async def attempt() -> _T:
+            if failed:
+                await self._measure()
+            return await deed(*args, **kwargs)
+
+        def on_failure(error: Exception, failures: int) -> None:
+            nonlocal failed, said
+            if isinstance(error, ConflictError) or (isinstance(error, RemoteError) and not error.retry):
+                raise error
+            failed = failures
             self._failures.inc()
-            if reason != said:
-                _logger.warning("%s waits and tries again: %s", self._announcer.name, reason)
-                said = reason
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failed, 10))
-            failed += 1
-            await self._clock.wait(asyncio.Event(), pause * (0.5 + 0.5 * self._jitter()))
-            await self._measure()
+            if str(error) != said:
+                _logger.warning("%s waits and tries again: %s", self._announcer.name, error)
+                said = str(error)
+
+        done = await retry(self._clock, self._backoff, attempt, (RemoteError, StoreError), on_failure)
+        if failed:
+            _logger.info("%s is told again, after %d failed attempts", self._announcer.name, failed)
+        return done
 
     async def _measure(self) -> None:
         if self._told is None:

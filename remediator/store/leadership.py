@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from remediator.errors import LeaseError, StoreError
-from remediator.model.clock import rfc3339, steady
+from remediator.model.clock import Backoff, SystemClock, retry, rfc3339, steady
 from remediator.store.interface import Lease
 from remediator.store.sql_store import SharedStore
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _LOOK = 0.5
 """Seconds between looks at a lease that another has."""
+_REAL_TIME = SystemClock()
+_BACKOFF = Backoff(first=_LOOK, longest=_LOOK)
 _RENEWALS = 5
 """How many times a lease is renewed before it would expire."""
 _RETRY = 0.2
@@ -196,13 +198,13 @@ class SharedLease:
         return taken
 
     async def acquire(self) -> None:
+        def on_failure(error: Exception, failures: int) -> None:
+            self._say("cannot tell who leads, tries again", error)
+
         while True:
-            try:
-                if await self.attempt():
-                    return
-                self._trouble = ""
-            except StoreError as error:
-                self._say("cannot tell who leads, tries again", error)
+            if await retry(_REAL_TIME, _BACKOFF, self.attempt, StoreError, on_failure):
+                return
+            self._trouble = ""
             await asyncio.sleep(_LOOK)
 
     async def keep(self) -> None:

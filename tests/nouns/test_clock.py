@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from virtual import VirtualClock
 
-from remediator.model.clock import SystemClock
+from remediator.errors import StoreError
+from remediator.model.clock import Backoff, SystemClock, retry
 
 T0 = 1_763_942_400.0
 
@@ -74,3 +78,34 @@ def test_it_never_goes_back_and_never_much_faster_or_slower(moves: list[tuple[fl
         now = machine.clock.now()
         assert 0.9949 * passes - 1e-6 <= now - before <= 1.0051 * passes + 1e-6
         before = now
+
+
+def test_pauses_double_up_to_the_longest_and_jitter_halves_them_at_most() -> None:
+    assert [Backoff(0.5, 60.0).pause(failures) for failures in (1, 2, 3, 8, 500)] == [0.5, 1.0, 2.0, 60.0, 60.0]
+    assert Backoff(4.0, 4.0, jitter=lambda: 0.0).pause(9) == 2.0
+    assert Backoff(4.0, 4.0, jitter=lambda: 1.0).pause(9) == 4.0
+
+
+async def test_what_fails_is_attempted_again_after_a_pause_until_it_succeeds_or_is_given_up() -> None:
+    clock, failures = VirtualClock(start=T0), []
+
+    async def attempt() -> float:
+        if clock.now() < T0 + 7.0:
+            raise StoreError("cannot write")
+        return clock.now() - T0
+
+    task = asyncio.ensure_future(
+        retry(clock, Backoff(1.0, 60.0), attempt, StoreError, lambda *said: failures.append(said))
+    )
+    await clock.run_for(10)
+    assert task.result() == 7.0
+    assert [(str(error), number) for error, number in failures] == [("cannot write", number) for number in (1, 2, 3)]
+
+    def give_up(error: Exception, failures: int) -> None:
+        raise error
+
+    clock = VirtualClock(start=T0)
+    with pytest.raises(StoreError):
+        await retry(clock, Backoff(1.0, 60.0), attempt, StoreError, give_up)
+    with pytest.raises(StoreError):
+        await retry(clock, Backoff(1.0, 60.0), attempt, ValueError, give_up)
