@@ -21,7 +21,7 @@ from remediator.template.compile import TemplateKind, compile_template
 
 
 @dataclass(frozen=True, eq=False)
-class Leaf:
+class Scalar:
     """One meaning of a scalar.
 
     `parse` gives its value; it raises ValueError, or TemplateError with an offset, with a sentence. `text` says that an
@@ -41,7 +41,7 @@ class Leaf:
         return nearest(text, self.words) if self.words else self.remedy
 
 
-def one_of(*words: StrEnum) -> Leaf:
+def one_of(*words: StrEnum) -> Scalar:
     """One of some words of an enumeration."""
     known = {str(word): word for word in words}
 
@@ -51,17 +51,17 @@ def one_of(*words: StrEnum) -> Leaf:
         return known[text]
 
     schema = {"type": "string", "enum": list(known)}
-    return Leaf(f"one of {', '.join(known)}", parse, words=tuple(known), schema=schema)
+    return Scalar(f"one of {', '.join(known)}", parse, words=tuple(known), schema=schema)
 
 
-def _template(kind: TemplateKind, noun: str) -> Leaf:
+def _template(kind: TemplateKind, noun: str) -> Scalar:
     def parse(text: str) -> str:
         # Compiling takes a hundred times as long as finding that there is nothing to compile.
         if "{{" in text or "{%" in text or "{#" in text:
             compile_template(text, kind)
         return text
 
-    return Leaf(noun, parse)
+    return Scalar(noun, parse)
 
 
 def _name(text: str) -> str:
@@ -134,35 +134,35 @@ _DURATION_SCHEMA = {
     "pattern": r"^(0|(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?)$",
 }
 
-TEXT = Leaf("text", str)
-NAME = Leaf("a name", _name, remedy="choose a short, telling name")
-INTEGER = Leaf("a whole number", _integer, text=False, schema={"type": "integer"})
-BOOLEAN = Leaf("true or false", _boolean, text=False, schema={"type": "boolean"})
-DURATION = Leaf(
+TEXT = Scalar("text", str)
+NAME = Scalar("a name", _name, remedy="choose a short, telling name")
+INTEGER = Scalar("a whole number", _integer, text=False, schema={"type": "integer"})
+BOOLEAN = Scalar("true or false", _boolean, text=False, schema={"type": "boolean"})
+DURATION = Scalar(
     "a duration such as 30s", _duration, "bad-duration", "give a unit: ms, s, m, h, d, w or y", schema=_DURATION_SCHEMA
 )
 BAD_HEALTH = one_of(Health.DEGRADED, Health.FAILED)
 JUDGED_HEALTH = one_of(Health.HEALTHY, Health.DEGRADED, Health.FAILED)
 
-OF_TYPE: dict[type, Leaf] = {
+OF_TYPE: dict[type, Scalar] = {
     str: TEXT,
     int: INTEGER,
     bool: BOOLEAN,
-    Secret: Leaf("text", Secret),
-    Matcher: Leaf(
+    Secret: Scalar("text", Secret),
+    Matcher: Scalar(
         'a matcher such as tier="web"',
         parse_matcher,
         "bad-matcher",
         'write it as name="value", with =, !=, =~ or !~, in single quotes',
     ),
-    Comparison: Leaf(
+    Comparison: Scalar(
         "a comparison such as '> 0.10'",
         parse_comparison,
         "bad-comparison",
         "write one of > >= < <= == != and a number, in quotes",
     ),
-    Rate: Leaf("a rate such as 3/1h", _rate, remedy="write how many in how long: 3/1h"),
-    Share: Leaf(
+    Rate: Scalar("a rate such as 3/1h", _rate, remedy="write how many in how long: 3/1h"),
+    Share: Scalar(
         "a number or a share such as 30%",
         _share,
         remedy="write a number such as 3, or a share such as 30%",
@@ -172,14 +172,14 @@ OF_TYPE: dict[type, Leaf] = {
 
 Name = Annotated[str, NAME]
 Expression = Annotated[
-    str, Leaf("a PromQL expression", _expression, remedy="write PromQL whose series carry the labels of services")
+    str, Scalar("a PromQL expression", _expression, remedy="write PromQL whose series carry the labels of services")
 ]
 Duration = Annotated[float, DURATION]
 PositiveDuration = Annotated[float, replace(DURATION, parse=_positive_duration, remedy="write a duration such as 30s")]
 PositiveInteger = Annotated[int, replace(INTEGER, parse=_positive_integer, schema={"type": "integer", "minimum": 1})]
 BadHealth = Annotated[Health, BAD_HEALTH]
 JudgedHealth = Annotated[Health, JUDGED_HEALTH]
-NameTemplate = Annotated[str, Leaf("a name", lambda text: _TEXT_TEMPLATE.parse(_name(text)), remedy=NAME.remedy)]
+NameTemplate = Annotated[str, Scalar("a name", lambda text: _TEXT_TEMPLATE.parse(_name(text)), remedy=NAME.remedy)]
 _TEXT_TEMPLATE = _template(TemplateKind.TEXT, "text")
 TextTemplate = Annotated[str, _TEXT_TEMPLATE]
 ArgumentTemplate = Annotated[str, _template(TemplateKind.ARGUMENT, "text")]

@@ -20,20 +20,20 @@ import msgspec
 import yaml
 
 from remediator.config.document import PLAIN, Document, Path_, nearest
-from remediator.config.scalars import OF_TYPE, Leaf, one_of
+from remediator.config.scalars import OF_TYPE, Scalar, one_of
 from remediator.errors import TemplateError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True)
-class Rest:
+class AdditionalKeys:
     """Marks the field of a struct that takes the keys no other field has; `known` are some of them, for editors."""
 
     known: tuple[str, ...] = ()
 
 
-class Fault(NamedTuple):
+class Violation(NamedTuple):
     """Something wrong between the fields of a struct, at a path within it."""
 
     path: Path_
@@ -43,21 +43,21 @@ class Fault(NamedTuple):
 
 
 @runtime_checkable
-class Checked(Protocol):
+class SelfChecking(Protocol):
     """A struct that knows more about itself than its fields' types say."""
 
-    def faults(self) -> Iterator[Fault]:
+    def violations(self) -> Iterator[Violation]:
         """What is wrong with it."""
         ...
 
 
-class OrOne(enum.Enum):
+class ScalarOrList(enum.Enum):
     """Marks a list that may be written as its only item."""
 
-    OR_ONE = 0
+    SCALAR_OR_LIST = 0
 
 
-OR_ONE = OrOne.OR_ONE
+SCALAR_OR_LIST = ScalarOrList.SCALAR_OR_LIST
 
 
 class _Bad(enum.Enum):
@@ -91,35 +91,35 @@ def read_document(document: Document, cls: type[T]) -> T | None:
     """The whole document as a struct, or None when it is empty, or could not be read; problems are noted in it."""
     if document.root is None:
         return None
-    value: T | _Bad = shape_of(cls).read(document.root, document, 0)
+    value: T | _Bad = schema_of(cls).read(document.root, document, 0)
     return None if isinstance(value, _Bad) else value
 
 
 def json_schema(cls: type, title: str) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a document."""
     parts: dict[str, Any] = {}
-    top = shape_of(cls).schema(parts)
+    top = schema_of(cls).schema(parts)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **top, "$defs": parts}
 
 
 @cache
-def shape_of(hint: Any) -> Shape:
+def schema_of(hint: Any) -> Shape:
     """The shape of a type. TypeError for one that no document can hold."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        leaf = next((part for part in hint.__metadata__ if isinstance(part, Leaf)), None)
-        if OR_ONE in hint.__metadata__:
+        leaf = next((part for part in hint.__metadata__ if isinstance(part, Scalar)), None)
+        if SCALAR_OR_LIST in hint.__metadata__:
             return _List(_list_item(args[0]), or_one=True)
-        return _Scalar(leaf) if leaf else shape_of(args[0])
+        return _Scalar(leaf) if leaf else schema_of(args[0])
     if origin in (typing.Union, types.UnionType):
-        shapes = tuple(shape_of(arg) for arg in args if arg not in (type(None), msgspec.UnsetType))
+        shapes = tuple(schema_of(arg) for arg in args if arg not in (type(None), msgspec.UnsetType))
         nullable = type(None) in args
         return _Choice(shapes, nullable) if nullable or len(shapes) > 1 else shapes[0]
     if origin is tuple:
-        return _List(shape_of(args[0]))
+        return _List(schema_of(args[0]))
     if origin is dict:
-        key = shape_of(args[0])
-        return _Mapping(key, shape_of(args[1]))
+        key = schema_of(args[0])
+        return _Mapping(key, schema_of(args[1]))
     if hint is Any:
         return _Anything()
     if hint in OF_TYPE:
@@ -134,13 +134,13 @@ def shape_of(hint: Any) -> Shape:
 def _list_item(hint: Any) -> Shape:
     """The shape of the items of `tuple[T, ...]`, or of that or None."""
     options = (hint, *typing.get_args(hint))
-    return next(shape_of(typing.get_args(option)[0]) for option in options if typing.get_origin(option) is tuple)
+    return next(schema_of(typing.get_args(option)[0]) for option in options if typing.get_origin(option) is tuple)
 
 
 class _Scalar:
     node: type[yaml.Node] = yaml.ScalarNode
 
-    def __init__(self, leaf: Leaf) -> None:
+    def __init__(self, leaf: Scalar) -> None:
         self.leaf = leaf
         self.noun = leaf.noun
 
@@ -239,22 +239,22 @@ class _Record:
         self.noun = "a mapping"
         hints = typing.get_type_hints(cls, include_extras=True)
         # Asked once here: an instance check of a protocol is slow.
-        self.checked = hasattr(cls, "faults")
+        self.checked = hasattr(cls, "violations")
         self.hints: Mapping[str, str] = getattr(cls, "hints", {})
-        self.rest: tuple[str, Shape, Rest] | None = None
+        self.rest: tuple[str, Shape, AdditionalKeys] | None = None
         self.fields: dict[str, tuple[str, Shape]] = {}
         self.required: list[str] = []
         self.described: dict[str, str] = {}
         for item in msgspec.structs.fields(cls):
             hint = hints[item.name]
             marks = getattr(hint, "__metadata__", ())
-            rest = next((mark for mark in marks if isinstance(mark, Rest)), None)
+            rest = next((mark for mark in marks if isinstance(mark, AdditionalKeys)), None)
             text = next((mark.description for mark in marks if isinstance(mark, msgspec.Meta)), None)
             if rest is not None:
-                self.rest = (item.name, shape_of(typing.get_args(typing.get_args(hint)[0])[1]), rest)
+                self.rest = (item.name, schema_of(typing.get_args(typing.get_args(hint)[0])[1]), rest)
                 self.described |= dict.fromkeys(rest.known, text or "")
                 continue
-            shape = shape_of(hint)
+            shape = schema_of(hint)
             self.fields[item.encode_name] = (item.name, shape)
             if item.required:
                 self.required.append(item.encode_name)
@@ -292,7 +292,7 @@ class _Record:
         if self.rest is not None:
             values[self.rest[0]] = others
         value = self.cls(**values)
-        for fault in value.faults() if self.checked and isinstance(value, Checked) else ():
+        for fault in value.violations() if self.checked and isinstance(value, SelfChecking) else ():
             document.report(document.inner(node, fault.path), fault.check, fault.message, fault.remedy)
         return value
 

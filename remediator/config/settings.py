@@ -18,8 +18,8 @@ from msgspec.structs import replace
 
 from remediator.clients.http_options import HttpClient
 from remediator.config.document import Document, open_document
-from remediator.config.scalars import Duration, JudgedHealth, Leaf, Name, PositiveDuration, PositiveInteger
-from remediator.config.schema import OR_ONE, Fault, read_document
+from remediator.config.scalars import Duration, JudgedHealth, Name, PositiveDuration, PositiveInteger, Scalar
+from remediator.config.schema import SCALAR_OR_LIST, Violation, read_document
 from remediator.errors import ConfigError
 from remediator.model.health import Health
 from remediator.model.matcher import Matcher
@@ -87,12 +87,12 @@ def _postgresql_url(text: str) -> str:
 
 
 _StorageUrl = Annotated[
-    str, Leaf("an address", _storage_url, remedy="write sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE")
+    str, Scalar("an address", _storage_url, remedy="write sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE")
 ]
 _LabelName = Annotated[
-    str, Leaf("a label name", _label_name, remedy="write a name such as service: letters, digits and _")
+    str, Scalar("a label name", _label_name, remedy="write a name such as service: letters, digits and _")
 ]
-_Url = Annotated[str, Leaf("an address", http_url, remedy="write http:// or https://, a host and a port")]
+_Url = Annotated[str, Scalar("an address", http_url, remedy="write http:// or https://, a host and a port")]
 
 
 class Global(msgspec.Struct, frozen=True):
@@ -113,10 +113,10 @@ class Global(msgspec.Struct, frozen=True):
         _Url, Meta(description="The address at which people reach remediator, for links to it.")
     ] = ""
 
-    def faults(self) -> Iterator[Fault]:
+    def violations(self) -> Iterator[Violation]:
         """What cannot be meant."""
         if self.stale_after <= self.evaluation_interval:
-            yield Fault(
+            yield Violation(
                 ("stale_after",),
                 "contradiction",
                 "stale_after is not longer than evaluation_interval: every health would be unknown between two looks",
@@ -129,24 +129,24 @@ class Server(HttpClient, frozen=True, kw_only=True):
 
     url: Annotated[_Url, Meta(description="http:// or https://, a host, a port, and a path if there is one.")]
 
-    def faults(self) -> Iterator[Fault]:
+    def violations(self) -> Iterator[Violation]:
         """What cannot be meant."""
         basic, bearer, tls = self.basic_auth, self.authorization, self.tls_config
         remedy = "keep one of them"
         if basic is not None and bearer is not None:
-            yield Fault(("authorization",), _BOTH, "there are both basic_auth and authorization", remedy)
+            yield Violation(("authorization",), _BOTH, "there are both basic_auth and authorization", remedy)
         if basic is not None and basic.password is not None and basic.password_file:
             path = ("basic_auth", "password_file")
-            yield Fault(path, _BOTH, "there are both password and password_file", remedy)
+            yield Violation(path, _BOTH, "there are both password and password_file", remedy)
         if bearer is not None and bearer.credentials is not None and bearer.credentials_file:
             path = ("authorization", "credentials_file")
-            yield Fault(path, _BOTH, "there are both credentials and credentials_file", remedy)
+            yield Violation(path, _BOTH, "there are both credentials and credentials_file", remedy)
         if bearer is not None and bearer.type.strip().lower() == "basic":
             path = ("authorization", "type")
-            yield Fault(path, "bad-value", "authorization is not for the type Basic", "write basic_auth: instead")
+            yield Violation(path, "bad-value", "authorization is not for the type Basic", "write basic_auth: instead")
         if tls is not None and bool(tls.cert_file) != bool(tls.key_file):
             message = "a certificate is shown with its key: cert_file and key_file go together"
-            yield Fault(("tls_config",), _BOTH, message, "give both, or neither")
+            yield Violation(("tls_config",), _BOTH, message, "give both, or neither")
 
 
 class AlertmanagerClient(Server, frozen=True, kw_only=True):
@@ -184,18 +184,18 @@ class Storage(msgspec.Struct, frozen=True):
         """The file of the SQLite database."""
         return self.url.removeprefix(_SQLITE)
 
-    def faults(self) -> Iterator[Fault]:
+    def violations(self) -> Iterator[Violation]:
         """What cannot be meant."""
         if self.lease_ttl < _SHORTEST_LEASE:
             message = f"a lease of less than {_SHORTEST_LEASE:g}s would be lost at every hitch of the network"
-            yield Fault(("lease_ttl",), "bad-value", message, "give it 15s")
+            yield Violation(("lease_ttl",), "bad-value", message, "give it 15s")
 
 
 class ConfigLimits(msgspec.Struct, frozen=True):
     """Limits over all runbooks together."""
 
     concurrent: Annotated[PositiveInteger, Meta(description="How many commands may run at once.")] = 4
-    rate: Annotated[tuple[Rate, ...], OR_ONE, Meta(description="How many commands in which time: 30/1h.")] = (
+    rate: Annotated[tuple[Rate, ...], SCALAR_OR_LIST, Meta(description="How many commands in which time: 30/1h.")] = (
         Rate(30, 3600.0),
     )
     panic: Annotated[
@@ -204,16 +204,17 @@ class ConfigLimits(msgspec.Struct, frozen=True):
 
 
 _TimeOfDay = Annotated[
-    int, Leaf("a time of the day such as '02:00'", parse_time, remedy="write it in quotes, from '00:00' to '24:00'")
+    int, Scalar("a time of the day such as '02:00'", parse_time, remedy="write it in quotes, from '00:00' to '24:00'")
 ]
 _Weekdays = Annotated[
-    Span, Leaf("a day of the week", parse_weekdays, remedy="write saturday, or monday:friday; a week begins on sunday")
+    Span,
+    Scalar("a day of the week", parse_weekdays, remedy="write saturday, or monday:friday; a week begins on sunday"),
 ]
 _Days = Annotated[
-    Span, Leaf("a day of the month", parse_days, remedy="write '1', '1:7', or '-3:-1' for the last three")
+    Span, Scalar("a day of the month", parse_days, remedy="write '1', '1:7', or '-3:-1' for the last three")
 ]
-_Months = Annotated[Span, Leaf("a month", parse_months, remedy="write january, '1', or january:march")]
-_Years = Annotated[Span, Leaf("a year", parse_years, remedy="write '2026', or '2026:2028'")]
+_Months = Annotated[Span, Scalar("a month", parse_months, remedy="write january, '1', or january:march")]
+_Years = Annotated[Span, Scalar("a year", parse_years, remedy="write '2026', or '2026:2028'")]
 
 
 def _zone_name(text: str) -> str:
@@ -221,7 +222,7 @@ def _zone_name(text: str) -> str:
     return text
 
 
-_Location = Annotated[str, Leaf("a time zone", _zone_name, remedy="write Europe/Berlin, UTC, or Local")]
+_Location = Annotated[str, Scalar("a time zone", _zone_name, remedy="write Europe/Berlin, UTC, or Local")]
 
 
 class TimesDoc(msgspec.Struct, frozen=True):
@@ -230,11 +231,11 @@ class TimesDoc(msgspec.Struct, frozen=True):
     start_time: Annotated[_TimeOfDay, Meta(description="When it begins, as '02:00'.")]
     end_time: Annotated[_TimeOfDay, Meta(description="When it is over, as '04:00'; '24:00' at the latest.")]
 
-    def faults(self) -> Iterator[Fault]:
+    def violations(self) -> Iterator[Violation]:
         """What cannot be meant."""
         if self.start_time >= self.end_time:
             remedy = "write two ranges when it goes over midnight: up to '24:00', and from '00:00'"
-            yield Fault(("end_time",), "contradiction", "this ends before it begins", remedy)
+            yield Violation(("end_time",), "contradiction", "this ends before it begins", remedy)
 
 
 class TimeIntervalDoc(msgspec.Struct, frozen=True):
@@ -287,13 +288,13 @@ class Config(msgspec.Struct, frozen=True):
         Meta(description="What an alert's severity says of a service that no threshold judges."),
     ] = field(default_factory=lambda: {"critical": Health.FAILED, "page": Health.FAILED, "warning": Health.DEGRADED})
 
-    def faults(self) -> Iterator[Fault]:
+    def violations(self) -> Iterator[Violation]:
         """What cannot be meant."""
         names = [window.name for window in self.maintenance]
         for index, name in enumerate(names):
             if name in names[:index]:
                 message = f"there is another maintenance window of the name {name}"
-                yield Fault(("maintenance", index, "name"), "equal-names", message, "give one of them another name")
+                yield Violation(("maintenance", index, "name"), "equal-names", message, "give one of them another name")
 
     def windows(self) -> tuple[Maintenance, ...]:
         """The maintenance windows."""

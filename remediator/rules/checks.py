@@ -11,8 +11,8 @@ from remediator.model.durations import format_duration
 from remediator.model.rulebook import Runbook, Service
 from remediator.problem import Problem, Severity
 from remediator.rules.ruleset import (
+    Located,
     RuleSet,
-    Written,
     actions_of,
     alike,
     contradiction,
@@ -37,15 +37,15 @@ def find_problems(rules: RuleSet) -> list[Problem]:
 
 def equal_names(rules: RuleSet) -> Iterator[Problem]:
     """Two services, thresholds, runbooks or targets have the same name."""
-    kinds: tuple[tuple[str, Sequence[Written[Any]]], ...] = (
+    kinds: tuple[tuple[str, Sequence[Located[Any]]], ...] = (
         ("service", rules.services),
         ("threshold", rules.thresholds),
         ("runbook", rules.runbooks),
         ("target", rules.targets),
     )
-    for kind, written in kinds:
-        first: dict[str, Written[Any]] = {}
-        for rule in written:
+    for kind, located in kinds:
+        first: dict[str, Located[Any]] = {}
+        for rule in located:
             earlier = first.setdefault(rule.item.name, rule)
             if earlier is not rule:
                 message = f"there is another {kind} of the name {rule.item.name}, at {earlier.at('name')}"
@@ -186,12 +186,12 @@ def dependency_cycle(rules: RuleSet) -> Iterator[Problem]:
 
 def contradicting_matchers(rules: RuleSet) -> Iterator[Problem]:
     """The matchers of a service or threshold cannot all hold, so nothing ever matches."""
-    kinds: tuple[tuple[str, Sequence[Written[Any]]], ...] = (
+    kinds: tuple[tuple[str, Sequence[Located[Any]]], ...] = (
         ("service", rules.services),
         ("threshold", rules.thresholds),
     )
-    for kind, written in kinds:
-        for rule in written:
+    for kind, located in kinds:
+        for rule in located:
             pair = contradiction(rule.item.match) if rule.whole else None
             if pair:
                 one, other = (rule.item.match[index] for index in pair)
@@ -201,7 +201,7 @@ def contradicting_matchers(rules: RuleSet) -> Iterator[Problem]:
 
 def runbook_never_chosen(rules: RuleSet) -> Iterator[Problem]:
     """A runbook that can never be chosen: an earlier one takes all it is for, or its matchers cannot all hold."""
-    earlier: list[Written[Runbook]] = []
+    earlier: list[Located[Runbook]] = []
     for runbook in rules.runbooks:
         if not runbook.whole:
             continue

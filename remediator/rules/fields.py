@@ -24,7 +24,7 @@ from remediator.config.scalars import (
     TextTemplate,
     UrlTemplate,
 )
-from remediator.config.schema import OR_ONE, Rest
+from remediator.config.schema import SCALAR_OR_LIST, AdditionalKeys
 from remediator.model.health import Comparison
 from remediator.model.matcher import Matcher
 from remediator.model.rulebook import Mode, OnInterrupt, Rate, Share
@@ -145,7 +145,7 @@ class StepDoc(msgspec.Struct, frozen=True):
     hints: ClassVar[dict[str, str]] = {"on": "write when: (YAML reads a bare on as true)"}
     action: Annotated[
         dict[str, dict[str, Any] | None],
-        Rest(known=("restart", "rollback", "circuit_break")),
+        AdditionalKeys(known=("restart", "rollback", "circuit_break")),
         Meta(description="An action of the service's target, with its arguments."),
     ]
     scale: ScaleDoc | msgspec.UnsetType = msgspec.UNSET
@@ -156,7 +156,7 @@ class StepDoc(msgspec.Struct, frozen=True):
     name: Annotated[Name | None, Meta(description="What to call the step; its action's name unless given.")] = None
     when: Annotated[
         tuple[BadHealth, ...] | None,
-        OR_ONE,
+        SCALAR_OR_LIST,
         Meta(description="The health at which it is run; degraded and failed by default."),
     ] = None
     if_: Annotated[PromqlTemplate, Meta(description="PromQL; the step is passed over while it is false.")] = field(
@@ -181,7 +181,9 @@ class LimitsDoc(msgspec.Struct, frozen=True):
     """What keeps a runbook from doing harm by repetition."""
 
     cooldown: Annotated[Duration, Meta(description="No new heal of a service so soon after the last.")] = 300.0
-    rate: Annotated[tuple[Rate, ...], OR_ONE, Meta(description="How many commands in which time: [3/1h, 7/1d].")] = ()
+    rate: Annotated[
+        tuple[Rate, ...], SCALAR_OR_LIST, Meta(description="How many commands in which time: [3/1h, 7/1d].")
+    ] = ()
     blast_radius: Annotated[
         Share | None, Meta(description="How many of its services may be healed at once: 3, or 30%.")
     ] = None
@@ -219,7 +221,7 @@ class RunbookDoc(msgspec.Struct, frozen=True):
     ] = ()
     when: Annotated[
         tuple[BadHealth, ...] | None,
-        OR_ONE,
+        SCALAR_OR_LIST,
         Meta(description="At which health: degraded, failed or both (the default)."),
     ] = None
     mode: Annotated[

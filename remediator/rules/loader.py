@@ -52,7 +52,7 @@ from remediator.rules.fields import (
 )
 from remediator.rules.guards import UnknownGuardError, with_guards
 from remediator.rules.lints import find_warnings
-from remediator.rules.ruleset import RuleSet, Written
+from remediator.rules.ruleset import Located, RuleSet
 from remediator.template.compile import TemplateKind, compile_template
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ def read_rules(
     read = [(document, read_document(document, RuleFileDoc)) for document in documents]
     files = [(document, doc) for document, doc in read if doc is not None]
     targets = [
-        _written(document, _target(document, doc, ("targets", index)), "targets", index)
+        _located(document, _target(document, doc, ("targets", index)), "targets", index)
         for document, file in files
         for index, doc in _items(document, file.targets)
     ]
@@ -104,17 +104,17 @@ def read_rules(
     known = {**shipped, **{target.item.name: target.item for target in targets}}
     rules = RuleSet(
         services=[
-            _written(document, _service(document, doc, ("services", index), known, service_label), "services", index)
+            _located(document, _service(document, doc, ("services", index), known, service_label), "services", index)
             for document, file in files
             for index, doc in _items(document, file.services)
         ],
         thresholds=[
-            _written(document, _threshold(doc), "thresholds", index)
+            _located(document, _threshold(doc), "thresholds", index)
             for document, file in files
             for index, doc in _items(document, file.thresholds)
         ],
         runbooks=[
-            _written(document, _runbook(document, doc, ("runbooks", index)), "runbooks", index, doc.steps)
+            _located(document, _runbook(document, doc, ("runbooks", index)), "runbooks", index, doc.steps)
             for document, file in files
             for index, doc in _items(document, file.runbooks)
         ],
@@ -152,8 +152,8 @@ def service_from_document(document: Mapping[str, Any], rulebook: Rulebook) -> Se
     if read is None or not read.services:
         raise ConfigError(file.problems)
     added = _service(file, read.services[0], ("services", 0), rulebook.targets, rulebook.service_label)
-    services = [Written(service, _nowhere) for service in rulebook.services if service.name != added.name]
-    services.append(_written(file, added, "services", 0))
+    services = [Located(service, _no_position) for service in rulebook.services if service.name != added.name]
+    services.append(_located(file, added, "services", 0))
     rules = RuleSet(services, (), (), (), rulebook.targets, rulebook.service_label)
     problems = [*file.problems, *find_problems(rules)]
     if any(problem.severity is Severity.ERROR for problem in problems):
@@ -181,7 +181,7 @@ def _items(document: Document, values: tuple[T, ...]) -> list[tuple[int, T]]:
     return list(zip(document.indexes(values), values, strict=True))
 
 
-def _written(document: Document, item: T, kind: str, index: int, steps: tuple[object, ...] = ()) -> Written[T]:
+def _located(document: Document, item: T, kind: str, index: int, steps: tuple[object, ...] = ()) -> Located[T]:
     places = list(document.indexes(steps))
 
     def at(*path: str | int, offset: int | None = None, key: bool = False) -> Position:
@@ -190,10 +190,10 @@ def _written(document: Document, item: T, kind: str, index: int, steps: tuple[ob
                 path = ("steps", places[step], *rest)
         return document.position(kind, index, *path, offset=offset, key=key)
 
-    return Written(item, at, document.whole(kind, index))
+    return Located(item, at, document.whole(kind, index))
 
 
-def _nowhere(*path: str | int, offset: int | None = None, key: bool = False) -> Position:
+def _no_position(*path: str | int, offset: int | None = None, key: bool = False) -> Position:
     return Position("", 0, 0)
 
 

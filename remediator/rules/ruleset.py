@@ -25,7 +25,7 @@ class Locate(Protocol):
 
 
 @dataclass(frozen=True)
-class Written(Generic[T]):
+class Located(Generic[T]):
     """A rule with its place in a file. `whole` is false when a part of it could not be read."""
 
     item: T
@@ -37,10 +37,10 @@ class Written(Generic[T]):
 class RuleSet:
     """The rules of all files, as far as they could be read. `shipped` are the targets that come with the package."""
 
-    services: Sequence[Written[Service]]
-    thresholds: Sequence[Written[Threshold]]
-    runbooks: Sequence[Written[Runbook]]
-    targets: Sequence[Written[Target]]
+    services: Sequence[Located[Service]]
+    thresholds: Sequence[Located[Threshold]]
+    runbooks: Sequence[Located[Runbook]]
+    targets: Sequence[Located[Target]]
     shipped: Mapping[str, Target]
     service_label: str
     evaluation_interval: float = 0.0
@@ -49,12 +49,12 @@ class RuleSet:
     @property
     def all_targets(self) -> dict[str, Target]:
         """Every target by name; one of a rule file takes the place of the shipped one."""
-        return {**self.shipped, **{written.item.name: written.item for written in self.targets}}
+        return {**self.shipped, **{located.item.name: located.item for located in self.targets}}
 
     @property
     def unread_targets(self) -> set[str]:
         """Targets of which nothing can be said, because a part of them could not be read."""
-        return {written.item.name for written in self.targets if not written.whole}
+        return {located.item.name for located in self.targets if not located.whole}
 
 
 class Used(NamedTuple):
@@ -73,7 +73,7 @@ _CONTEXT = frozenset(
 _IN_PAGES = _CONTEXT - {"args", "replicas"}
 
 
-def steps_of(rules: RuleSet) -> Iterator[tuple[Written[Runbook], int, Step]]:
+def steps_of(rules: RuleSet) -> Iterator[tuple[Located[Runbook], int, Step]]:
     """Every step with its runbook and index."""
     for runbook in rules.runbooks:
         for index, step in enumerate(runbook.item.steps):
@@ -84,8 +84,8 @@ def alike(rules: RuleSet) -> list[list[Service]]:
     """The services in groups, within which no runbook can tell one from another, and all have the same actions."""
     names = sorted({matcher.name for runbook in rules.runbooks for matcher in runbook.item.match})
     groups: dict[object, list[Service]] = {}
-    for written in rules.services:
-        service, ref = written.item, written.item.target
+    for located in rules.services:
+        service, ref = located.item, located.item.target
         actions = (ref.name, *sorted(ref.actions)) if ref is not None else ()
         groups.setdefault((actions, *map(service.labels.get, names)), []).append(service)
     return list(groups.values())
@@ -208,7 +208,7 @@ def templates_of(rules: RuleSet) -> Iterator[Used]:
                 yield Used(runbook.at, ("escalate", key, name), text, TemplateKind.TEXT, _IN_PAGES)
 
 
-def templates_of_steps(rules: RuleSet, runbook: Written[Runbook]) -> Iterator[Used]:
+def templates_of_steps(rules: RuleSet, runbook: Located[Runbook]) -> Iterator[Used]:
     """Every template of a runbook's steps."""
     # What a step runs may use its target's parameters, and which target that is, is known only when it runs.
     names = _CONTEXT.union(*(target.defaults for target in rules.all_targets.values()))
@@ -227,7 +227,7 @@ def templates_of_steps(rules: RuleSet, runbook: Written[Runbook]) -> Iterator[Us
         yield from (Used(runbook.at, *text, names) for text in texts)
 
 
-def templates_of_target(rules: RuleSet, service: Written[Service]) -> Iterator[Used]:
+def templates_of_target(rules: RuleSet, service: Located[Service]) -> Iterator[Used]:
     """Every template of what a service tells its target."""
     ref = service.item.target
     if ref is None:
@@ -243,7 +243,7 @@ def templates_of_target(rules: RuleSet, service: Written[Service]) -> Iterator[U
 _Text = tuple[Path_, str, TemplateKind]
 
 
-def _of_service(rules: RuleSet, service: Written[Service]) -> Iterator[Used]:
+def _of_service(rules: RuleSet, service: Located[Service]) -> Iterator[Used]:
     item = service.item
     names = frozenset({"labels"} if item.templated else ())
     yield Used(service.at, ("name",), item.name, TemplateKind.TEXT, names)

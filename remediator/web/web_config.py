@@ -19,7 +19,7 @@ from typing import Annotated
 import msgspec
 
 from remediator.config.document import Document, open_document
-from remediator.config.scalars import Leaf
+from remediator.config.scalars import Scalar
 from remediator.config.schema import read_document
 from remediator.errors import ConfigError
 from remediator.problem import Position, Problem
@@ -80,10 +80,10 @@ def _value(text: str) -> str:
     return text
 
 
-_Hash = Annotated[str, Leaf("a bcrypt hash", _hash, remedy="make one with: htpasswd -nBC 10 NAME")]
-_User = Annotated[str, Leaf("a user name", _user)]
-_Header = Annotated[str, Leaf("a header", _header, words=_HEADERS)]
-_Value = Annotated[str, Leaf("a header's value", _value)]
+_Hash = Annotated[str, Scalar("a bcrypt hash", _hash, remedy="make one with: htpasswd -nBC 10 NAME")]
+_User = Annotated[str, Scalar("a user name", _user)]
+_Header = Annotated[str, Scalar("a header", _header, words=_HEADERS)]
+_Value = Annotated[str, Scalar("a header's value", _value)]
 
 
 class TlsServer(msgspec.Struct, frozen=True):

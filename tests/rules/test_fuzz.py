@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remediator.config.document import Document
-from remediator.config.schema import shape_of
+from remediator.config.schema import schema_of
 from remediator.config.settings import read_config
 from remediator.errors import ConfigError, RefusedError
 from remediator.problem import Severity
@@ -24,7 +24,7 @@ PIECES = [
     "\t", "\\", "\x00", "\ufeff", "\u2028", "\U0001f600", "%", "@", "---\n", "<<: *a\n", "scale", "restart", "when",
 ]  # fmt: skip
 KEYS = sorted(
-    {key for cls in (ServiceDoc, ThresholdDoc, RunbookDoc, StepDoc, TargetDoc) for key in shape_of(cls).fields}
+    {key for cls in (ServiceDoc, ThresholdDoc, RunbookDoc, StepDoc, TargetDoc) for key in schema_of(cls).fields}
 )
 few = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 

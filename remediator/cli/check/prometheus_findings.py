@@ -15,7 +15,7 @@ from remediator.model.health import Health, QueryStatus, worst
 from remediator.model.rulebook import Rulebook, Threshold
 from remediator.problem import Problem, Severity
 from remediator.rules.loader import make_rulebook
-from remediator.rules.ruleset import RuleSet, Written
+from remediator.rules.ruleset import Located, RuleSet
 
 if TYPE_CHECKING:
     from remediator.config.settings import Config
@@ -121,11 +121,11 @@ def _unseen_threshold(
 
 def _unseen_services(rules: RuleSet, rulebook: Rulebook, answered: set[str], seen: list[Seen]) -> Iterator[Problem]:
     visible = {one.service for one in seen}
-    services: list[Written[Any]] = [written for written in rules.services if not written.item.templated]
-    for written in services:
-        service = written.item
+    services: list[Located[Any]] = [located for located in rules.services if not located.item.templated]
+    for located in services:
+        service = located.item
         names = [threshold.name for threshold in rulebook.thresholds_for(service)]
         if names and answered.issuperset(names) and service.name not in visible:
             message = f"no threshold sees service {service.name} now: no series of {', '.join(names)} is its own"
             remedy = "see whether it is scraped, and whether its match fits its series"
-            yield Problem(written.at("name"), "service-unseen", message, remedy, Severity.WARNING)
+            yield Problem(located.at("name"), "service-unseen", message, remedy, Severity.WARNING)

@@ -19,7 +19,7 @@ from remediator.template.escaping import SANDBOX
 
 def no_service_label(rules: RuleSet) -> Iterator[Problem]:
     """An expression aggregates away every label by which one of the services that it judges could own a series."""
-    services = [written.item for written in rules.services]
+    services = [located.item for located in rules.services]
     for threshold in rules.thresholds:
         kept = series_labels(threshold.item.expr) if threshold.whole and "{{" not in threshold.item.expr else None
         if kept is None or (kept.others and not kept.names):
@@ -38,9 +38,9 @@ def no_service_label(rules: RuleSet) -> Iterator[Problem]:
 def missing_label(rules: RuleSet) -> Iterator[Problem]:
     """A step needs a label in a template that neither its services have, nor a matcher guarantees. Thresholds open
     incidents with no labels but the service's own."""
-    of_services = {name for written in rules.services for name in written.item.labels}
+    of_services = {name for located in rules.services for name in located.item.labels}
     lacking = [
-        (written.item, _lacking(written.item, templates_of_target(rules, written))) for written in rules.services
+        (located.item, _lacking(located.item, templates_of_target(rules, located))) for located in rules.services
     ]
     told = set()
     for runbook in rules.runbooks:

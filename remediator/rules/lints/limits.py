@@ -63,7 +63,7 @@ def short_cooldown(rules: RuleSet) -> Iterator[Problem]:
 def idle_rate(rules: RuleSet) -> Iterator[Problem]:
     """A rate that limits nothing, because the cooldown lets fewer commands through anyway. How many services share the
     rate is known only when all of them are named."""
-    if any(written.item.templated for written in rules.services):
+    if any(located.item.templated for located in rules.services):
         return
     groups = alike(rules)
     for runbook in rules.runbooks:

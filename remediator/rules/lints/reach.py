@@ -8,8 +8,8 @@ from remediator.model.health import Health
 from remediator.model.rulebook import Runbook, Service, Threshold
 from remediator.problem import Problem, Severity
 from remediator.rules.ruleset import (
+    Located,
     RuleSet,
-    Written,
     alike,
     contradiction,
     implied,
@@ -23,8 +23,8 @@ from remediator.template.compile import templated
 def matches_no_service(rules: RuleSet) -> Iterator[Problem]:
     """A threshold or runbook whose matchers surely fit no service of the rules, whatever templates make of it. What
     runbooks match may have the labels of an alert as well."""
-    services = [written.item for written in rules.services]
-    if not services or not all(written.whole for written in rules.services):
+    services = [located.item for located in rules.services]
+    if not services or not all(located.whole for located in rules.services):
         return
     remedy = "correct its matchers, or the labels of a service"
     for threshold in rules.thresholds:
@@ -41,7 +41,7 @@ def shadowed_runbook(rules: RuleSet) -> Iterator[Problem]:
     """A runbook that none of the services of the rules ever comes to, because for each of them earlier ones are chosen.
     That it could never be chosen for any service at all is an error, `runbook-never-chosen`."""
     groups = [group[0] for group in alike(rules)]
-    earlier: list[Written[Runbook]] = []
+    earlier: list[Located[Runbook]] = []
     for runbook in rules.runbooks:
         if not _sound(runbook) or any(shadows(other.item, runbook.item) for other in earlier):
             continue
@@ -60,10 +60,10 @@ def shadowed_runbook(rules: RuleSet) -> Iterator[Problem]:
         earlier.append(runbook)
 
 
-def _chosen_before(earlier: Sequence[Written[Runbook]], later: Runbook, service: Service, health: Health) -> str | None:
+def _chosen_before(earlier: Sequence[Located[Runbook]], later: Runbook, service: Service, health: Health) -> str | None:
     """The runbook that is surely chosen for this service, at this health, wherever the later one could be."""
-    for written in earlier:
-        runbook = written.item
+    for located in earlier:
+        runbook = located.item
         if runbook.corroborate and not later.corroborate:
             continue
         # One that believes an alert by itself may see another health than one that does not.
@@ -78,6 +78,6 @@ def _chosen_before(earlier: Sequence[Written[Runbook]], later: Runbook, service:
     return None
 
 
-def _sound(rule: Written[Threshold] | Written[Runbook]) -> bool:
+def _sound(rule: Located[Threshold] | Located[Runbook]) -> bool:
     """Whether its matchers could be read, and can hold together; that they cannot is told by itself."""
     return rule.whole and contradiction(rule.item.match) is None

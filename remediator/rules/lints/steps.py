@@ -38,7 +38,7 @@ def repeated_rollback(rules: RuleSet) -> Iterator[Problem]:
         again = [index for index in found if steps[index].attempts > 1] or found[1:]
         if not again:
             continue
-        reached = (written.item for written in rules.services if reaches(runbook.item, written.item) is not False)
+        reached = (located.item for located in rules.services if reaches(runbook.item, located.item) is not False)
         names = (service.target.name for service in reached if service.target is not None)
         named = next((name for name in names if name in _THERE_AND_BACK and _is_shipped(rules, name)), "")
         if named:
@@ -54,7 +54,7 @@ def repeated_rollback(rules: RuleSet) -> Iterator[Problem]:
 def default_timeout(rules: RuleSet) -> Iterator[Problem]:
     """A step whose command waits for something, while nobody says for how long: it ends after the default time. Without
     such a sign the default is likely meant."""
-    waiting = [(written.item, signs) for written in rules.services if (signs := _signs(rules, written.item))]
+    waiting = [(located.item, signs) for located in rules.services if (signs := _signs(rules, located.item))]
     for runbook, index, step in steps_of(rules):
         if step.spec is not None:
             sign = _sign(step.spec)

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta, field
 
 from remediator.config.policy import SEVERITY
-from remediator.config.scalars import Duration, JudgedHealth, Leaf, Name, PositiveDuration, PositiveInteger, one_of
-from remediator.config.schema import OR_ONE
+from remediator.config.scalars import Duration, JudgedHealth, Name, PositiveDuration, PositiveInteger, Scalar, one_of
+from remediator.config.schema import SCALAR_OR_LIST
 from remediator.config.settings import ConfigLimits, Global, MaintenanceDoc
 from remediator.model.health import Health
 from remediator.model.incident import Verdict
@@ -56,7 +56,7 @@ def _number(text: str) -> float:
         raise ValueError(f"{text!r} is not a number") from None
 
 
-Number = Annotated[float, Leaf("a number", _number, text=False, schema={"type": "number"})]
+Number = Annotated[float, Scalar("a number", _number, text=False, schema={"type": "number"})]
 
 
 def _moment(text: str) -> float:
@@ -68,7 +68,7 @@ def _moment(text: str) -> float:
 
 
 Moment = Annotated[
-    float, Leaf("a time", _moment, remedy="write it as in RFC 3339, with its zone", schema={"type": "string"})
+    float, Scalar("a time", _moment, remedy="write it as in RFC 3339, with its zone", schema={"type": "string"})
 ]
 
 
@@ -178,7 +178,7 @@ class ExpectDoc(msgspec.Struct, frozen=True):
         Meta(description="remediator's own metrics: 'name{label=\"value\"}' and the sum of what fits."),
     ] = {}
     pages: Annotated[
-        tuple[str, ...] | None, OR_ONE, Meta(description="The alerts to people that fire, by alertname.")
+        tuple[str, ...] | None, SCALAR_OR_LIST, Meta(description="The alerts to people that fire, by alertname.")
     ] = None
 
 
@@ -206,7 +206,9 @@ class RuleTestsDoc(msgspec.Struct, frozen=True):
     """A test file of remediator's rules. `global`, `limits`, `severity` and `maintenance` are as in the config."""
 
     hints: ClassVar[dict[str, str]] = {"evaluation_interval": "write it under global:"}
-    rule_files: Annotated[tuple[str, ...], OR_ONE, Meta(description="The rule files, beside this file; * and ? fit.")]
+    rule_files: Annotated[
+        tuple[str, ...], SCALAR_OR_LIST, Meta(description="The rule files, beside this file; * and ? fit.")
+    ]
     tests: Annotated[tuple[RuleTestDoc, ...], Meta(description="The stories, each by itself.")]
     interval: Annotated[PositiveDuration, Meta(description="From one value to the next.")] = 60.0
     global_: Global = field(name="global", default=Global())
