@@ -28,7 +28,7 @@ _MODULES = (
     "why",
     "pause",
     "resume",
-    "answer",
+    "approve_deny_dismiss",
     "backup",
     "schema",
     "demo.command",

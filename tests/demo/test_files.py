@@ -13,9 +13,9 @@ import pytest
 from real.prometheus import part
 
 from remediator.cli import main
-from remediator.cli.demo.faults import FAULTS, SPECS
-from remediator.cli.demo.pace import hurried
-from remediator.cli.demo.servers import Neighbours, write_files
+from remediator.cli.demo.faults import FAULTS, SERVICES
+from remediator.cli.demo.pace import speed_up
+from remediator.cli.demo.servers import ServerUrls, write_files
 from remediator.config.settings import load_config
 from remediator.model.health import Health
 from remediator.model.rulebook import Mode, Rulebook
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_files(tmp_path, Neighbours("http://127.0.0.1:9090", "http://127.0.0.1:9093", "http://127.0.0.1:9797"))
+    write_files(tmp_path, ServerUrls("http://127.0.0.1:9090", "http://127.0.0.1:9093", "http://127.0.0.1:9797"))
     return tmp_path
 
 
@@ -49,15 +49,15 @@ def test_check_warns_of_nothing(
 
 
 def test_the_rules_know_every_service(rulebook: Rulebook) -> None:
-    assert set(rulebook.named) == {spec.name for spec in SPECS} == {fault.service for fault in FAULTS}
-    for spec in SPECS:
+    assert set(rulebook.named) == {spec.name for spec in SERVICES} == {fault.service for fault in FAULTS}
+    for spec in SERVICES:
         assert rulebook.named[spec.name].depends_on == ((spec.depends_on,) if spec.depends_on else ())
 
 
 def test_the_library_judges_all_web_services_and_heals_those_that_need_no_more(rulebook: Rulebook) -> None:
     """It does so as it is: it asks first, and knows no service of the demo's beside those that the demo names."""
     healed_by = {}
-    for spec in SPECS:
+    for spec in SERVICES:
         service = rulebook.service_for({"service": spec.name, "tier": spec.tier, "instance": "127.0.0.1:20000"})
         assert service == rulebook.named[spec.name]
         thresholds = {threshold.name for threshold in rulebook.thresholds_for(service)}
@@ -93,8 +93,8 @@ def test_prometheus_and_alertmanager_take_their_configuration(
 
 WRITE = """
 from pathlib import Path
-from remediator.cli.demo.servers import Neighbours, write_files
-write_files(Path(), Neighbours("http://a:1", "http://a:2", "http://a:3"))
+from remediator.cli.demo.servers import ServerUrls, write_files
+write_files(Path(), ServerUrls("http://a:1", "http://a:2", "http://a:3"))
 """
 
 
@@ -115,7 +115,7 @@ def test_a_wheel_has_the_rules_of_the_library(tmp_path: Path, by_way_of: str) ->
     assert done.returncode == 0
     text = (tmp_path / "installed/remediator/cli/demo/files/web.yml").read_text()
     assert text == (ROOT / "rules/web.yml").read_text()
-    assert (tmp_path / "web.yml").read_text() == hurried(text)
+    assert (tmp_path / "web.yml").read_text() == speed_up(text)
 
 
 def build(kind: str, source: Path, into: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from remediator.cli.demo.pace import hurried
+from remediator.cli.demo.pace import speed_up
 from remediator.model.durations import parse_duration
 from remediator.model.rulebook import Rulebook
 from remediator.rules.loader import load_rules
@@ -26,14 +26,14 @@ LIBRARY = Path(__file__).parents[2] / "rules"
     ],
 )
 def test_durations_are_shortened_and_nothing_else_is(written: str, shortened: str) -> None:
-    head, text = hurried(written).split("\n\n")
+    head, text = speed_up(written).split("\n\n")
     assert text == shortened
     assert head.startswith("# ")
 
 
 def test_a_file_of_the_library_keeps_its_meaning(tmp_path: Path) -> None:
     written, fast = loaded(LIBRARY / "web.yml"), tmp_path / "web.yml"
-    fast.write_text(hurried((LIBRARY / "web.yml").read_text()))
+    fast.write_text(speed_up((LIBRARY / "web.yml").read_text()))
     quick = loaded(fast)
     assert quick.services == written.services
     for before, after in zip(written.thresholds, quick.thresholds, strict=True):

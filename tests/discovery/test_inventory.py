@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real.prometheus import part
 
-from remediator.cli.init.conventions import CONVENTIONS, IDENTITY, Kind, expression
+from remediator.cli.init.alertmanager_route import ROUTE_SNIPPET, Receiver, find_receiver
+from remediator.cli.init.conventions import CONVENTIONS, IDENTITY, SeriesKind, expression
 from remediator.cli.init.draft import draft_config, draft_rules
-from remediator.cli.init.findings import Neighbourhood, PrometheusStatus, Survey
 from remediator.cli.init.inventory import Inventory, take_inventory
 from remediator.cli.init.questions import Metric, Question, choose_label, questions
-from remediator.cli.init.receiver import EXCERPT, Receiver, find_receiver
+from remediator.cli.init.survey_result import AlertmanagerFacts, QuestionResult, Survey
 from remediator.clients.http_options import BasicAuth, HttpClient, TlsConfig
 from remediator.config.document import Document
 from remediator.model.rulebook import Rulebook
@@ -39,20 +39,20 @@ def metrics(*made: Metric) -> dict[str, Metric]:
     return {one.name: one for one in made}
 
 
-def prometheus_status(name: str, *series: Mapping[str, str], label: str = "service") -> PrometheusStatus:
+def result_of(name: str, *series: Mapping[str, str], label: str = "service") -> QuestionResult:
     """Whom the convention of this name sees."""
     convention = next(one for one in CONVENTIONS if one.name == name)
     text = expression(convention, convention.metrics[0], label, ("code",))
-    return PrometheusStatus(Question(name, convention, convention.metrics[0], text), series)
+    return QuestionResult(Question(name, convention, convention.metrics[0], text), series)
 
 
-def inventory(*sightings: PrometheusStatus, label: str = "service") -> Inventory:
-    return take_inventory(Survey(label, "as it is", sightings))
+def inventory(*results: QuestionResult, label: str = "service") -> Inventory:
+    return take_inventory(Survey(label, "as it is", results))
 
 
 def rulebook_of(found: Inventory, label: str = "service") -> Rulebook:
     """The rules that are drafted, which are without any problem."""
-    text = draft_rules(Survey(label, "as it is", found.sightings), found)
+    text = draft_rules(Survey(label, "as it is", found.results), found)
     rules, problems = read_rules([Document("services.yml", text)], service_label=label)
     assert problems == []
     return make_rulebook(rules)
@@ -64,9 +64,9 @@ def rulebook_of(found: Inventory, label: str = "service") -> Rulebook:
 def test_the_conventions_are_sound() -> None:
     names = [convention.name for convention in CONVENTIONS]
     assert len(names) == len(set(names))
-    assert set(IDENTITY) == set(Kind)
+    assert set(IDENTITY) == set(SeriesKind)
     # Services are known before what may be of one of them.
-    kinds = [convention.kind is Kind.SERVICE for convention in CONVENTIONS]
+    kinds = [convention.kind is SeriesKind.SERVICE for convention in CONVENTIONS]
     assert kinds == sorted(kinds, reverse=True)
     for convention in CONVENTIONS:
         assert not re.search(r"<\w+>", expression(convention, "metric", "service", ("code",))), convention.name
@@ -150,10 +150,10 @@ def test_each_metric_of_a_convention_has_a_threshold_of_its_own() -> None:
 
 def test_what_has_the_name_of_a_service_is_the_service() -> None:
     found = inventory(
-        prometheus_status("instances_up", {"service": "web"}, {"service": "db"}, {}),
-        prometheus_status("replicas_unavailable", {"namespace": "a", "deployment": "web", "service": "web"}),
-        prometheus_status("container_memory", {"name": "web", "service": "web"}, {"name": "db", "service": "db"}),
-        prometheus_status("unit_failed", {"service": "db", "host": "h1"}, {"service": "cron", "host": "h1"}),
+        result_of("instances_up", {"service": "web"}, {"service": "db"}, {}),
+        result_of("replicas_unavailable", {"namespace": "a", "deployment": "web", "service": "web"}),
+        result_of("container_memory", {"name": "web", "service": "web"}, {"name": "db", "service": "db"}),
+        result_of("unit_failed", {"service": "db", "host": "h1"}, {"service": "cron", "host": "h1"}),
     )
     told = {service.name: (service.target, service.params, list(service.judged)) for service in found.services}
     assert told == {
@@ -164,8 +164,8 @@ def test_what_has_the_name_of_a_service_is_the_service() -> None:
 
 def test_a_unit_is_reached_on_its_machine_and_on_none_of_several() -> None:
     found = inventory(
-        prometheus_status("instances_up", *({"service": name} for name in ("here", "there", "both"))),
-        prometheus_status(
+        result_of("instances_up", *({"service": name} for name in ("here", "there", "both"))),
+        result_of(
             "unit_failed",
             {"service": "here", "host": "localhost"},
             {"service": "there", "host": "web1"},
@@ -184,9 +184,9 @@ def test_a_unit_is_reached_on_its_machine_and_on_none_of_several() -> None:
 
 def test_a_deployment_of_several_namespaces_is_nobodys_but_its_own() -> None:
     found = inventory(
-        prometheus_status("instances_up", {"service": "web"}),
-        prometheus_status("replicas_unavailable", {"namespace": "a", "deployment": "web", "service": "web"}),
-        prometheus_status("pod_memory", {"namespace": "b", "deployment": "web", "service": "web"}),
+        result_of("instances_up", {"service": "web"}),
+        result_of("replicas_unavailable", {"namespace": "a", "deployment": "web", "service": "web"}),
+        result_of("pod_memory", {"namespace": "b", "deployment": "web", "service": "web"}),
     )
     assert [(service.name, service.target) for service in found.services] == [
         ("a/web", "kubernetes"),
@@ -201,7 +201,7 @@ def test_a_deployment_of_several_namespaces_is_nobodys_but_its_own() -> None:
 
 def test_the_service_label_may_be_that_of_deployments() -> None:
     seen = {"namespace": "a", "deployment": "web"}
-    found = inventory(prometheus_status("replicas_unavailable", seen, label="deployment"), label="deployment")
+    found = inventory(result_of("replicas_unavailable", seen, label="deployment"), label="deployment")
     owner = rulebook_of(found, "deployment").service_for(seen)
     assert owner is not None
     assert (owner.name, owner.labels["deployment"]) == ("a/web", "a/web")
@@ -210,10 +210,8 @@ def test_the_service_label_may_be_that_of_deployments() -> None:
 def test_a_probe_is_of_its_service_but_not_of_the_job_of_its_exporter() -> None:
     seen = {"instance": "http://shop", "service": "web", "job": "blackbox"}
     for label, names in (("service", ["web"]), ("job", ["http://shop", "blackbox"])):
-        up = prometheus_status(
-            "instances_up", {"service": "web"} if label == "service" else {"job": "blackbox"}, label=label
-        )
-        found = inventory(up, prometheus_status("probe_success", seen, label=label), label=label)
+        up = result_of("instances_up", {"service": "web"} if label == "service" else {"job": "blackbox"}, label=label)
+        found = inventory(up, result_of("probe_success", seen, label=label), label=label)
         assert [service.name for service in found.services] == names
         owner = rulebook_of(found, label).service_for(seen)
         assert owner is not None
@@ -222,22 +220,22 @@ def test_a_probe_is_of_its_service_but_not_of_the_job_of_its_exporter() -> None:
 
 def test_a_question_is_answered_once() -> None:
     found = inventory(
-        prometheus_status("error_ratio", {"service": "web"}),
-        prometheus_status("response_error_ratio", {"service": "web"}),
-        prometheus_status("otel_error_ratio", {"service": "web"}, {"service": "api"}),
+        result_of("error_ratio", {"service": "web"}),
+        result_of("response_error_ratio", {"service": "web"}),
+        result_of("otel_error_ratio", {"service": "web"}, {"service": "api"}),
     )
     assert {service.name: service.judged for service in found.services} == {
         "web": {"errors": "error_ratio"},
         "api": {"errors": "otel_error_ratio"},
     }
     # Whom nobody needs is not asked.
-    assert [one.question.name for one in found.sightings] == ["error_ratio", "otel_error_ratio"]
+    assert [one.question.name for one in found.results] == ["error_ratio", "otel_error_ratio"]
 
 
 def test_one_address_is_one_service() -> None:
     found = inventory(
-        prometheus_status("memory_available", {"instance": "web1:9100"}),
-        prometheus_status("probe_success", {"instance": "web1:9100"}),
+        result_of("memory_available", {"instance": "web1:9100"}),
+        result_of("probe_success", {"instance": "web1:9100"}),
     )
     (service,) = found.services
     assert service.judged == {"memory": "memory_available", "probe": "probe_success"}
@@ -255,8 +253,8 @@ def test_whatever_names_there_are_the_rules_are_sound_and_own_their_series(
 ) -> None:
     deployments = [{"namespace": space, "deployment": name, "service": name} for space, name in sorted(places)]
     found = inventory(
-        prometheus_status("instances_up", *({"service": name} for name in sorted(names))),
-        prometheus_status("replicas_unavailable", *deployments),
+        result_of("instances_up", *({"service": name} for name in sorted(names))),
+        result_of("replicas_unavailable", *deployments),
     )
     if not found.services:
         return
@@ -274,7 +272,7 @@ def test_whatever_names_there_are_the_rules_are_sound_and_own_their_series(
 
 @pytest.mark.parametrize("word", ["yes", "No", "null", "12", "1e3", "a: b", "# a", "'", "- a", "[a", "012", "a,b", "~"])
 def test_names_that_yaml_would_misread_are_quoted(word: str) -> None:
-    (service,) = rulebook_of(inventory(prometheus_status("instances_up", {"service": word}))).services
+    (service,) = rulebook_of(inventory(result_of("instances_up", {"service": word}))).services
     assert service.name == word
 
 
@@ -324,14 +322,14 @@ def test_the_config_has_what_it_was_asked_with() -> None:
 def test_the_receiver_is_known_by_its_address_or_its_name(config: str, receiver: Receiver | None) -> None:
     assert find_receiver(config) == receiver
     text = draft_config(
-        Survey("app", "so it is", ()), HttpClient("http://p"), HttpClient("http://a"), Neighbourhood(config)
+        Survey("app", "so it is", ()), HttpClient("http://p"), HttpClient("http://a"), AlertmanagerFacts(config)
     )
     assert yaml.safe_load(text)["alertmanagers"][0].get("receiver") == (receiver and receiver.name)
     assert ("# No route there leads" in text) == (receiver is not None and not receiver.routed)
 
 
 def test_the_excerpt_is_what_alertmanager_takes_and_what_is_looked_for(tmp_path: Path) -> None:
-    document = yaml.safe_load(EXCERPT.replace("…", "team"))
+    document = yaml.safe_load(ROUTE_SNIPPET.replace("…", "team"))
     document["route"]["receiver"] = "team"
     document["receivers"].append({"name": "team"})
     file = tmp_path / "alertmanager.yml"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from remediator.cli.check.prometheus_findings import Seen
+    from remediator.cli.check.prometheus_findings import ServiceValue
     from remediator.config.document import Document
     from remediator.config.settings import Config
     from remediator.problem import Position, Problem
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(args.files)) or [args.config_file or "remediator.yml"]
     if args.files and args.config_file:
         names.insert(0, args.config_file)
-    configs, rules, config = _sorted_out([open_document(Path(name)) for name in names])
+    configs, rules, config = _configs_and_rules([open_document(Path(name)) for name in names])
     general = config.global_ if config is not None else Global()
     rule_set, problems = read_rules(
         rules, service_label=general.service_label, evaluation_interval=general.evaluation_interval
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     problems = [p for document in configs for p in document.problems if document.tells(p)] + problems
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     unread = [problem for problem in problems if problem.check == "unreadable-file"]
-    seen: list[Seen] = []
+    seen: list[ServiceValue] = []
     notes: list[str] = []
     failure = ""
     if args.prometheus and not errors:
@@ -137,7 +137,7 @@ def _idle_allowance(name: str, place: Position) -> Problem | None:
     return Problem(place, "unknown-allowance", message, yamldoc.nearest(name, allowable), Severity.WARNING)
 
 
-def _sorted_out(documents: Sequence[Document]) -> tuple[list[Document], list[Document], Config | None]:
+def _configs_and_rules(documents: Sequence[Document]) -> tuple[list[Document], list[Document], Config | None]:
     """The configs and the rule files among the documents, with the rule files that the configs name."""
     from remediator.config.document import open_document
     from remediator.config.settings import read_config, rule_files
@@ -188,7 +188,7 @@ def _many(count: int, noun: str) -> str:
 
 
 def _as_json(
-    problems: Sequence[Problem], rules: RuleSet, seen: Sequence[Seen], note: str, failure: str
+    problems: Sequence[Problem], rules: RuleSet, seen: Sequence[ServiceValue], note: str, failure: str
 ) -> dict[str, Any]:
     return {
         "problems": [
@@ -219,7 +219,7 @@ def _as_json(
     }
 
 
-def _show_seen(seen: Sequence[Seen]) -> None:
+def _show_seen(seen: Sequence[ServiceValue]) -> None:
     from remediator.cli.client import show_table
 
     if seen:

@@ -31,7 +31,7 @@ CHECKS = {
 
 
 @dataclass(frozen=True)
-class Seen:
+class ServiceValue:
     """What a threshold sees of a service now: the worst value of its series, and what that means before any `for`."""
 
     threshold: str
@@ -40,7 +40,7 @@ class Seen:
     health: Health
 
 
-def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[list[Problem], list[Seen], str]:
+def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[list[Problem], list[ServiceValue], str]:
     """The problems of the rules' PromQL at this Prometheus, whom the thresholds see, and why it could not be asked, or
     nothing.
 
@@ -56,9 +56,9 @@ def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[lis
         asyncio.run(prometheus.close())
 
 
-def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[list[Problem], list[Seen], str]:
+def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[list[Problem], list[ServiceValue], str]:
     problems: list[Problem] = []
-    seen: list[Seen] = []
+    seen: list[ServiceValue] = []
     # What could not be seen is not said to be unseen: only thresholds that were answered count.
     answered: set[str] = set()
     for expression in expressions(rules):
@@ -69,7 +69,7 @@ def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[
             problems.append(_refused(expression, answer))
         elif expression.threshold is not None:
             answered.add(expression.threshold.name)
-            owned, judged = _shared_out(expression.threshold, answer, rulebook)
+            owned, judged = _values_by_service(expression.threshold, answer, rulebook)
             seen += judged
             problems += _unseen_threshold(expression, expression.threshold, answer, owned, bool(judged))
     return [*problems, *_unseen_services(rules, rulebook, answered, seen)], seen, ""
@@ -81,9 +81,9 @@ def _refused(expression: Expression, answer: Answer) -> Problem:
     return Problem(expression.at(None), "promql-failed", answer.error)
 
 
-def _shared_out(threshold: Threshold, answer: Answer, rulebook: Rulebook) -> tuple[bool, list[Seen]]:
+def _values_by_service(threshold: Threshold, answer: Answer, rulebook: Rulebook) -> tuple[bool, list[ServiceValue]]:
     """Whether any series belongs to a service, and the worst of each service that the threshold judges."""
-    owned, judged = False, dict[str, Seen]()
+    owned, judged = False, dict[str, ServiceValue]()
     for series in answer.series:
         service = rulebook.service_for(series.labels)
         if service is None:
@@ -91,7 +91,7 @@ def _shared_out(threshold: Threshold, answer: Answer, rulebook: Rulebook) -> tup
         owned = True
         if threshold not in rulebook.thresholds_for(service):
             continue
-        found = Seen(threshold.name, service.name, series.value, threshold.judge(series.value))
+        found = ServiceValue(threshold.name, service.name, series.value, threshold.judge(series.value))
         known = judged.setdefault(service.name, found)
         if worst((known.health, found.health)) is not known.health:
             judged[service.name] = found
@@ -119,7 +119,9 @@ def _unseen_threshold(
         yield Problem(place, "no-series", message, remedy, Severity.WARNING)
 
 
-def _unseen_services(rules: RuleSet, rulebook: Rulebook, answered: set[str], seen: list[Seen]) -> Iterator[Problem]:
+def _unseen_services(
+    rules: RuleSet, rulebook: Rulebook, answered: set[str], seen: list[ServiceValue]
+) -> Iterator[Problem]:
     visible = {one.service for one in seen}
     services: list[Located[Any]] = [located for located in rules.services if not located.item.templated]
     for located in services:

@@ -26,7 +26,7 @@ def check_syntax(asked: Sequence[Expression]) -> list[Problem]:
     """
     if not asked:
         return []
-    said = _said([expression.asked for expression in asked])
+    said = _promtool_output([expression.asked for expression in asked])
     return [_problem(asked[int(index)], error.strip()) for index, error in _REFUSED.findall(said)]
 
 
@@ -37,7 +37,7 @@ def _problem(expression: Expression, error: str) -> Problem:
     return expression.refused(error)
 
 
-def _said(texts: Sequence[str]) -> str:
+def _promtool_output(texts: Sequence[str]) -> str:
     """What promtool says to rules of these expressions, which it names `expression:` and their index."""
     rules = [{"record": f"expression:{index}", "expr": text} for index, text in enumerate(texts)]
     code, said = ask_promtool("check", {"groups": [{"name": "rules", "rules": rules}]}, TIMEOUT)

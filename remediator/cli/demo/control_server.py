@@ -10,55 +10,55 @@ import sys
 import threading
 from typing import Self
 
-from remediator.cli.demo.control import socket_in
-from remediator.cli.demo.processes import DemoError, Fleet
-from remediator.cli.demo.service import Kind
+from remediator.cli.demo.control_client import socket_in
+from remediator.cli.demo.processes import DemoError, DemoServices
+from remediator.cli.demo.service import FaultKind
 
 
-def obey(fleet: Fleet, words: list[str]) -> str:
+def execute(services: DemoServices, words: list[str]) -> str:
     """Do what the words ask for; the sentence that answers. DemoError when it cannot be done or is not understood."""
     try:
         match words:
             case ["restart", name]:
-                return fleet.restart(name)
+                return services.restart(name)
             case ["scale", name, count]:
-                return fleet.scale(name, int(count))
+                return services.scale(name, int(count))
             case ["replicas", name]:
-                return fleet.replicas(name)
+                return services.replicas(name)
             case ["deploy", name, release]:
-                return fleet.deploy(name, release)
+                return services.deploy(name, release)
             case ["rollback", name]:
-                return fleet.rollback(name)
+                return services.rollback(name)
             case ["diagnose", name]:
-                return fleet.diagnose(name)
+                return services.diagnose(name)
             case ["inject", name, kind]:
-                return fleet.inject(name, Kind(kind))
+                return services.inject(name, FaultKind(kind))
             case ["crash", name]:
-                return fleet.crash(name)
+                return services.crash(name)
             case ["demand", name, factor]:
-                return fleet.demand(name, float(factor))
+                return services.demand(name, float(factor))
     except ValueError as error:
         raise DemoError(f"cannot {shlex.join(words)}: {error}") from None
     raise DemoError(f"cannot {shlex.join(words)}: there is no such order")
 
 
-class Switchboard:
+class ControlServer:
     """Takes orders for a fleet while the `with` block lasts; `./fleet VERB NAME` in its folder gives them."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    def __init__(self, services: DemoServices) -> None:
+        self._services = services
 
     def __enter__(self) -> Self:
-        folder = self._fleet.folder.resolve()
+        folder = self._services.folder.resolve()
         try:
             with socket_in(folder) as path:
-                self._server = _Server(path, self._fleet)
+                self._server = _ControlSocketServer(path, self._services)
         except OSError as error:
             raise DemoError(f"cannot listen in {folder}: {error}") from None
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1})
         self._thread.start()
         command = folder / "fleet"
-        argv = (sys.executable, "-m", "remediator.cli.demo.control", "--folder", str(folder))
+        argv = (sys.executable, "-m", "remediator.cli.demo.control_client", "--folder", str(folder))
         command.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n')
         command.chmod(0o755)
         return self
@@ -69,23 +69,23 @@ class Switchboard:
         self._server.server_close()
 
 
-class _Server(socketserver.ThreadingUnixStreamServer):
+class _ControlSocketServer(socketserver.ThreadingUnixStreamServer):
     """One line of JSON, [WORD, ...], is answered with one, [EXIT CODE, TEXT]."""
 
     block_on_close = True
 
-    def __init__(self, path: str, fleet: Fleet) -> None:
-        self.fleet = fleet
-        super().__init__(path, _Handler)
+    def __init__(self, path: str, services: DemoServices) -> None:
+        self.services = services
+        super().__init__(path, _ControlHandler)
 
 
-class _Handler(socketserver.StreamRequestHandler):
-    server: _Server
+class _ControlHandler(socketserver.StreamRequestHandler):
+    server: _ControlSocketServer
 
     def handle(self) -> None:
         words = json.loads(self.rfile.readline())
         try:
-            answer = 0, obey(self.server.fleet, words)
+            answer = 0, execute(self.server.services, words)
         except DemoError as error:
             answer = 1, str(error)
         # Whoever asked may have been killed meanwhile; the order is carried out all the same.

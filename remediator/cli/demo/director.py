@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 
-from remediator.cli.demo.faults import Fault
-from remediator.cli.demo.processes import DemoError, Fleet
+from remediator.cli.demo.faults import DemoFault
+from remediator.cli.demo.processes import DemoError, DemoServices
 
 Json = dict[str, Any]
 
@@ -30,24 +30,24 @@ _HEALED = ("recovered", "cleared")
 
 
 @dataclass
-class Patient:
+class FaultProgress:
     """A fault and what became of it. Times are seconds since the epoch; `struck_at` 0 means not yet."""
 
-    fault: Fault
-    struck_at: float = 0.0
+    fault: DemoFault
+    injected_at: float = 0.0
     incident: Json | None = None
-    spared: bool = False
+    healed_by_root: bool = False
     """Whether the root was healed before anything was noticed here."""
 
     @property
     def over(self) -> bool:
         """Whether nothing more is to come."""
-        return self.spared or (self.incident is not None and not self.incident["open"])
+        return self.healed_by_root or (self.incident is not None and not self.incident["open"])
 
     @property
     def healed(self) -> bool:
         """Whether it is well again, as remediator has verified."""
-        return self.spared or (self.incident is not None and self.incident["verdict"] in _HEALED)
+        return self.healed_by_root or (self.incident is not None and self.incident["verdict"] in _HEALED)
 
     @property
     def found_by(self) -> str:
@@ -68,24 +68,24 @@ class Patient:
         """Seconds from the strike to the end of the incident."""
         if self.incident is None or self.incident["closedAt"] is None:
             return None
-        return seconds(self.incident["closedAt"]) - self.struck_at
+        return seconds(self.incident["closedAt"]) - self.injected_at
 
 
 @dataclass
-class Scene:
+class DemoState:
     """What there is to see now."""
 
     started_at: float
-    patients: list[Patient]
+    progresses: list[FaultProgress]
     services: list[Json] = field(default_factory=list)
     journal: list[Json] = field(default_factory=list)
 
-    def patient(self, service: str) -> Patient:
+    def progress(self, service: str) -> FaultProgress:
         """The fault of a service; each has one."""
-        return next(patient for patient in self.patients if patient.fault.service == service)
+        return next(progress for progress in self.progresses if progress.fault.service == service)
 
 
-class Show:
+class Director:
     """Runs the script against a remediator at `url`.
 
     `changed` is called whenever the scene is new, `told` with each journal entry, `struck` with each fault.
@@ -94,54 +94,54 @@ class Show:
     def __init__(
         self,
         url: str,
-        fleet: Fleet,
-        faults: Sequence[Fault],
+        demo_services: DemoServices,
+        faults: Sequence[DemoFault],
         *,
         speed: float,
-        changed: Callable[[Scene], None],
-        told: Callable[[Json], None],
-        struck: Callable[[Fault], None],
+        on_state: Callable[[DemoState], None],
+        on_entry: Callable[[Json], None],
+        on_fault: Callable[[DemoFault], None],
     ) -> None:
         self._url = url
-        self._fleet = fleet
+        self._demo_services = demo_services
         self._speed = speed
-        self._changed, self._told, self._struck = changed, told, struck
-        self.scene = Scene(time.time(), [Patient(fault) for fault in faults])
+        self._on_state, self._on_entry, self._on_fault = on_state, on_entry, on_fault
+        self.state = DemoState(time.time(), [FaultProgress(fault) for fault in faults])
 
-    async def run(self) -> Scene:
+    async def run(self) -> DemoState:
         """Wait until all is well, break it all, and return when every fault is over, or has had its time."""
         async with aiohttp.ClientSession(self._url, timeout=aiohttp.ClientTimeout(total=None, connect=5)) as session:
             listening = asyncio.create_task(self._listen(session))
             try:
-                await self._follow(session, lambda: all(map(_well, self.scene.services)), _HEALTHY_WITHIN)
-                if not all(map(_well, self.scene.services)):
-                    ill = "; ".join(f"{s['name']}: {s['text']}" for s in self.scene.services if not _well(s))
+                await self._follow(session, lambda: all(map(_is_well, self.state.services)), _HEALTHY_WITHIN)
+                if not all(map(_is_well, self.state.services)):
+                    ill = "; ".join(f"{s['name']}: {s['text']}" for s in self.state.services if not _is_well(s))
                     raise DemoError(f"cannot begin: not all services are healthy after {_HEALTHY_WITHIN:.0f}s: {ill}")
-                self.scene.started_at = time.time()
-                striking = asyncio.create_task(self._strike_all())
+                self.state.started_at = time.time()
+                injecting = asyncio.create_task(self._inject_all())
                 try:
-                    last = max(patient.fault.at for patient in self.scene.patients) / self._speed
+                    last = max(progress.fault.at for progress in self.state.progresses) / self._speed
                     await self._follow(session, self._over, last + _HEALED_WITHIN)
-                    if striking.done():
-                        striking.result()
+                    if injecting.done():
+                        injecting.result()
                 finally:
-                    striking.cancel()
+                    injecting.cancel()
             finally:
                 listening.cancel()
-        return self.scene
+        return self.state
 
     def _over(self) -> bool:
-        return all(patient.over for patient in self.scene.patients)
+        return all(progress.over for progress in self.state.progresses)
 
-    async def _strike_all(self) -> None:
+    async def _inject_all(self) -> None:
         """Break one thing after another."""
-        for patient in sorted(self.scene.patients, key=lambda patient: patient.fault.at):
-            due = self.scene.started_at + patient.fault.at / self._speed
+        for progress in sorted(self.state.progresses, key=lambda progress: progress.fault.at):
+            due = self.state.started_at + progress.fault.at / self._speed
             await asyncio.sleep(max(0.0, due - time.time()))
-            patient.struck_at = time.time()
-            self._struck(patient.fault)
-            if patient.fault.strike is not None:
-                await asyncio.to_thread(patient.fault.strike, self._fleet)
+            progress.injected_at = time.time()
+            self._on_fault(progress.fault)
+            if progress.fault.inject is not None:
+                await asyncio.to_thread(progress.fault.inject, self._demo_services)
 
     async def _follow(self, session: aiohttp.ClientSession, done: Callable[[], bool], within: float) -> None:
         """Look at the API again and again until `done`, at the longest `within` seconds."""
@@ -149,9 +149,9 @@ class Show:
         deadline += within
         while time.monotonic() < deadline:
             try:
-                self.scene.services = await _get(session, "/api/v1/services")
+                self.state.services = await _get(session, "/api/v1/services")
                 incidents = await _get(session, "/api/v1/incidents?limit=100")
-                for incident in filter(_asks, incidents):
+                for incident in filter(_awaits_approval, incidents):
                     await _approve(session, incident["id"])
             except (aiohttp.ClientError, TimeoutError) as error:
                 if time.monotonic() - heard_at > _SILENT_FOR:
@@ -159,27 +159,27 @@ class Show:
             else:
                 heard_at = time.monotonic()
                 self._assign(incidents)
-                self._changed(self.scene)
-                if self.scene.services and done():
+                self._on_state(self.state)
+                if self.state.services and done():
                     return
             await asyncio.sleep(_EVERY)
 
     def _assign(self, incidents: list[Json]) -> None:
         """Give each patient its incident: the newest that opened after the strike."""
-        healthy = {service["name"] for service in self.scene.services if _well(service)}
-        for patient in self.scene.patients:
+        healthy = {service["name"] for service in self.state.services if _is_well(service)}
+        for progress in self.state.progresses:
             mine = (
                 incident
                 for incident in incidents
-                if incident["service"] == patient.fault.service
-                and patient.struck_at
-                and seconds(incident["openedAt"]) >= patient.struck_at
+                if incident["service"] == progress.fault.service
+                and progress.injected_at
+                and seconds(incident["openedAt"]) >= progress.injected_at
             )
-            patient.incident = next(mine, None)
-        for patient in self.scene.patients:
-            if patient.fault.root and patient.incident is None:
-                root = self.scene.patient(patient.fault.root)
-                patient.spared = root.healed and patient.fault.service in healthy
+            progress.incident = next(mine, None)
+        for progress in self.state.progresses:
+            if progress.fault.root and progress.incident is None:
+                root = self.state.progress(progress.fault.root)
+                progress.healed_by_root = root.healed and progress.fault.service in healthy
 
     async def _listen(self, session: aiohttp.ClientSession) -> None:
         """Pass on each journal entry as it is told."""
@@ -188,8 +188,8 @@ class Show:
             try:
                 async for entry in _events(session, after):
                     after = entry["id"]
-                    self.scene.journal.append(entry)
-                    self._told(entry)
+                    self.state.journal.append(entry)
+                    self._on_entry(entry)
             except (aiohttp.ClientError, TimeoutError):
                 pass
             await asyncio.sleep(1)
@@ -200,12 +200,12 @@ def seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _well(service: Json) -> bool:
+def _is_well(service: Json) -> bool:
     """Healthy, or, where no threshold looks at it, without an alert."""
     return service["health"] == "healthy" or (not service["readings"] and not service["firingAlerts"])
 
 
-def _asks(incident: Json) -> bool:
+def _awaits_approval(incident: Json) -> bool:
     """Whether it has been waiting for approval for long enough to be given it."""
     hold = incident["hold"] if incident["open"] else None
     return hold is not None and hold["gate"] == "approval" and seconds(hold["since"]) + _CONSIDERS_FOR <= time.time()

@@ -11,7 +11,7 @@ _HEAD = "# Written by `remediator demo`, where a minute takes a second: 5s below
 _DURATION = re.compile(r"(?<![\w.])\d+(?:ms|[smhdwy])(?:\d+(?:ms|[smhdwy]))*(?!\w)")
 
 
-def hurried(text: str) -> str:
+def speed_up(text: str) -> str:
     """The text of a rule file with every duration shortened, in PromQL, rates and comments as well.
 
     It is the text that is changed, and not the rules as loaded, so that people can read what is written.

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from remediator.cli.demo.service import Kind, Share
+from remediator.cli.demo.service import FaultKind, ServiceLoad
 from remediator.errors import RemediatorError
 
 _GOOD_RELEASE = "2.0.0"
@@ -45,7 +45,7 @@ def free_port() -> int:
 
 
 @dataclass(frozen=True)
-class Spec:
+class ServiceSpec:
     """A service of the demo: the kind it says to be when scraped, requests a second offered to it at first, how many
     replicas it starts with, whom it asks."""
 
@@ -57,27 +57,27 @@ class Spec:
 
 
 @dataclass
-class _Replica:
+class _ReplicaProcess:
     port: int
     process: subprocess.Popen[bytes]
 
 
 @dataclass
-class _Running:
-    spec: Spec
+class _ServiceProcesses:
+    spec: ServiceSpec
     demand: float
     release: str = _GOOD_RELEASE
     previous: list[str] = field(default_factory=list)
-    replicas: list[_Replica] = field(default_factory=list)
+    replicas: list[_ReplicaProcess] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Fleet:
+class DemoServices:
     """All services of the demo, each after the one it depends on. Methods block, may be called from any thread, and answer with a sentence."""
 
-    def __init__(self, folder: Path, specs: Iterable[Spec]) -> None:
+    def __init__(self, folder: Path, specs: Iterable[ServiceSpec]) -> None:
         self.folder = folder
-        self._services = {spec.name: _Running(spec, spec.demand) for spec in specs}
+        self._services = {spec.name: _ServiceProcesses(spec, spec.demand) for spec in specs}
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -156,7 +156,7 @@ class Fleet:
         log = (self.folder / "logs" / f"{name}.log").read_text(errors="replace").splitlines()[-10:]
         return "\n".join([f"release {service.release}, {_count(service)}", *alive, *log])
 
-    def inject(self, name: str, kind: Kind) -> str:
+    def inject(self, name: str, kind: FaultKind) -> str:
         """Break every replica from within, until its process ends."""
         service = self._service(name)
         for replica in service.replicas:
@@ -181,7 +181,7 @@ class Fleet:
         service = self._service(name)
         with service.lock:
             service.demand = service.spec.demand * factor
-            self._tell(service)
+            self._write_files(service)
         return f"{name} is asked {service.demand:g} times a second now"
 
     @property
@@ -189,35 +189,35 @@ class Fleet:
         """The processes that should be running."""
         return [replica.process.pid for service in self._services.values() for replica in service.replicas]
 
-    def _service(self, name: str) -> _Running:
+    def _service(self, name: str) -> _ServiceProcesses:
         try:
             return self._services[name]
         except KeyError:
             raise DemoError(f"cannot find service {name}: there are {', '.join(self._services)}") from None
 
-    def _restart(self, service: _Running) -> None:
+    def _restart(self, service: _ServiceProcesses) -> None:
         """Each new process listens before the old one ends: a gap would look like a crash of its own."""
         for replica in service.replicas:
             old, replica.process = replica.process, self._spawn(service, replica.port)
             _stop([old])
 
-    def _fill(self, service: _Running, count: int) -> None:
+    def _fill(self, service: _ServiceProcesses, count: int) -> None:
         while len(service.replicas) < count:
             port = free_port()
-            service.replicas.append(_Replica(port, self._spawn(service, port)))
-        self._tell(service)
+            service.replicas.append(_ReplicaProcess(port, self._spawn(service, port)))
+        self._write_files(service)
 
-    def _tell(self, service: _Running) -> None:
+    def _write_files(self, service: _ServiceProcesses) -> None:
         """Write down where the service is, for other replicas and for Prometheus."""
         name, ports = service.spec.name, tuple(replica.port for replica in service.replicas)
-        Share(service.demand, ports).write(self.folder / "state", name)
+        ServiceLoad(service.demand, ports).write(self.folder / "state", name)
         labels = {"service": name, "tier": service.spec.tier}
         targets = [{"targets": [f"127.0.0.1:{port}" for port in ports], "labels": labels}]
         fresh = self.folder / "targets" / f"{name}.new"
         fresh.write_text(json.dumps(targets))
         fresh.rename(self.folder / "targets" / f"{name}.json")
 
-    def _spawn(self, service: _Running, port: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, service: _ServiceProcesses, port: int) -> subprocess.Popen[bytes]:
         """Start one replica and return when it listens."""
         if self._closed:
             raise DemoError(f"cannot start {service.spec.name}: the demo is ending")
@@ -267,6 +267,6 @@ def _last_line(path: Path) -> str:
     return lines[-1] if lines else f"it ended, and {os.path.basename(path)} is empty"
 
 
-def _count(service: _Running) -> str:
+def _count(service: _ServiceProcesses) -> str:
     number = len(service.replicas)
     return f"{number} replica" + ("" if number == 1 else "s")

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from remediator.cli.demo.control_server import Switchboard
-from remediator.cli.demo.director import Show
-from remediator.cli.demo.faults import FAULTS, SPECS
-from remediator.cli.demo.processes import Fleet
+from remediator.cli.demo.control_server import ControlServer
+from remediator.cli.demo.director import Director
+from remediator.cli.demo.faults import FAULTS, SERVICES
+from remediator.cli.demo.processes import DemoServices
 from remediator.cli.demo.screen import Screen, closing_line, summary
-from remediator.cli.demo.servers import Neighbours, find_programs, last_lines, neighbours
+from remediator.cli.demo.servers import ServerUrls, find_programs, last_lines, running_servers
 
 _WIDTH = 160
 """Columns of the summary where there is no terminal to fit it to."""
@@ -37,45 +37,45 @@ def run_demo(*, keep: bool, speed: float) -> int:
         if not keep:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         _end_on_signals(stack)
-        begin = f"Starting {len(SPECS)} services, Prometheus, Alertmanager and remediator in {folder}"
+        begin = f"Starting {len(SERVICES)} services, Prometheus, Alertmanager and remediator in {folder}"
         console.print(begin, soft_wrap=True)
-        fleet = stack.enter_context(Fleet(folder, SPECS))
-        stack.enter_context(Switchboard(fleet))
-        where = stack.enter_context(neighbours(folder))
+        services = stack.enter_context(DemoServices(folder, SERVICES))
+        stack.enter_context(ControlServer(services))
+        urls = stack.enter_context(running_servers(folder))
         # From here on a second Ctrl-C must not interrupt the taking away.
         stack.callback(_ignore_signals)
         with Screen(console) as screen:
-            show = Show(
-                where.remediator,
-                fleet,
+            director = Director(
+                urls.remediator,
+                services,
                 FAULTS,
                 speed=speed,
-                changed=screen.changed,
-                told=screen.told,
-                struck=screen.struck,
+                on_state=screen.on_state,
+                on_entry=screen.on_entry,
+                on_fault=screen.on_fault,
             )
-            scene = asyncio.run(show.run())
-        console.print(summary(scene))
-        console.print(closing_line(scene), style="bold")
-        healed = all(patient.healed for patient in scene.patients)
+            state = asyncio.run(director.run())
+        console.print(summary(state))
+        console.print(closing_line(state), style="bold")
+        healed = all(progress.healed for progress in state.progresses)
         if not healed:
             console.print("The last of remediator's log:", *last_lines(folder, "remediator", 10), sep="\n    ")
         if keep:
-            _wait_for_ctrl_c(console, folder, where)
+            _wait_for_ctrl_c(console, folder, urls)
         return 0 if healed else 1
 
 
-def _wait_for_ctrl_c(console: Console, folder: Path, where: Neighbours) -> None:
+def _wait_for_ctrl_c(console: Console, folder: Path, urls: ServerUrls) -> None:
     console.print(
         f"""
 Everything goes on running until Ctrl-C:
-    remediator    {where.remediator}
-    Prometheus    {where.prometheus}
-    Alertmanager  {where.alertmanager}
+    remediator    {urls.remediator}
+    Prometheus    {urls.prometheus}
+    Alertmanager  {urls.alertmanager}
 Break something yourself, look at it, and approve what asks, as nobody else does now:
     {folder}/fleet inject search slow
-    remediator incidents --url {where.remediator}
-    remediator approve ID --url {where.remediator}""",
+    remediator incidents --url {urls.remediator}
+    remediator approve ID --url {urls.remediator}""",
         soft_wrap=True,
     )
     with contextlib.suppress(KeyboardInterrupt):

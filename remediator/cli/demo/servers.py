@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from remediator.cli.demo.pace import hurried
+from remediator.cli.demo.pace import speed_up
 from remediator.cli.demo.processes import DemoError, free_port
 
 _READY_WITHIN = 30.0
@@ -34,7 +34,7 @@ _PACKAGES = "apt-get install prometheus prometheus-alertmanager"
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class ServerUrls:
     """Where they are: URLs without a slash at the end."""
 
     prometheus: str
@@ -55,11 +55,11 @@ def find_programs() -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def neighbours(folder: Path) -> Iterator[Neighbours]:
+def running_servers(folder: Path) -> Iterator[ServerUrls]:
     """Start all three, ready when entered and stopped on leaving."""
     prometheus, alertmanager = find_programs()
-    where = Neighbours(*(f"http://127.0.0.1:{free_port()}" for _ in range(3)))
-    write_files(folder, where)
+    urls = ServerUrls(*(f"http://127.0.0.1:{free_port()}" for _ in range(3)))
+    write_files(folder, urls)
     with contextlib.ExitStack() as stack:
 
         def start(name: str, url: str, *argv: str) -> None:
@@ -68,45 +68,45 @@ def neighbours(folder: Path) -> Iterator[Neighbours]:
 
         start(
             "prometheus",
-            where.prometheus,
+            urls.prometheus,
             prometheus,
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=prometheus-data",
-            f"--web.listen-address={_address(where.prometheus)}",
+            f"--web.listen-address={_address(urls.prometheus)}",
             "--rules.alert.resend-delay=5s",
             # Without it a new target is first scraped after up to ten seconds.
             "--scrape.discovery-reload-interval=200ms",
         )
         start(
             "alertmanager",
-            where.alertmanager,
+            urls.alertmanager,
             alertmanager,
             "--config.file=alertmanager.yml",
             "--storage.path=alertmanager-data",
-            f"--web.listen-address={_address(where.alertmanager)}",
+            f"--web.listen-address={_address(urls.alertmanager)}",
             "--cluster.listen-address=",
         )
         start(
             "remediator",
-            where.remediator,
+            urls.remediator,
             *(sys.executable, "-m", "remediator", "serve"),
             "--config.file=remediator.yml",
-            f"--web.listen-address={_address(where.remediator)}",
+            f"--web.listen-address={_address(urls.remediator)}",
         )
-        yield where
+        yield urls
 
 
-def write_files(folder: Path, where: Neighbours) -> None:
+def write_files(folder: Path, urls: ServerUrls) -> None:
     """The configuration of all three, and the rule files that come with the package, at the demo's pace."""
     scrape = {"job_name": "shop", "file_sd_configs": [{"files": ["targets/*.json"]}]}
-    itself = {"job_name": "remediator", "static_configs": [{"targets": [_address(where.remediator)]}]}
+    itself = {"job_name": "remediator", "static_configs": [{"targets": [_address(urls.remediator)]}]}
     prometheus = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": ["alerts.yml"],
-        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [_address(where.alertmanager)]}]}]},
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [_address(urls.alertmanager)]}]}]},
         "scrape_configs": [scrape, itself],
     }
-    webhook = {"url": f"{where.remediator}/webhook", "send_resolved": True}
+    webhook = {"url": f"{urls.remediator}/webhook", "send_resolved": True}
     alertmanager = {
         "route": {
             "receiver": "remediator",
@@ -119,8 +119,8 @@ def write_files(folder: Path, where: Neighbours) -> None:
     }
     remediator = {
         "global": {"evaluation_interval": "1s", "query_timeout": "5s", "stale_after": "10s", "settle": "2s"},
-        "prometheus": {"url": where.prometheus},
-        "alertmanagers": [{"url": where.alertmanager, "receiver": "remediator"}],
+        "prometheus": {"url": urls.prometheus},
+        "alertmanagers": [{"url": urls.alertmanager, "receiver": "remediator"}],
         "rule_files": list(_RULES),
         "storage": {"url": "sqlite:///remediator.db"},
         "limits": {"concurrent": 4},
@@ -130,7 +130,7 @@ def write_files(folder: Path, where: Neighbours) -> None:
     source = files("remediator.cli.demo") / "files"
     (folder / "alerts.yml").write_text((source / "alerts.yml").read_text())
     for name in _RULES:
-        (folder / name).write_text(hurried((source / name).read_text()))
+        (folder / name).write_text(speed_up((source / name).read_text()))
 
 
 def _write_yaml(path: Path, document: dict[str, Any]) -> None:

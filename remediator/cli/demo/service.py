@@ -42,7 +42,7 @@ _LEAK = 2_000_000
 _LEAK_MOST = 250_000_000
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """A fault that lives in the process."""
 
     ERRORS = "errors"
@@ -51,14 +51,14 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Share:
+class ServiceLoad:
     """What the fleet tells a service's replicas: requests a second for all of them, and where they listen."""
 
     demand: float
     ports: tuple[int, ...]
 
     @classmethod
-    def read(cls, state: Path, name: str) -> Share:
+    def read(cls, state: Path, name: str) -> ServiceLoad:
         """The share of a service; nobody asks a service that has no file yet."""
         try:
             document = json.loads((state / f"{name}.json").read_text())
@@ -74,14 +74,14 @@ class Share:
 
 
 @dataclass
-class Replica:
+class DemoReplica:
     """The state and metrics of this process."""
 
     name: str
     release: str
     state: Path
     depends_on: str = ""
-    faults: set[Kind] = field(default_factory=set)
+    faults: set[FaultKind] = field(default_factory=set)
     leaked: list[bytes] = field(default_factory=list)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     served: int = 0
@@ -107,11 +107,11 @@ class Replica:
 
     def serve_slice(self) -> None:
         """Answer the requests of one tenth of a second."""
-        share = Share.read(self.state, self.name)
+        share = ServiceLoad.read(self.state, self.name)
         offered = share.demand / max(1, len(share.ports))
         load = offered / CAPACITY
         self.utilisation.set(load)
-        if Kind.LEAK in self.faults and len(self.leaked) * _LEAK < _LEAK_MOST:
+        if FaultKind.LEAK in self.faults and len(self.leaked) * _LEAK < _LEAK_MOST:
             self.leaked.append(os.urandom(1) * _LEAK)
         dependency_fails = bool(self.depends_on) and not self._ask_dependency()
         for _ in range(int(offered * _SLICE + random.random())):
@@ -130,7 +130,7 @@ class Replica:
             code = "200"
         # The nearer to its capacity, the longer a queue.
         took = random.uniform(0.01, 0.04) / (1 - min(load, 0.95))
-        if Kind.SLOW in self.faults:
+        if FaultKind.SLOW in self.faults:
             took += random.uniform(6.0, 8.0)
         self.requests[code].inc()
         self.duration.observe(took)
@@ -138,10 +138,10 @@ class Replica:
         return code
 
     def _broken(self) -> bool:
-        return Kind.ERRORS in self.faults or self.release in BAD_RELEASES
+        return FaultKind.ERRORS in self.faults or self.release in BAD_RELEASES
 
     def _ask_dependency(self) -> bool:
-        ports = Share.read(self.state, self.depends_on).ports
+        ports = ServiceLoad.read(self.state, self.depends_on).ports
         if not ports:
             return False
         try:
@@ -151,17 +151,17 @@ class Replica:
             return False
 
 
-class _Server(ThreadingHTTPServer):
+class _ReplicaServer(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_port = True  # the replica that is to take over listens before the present one ends
 
-    def __init__(self, port: int, replica: Replica) -> None:
+    def __init__(self, port: int, replica: DemoReplica) -> None:
         self.replica = replica
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(("127.0.0.1", port), _ReplicaHandler)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+class _ReplicaHandler(BaseHTTPRequestHandler):
+    server: _ReplicaServer
 
     def do_GET(self) -> None:
         replica = self.server.replica
@@ -174,9 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            kind = Kind(self.path.removeprefix("/fault/"))
+            kind = FaultKind(self.path.removeprefix("/fault/"))
         except ValueError:
-            self._reply(404, f"no fault of this name; there are {', '.join(Kind)}\n".encode())
+            self._reply(404, f"no fault of this name; there are {', '.join(FaultKind)}\n".encode())
             return
         self.server.replica.faults.add(kind)
         print(f"fault {kind} from now on", file=sys.stderr, flush=True)
@@ -207,8 +207,8 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--depends-on", default="")
     args = parser.parse_args()
-    replica = Replica(args.name, args.release, args.state, args.depends_on)
-    server = _Server(args.port, replica)
+    replica = DemoReplica(args.name, args.release, args.state, args.depends_on)
+    server = _ReplicaServer(args.port, replica)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     threading.Thread(target=_end_with_owner, daemon=True).start()
     print(f"{args.name} {args.release} serves on port {args.port}", file=sys.stderr, flush=True)

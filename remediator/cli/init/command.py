@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from remediator.cli.init.findings import Neighbourhood, Survey
     from remediator.cli.init.inventory import Inventory
+    from remediator.cli.init.survey_result import AlertmanagerFacts, Survey
     from remediator.clients.http_options import HttpClient
 
 _ALERTMANAGER = "http://localhost:9093"
@@ -78,17 +78,17 @@ def run(args: argparse.Namespace) -> int:
             f"cannot draft rules: no series of the known metrics names a service by the label {survey.label}; name another one"
             " with --service-label"
         )
-    neighbourhood = asyncio.run(_neighbourhood(alertmanager, optional=args.alertmanager is None))
+    facts = asyncio.run(_alertmanager_facts(alertmanager, optional=args.alertmanager is None))
     _write(
         folder,
         {
-            RULE_FILE: draft_rules(survey, inventory, neighbourhood),
+            RULE_FILE: draft_rules(survey, inventory, facts),
             CONFIG_SCHEMA: schema_text("config"),
             RULES_SCHEMA: schema_text("rules"),
-            "remediator.yml": draft_config(survey, prometheus, alertmanager, neighbourhood, args.grafana or ""),
+            "remediator.yml": draft_config(survey, prometheus, alertmanager, facts, args.grafana or ""),
         },
     )
-    _tell(survey, inventory, None if neighbourhood else alertmanager.url)
+    _print_summary(survey, inventory, None if facts else alertmanager.url)
     config = "" if folder == Path() else f" --config.file={folder / 'remediator.yml'}"
     print(f"wrote {', '.join(str(folder / name) for name in names)}")
     print(f"next: read them; remediator check{config} --prometheus {args.prometheus}; remediator serve{config}")
@@ -134,7 +134,7 @@ def _survey(client: HttpClient, label: str) -> Survey:
         asyncio.run(prometheus.close())
 
 
-async def _neighbourhood(client: HttpClient, *, optional: bool) -> Neighbourhood | None:
+async def _alertmanager_facts(client: HttpClient, *, optional: bool) -> AlertmanagerFacts | None:
     """What Alertmanager knows, or None where it need not be there and is not."""
     from remediator.cli.init.survey import survey_alertmanager
     from remediator.clients.alertmanager import Alertmanagers, Member
@@ -163,16 +163,16 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
             raise DraftError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _tell(survey: Survey, inventory: Inventory, missing: str | None) -> None:
+def _print_summary(survey: Survey, inventory: Inventory, missing: str | None) -> None:
     print(f"service label {survey.label}: {survey.reason}")
-    for sighting in inventory.sightings:
-        name = sighting.question.name
+    for result in inventory.results:
+        name = result.question.name
         count = sum(name in service.judged.values() for service in inventory.services)
-        print(f"  {name}: {count} of {_many(inventory.services)}, from {sighting.question.metric}")
-    kept = {sighting.question.name for sighting in inventory.sightings}
-    for name in (sighting.question.name for sighting in survey.sightings if sighting.question.name not in kept):
+        print(f"  {name}: {count} of {_many(inventory.services)}, from {result.question.metric}")
+    kept = {result.question.name for result in inventory.results}
+    for name in (result.question.name for result in survey.results if result.question.name not in kept):
         print(f"  left out: {name}: what it sees has no label {survey.label}, or is judged already")
-    for sentence in survey.blind:
+    for sentence in survey.unanswered:
         print(f"  left out: {sentence}")
     if missing:
         print(f"no Alertmanager answers at {missing}: the config has a comment in its place")

@@ -17,7 +17,7 @@ STATUS_LABELS = ("code", "status", "status_code", "http_response_status_code", "
 """Labels that hold the status of an HTTP response."""
 
 
-class Kind(StrEnum):
+class SeriesKind(StrEnum):
     """What a series is of, and so how it names its service."""
 
     SERVICE = "service"
@@ -28,14 +28,14 @@ class Kind(StrEnum):
     UNIT = "unit"
 
 
-IDENTITY: dict[Kind, tuple[str, ...]] = {
-    Kind.SERVICE: ("<service>",),
-    Kind.DEPLOYMENT: ("namespace", "deployment"),
-    Kind.CONTAINER: ("name",),
-    Kind.MACHINE: ("instance",),
-    Kind.PROBE: ("instance",),
+IDENTITY: dict[SeriesKind, tuple[str, ...]] = {
+    SeriesKind.SERVICE: ("<service>",),
+    SeriesKind.DEPLOYMENT: ("namespace", "deployment"),
+    SeriesKind.CONTAINER: ("name",),
+    SeriesKind.MACHINE: ("instance",),
+    SeriesKind.PROBE: ("instance",),
     # Units are many on every machine: they are looked at where a service has the name of one, and make none.
-    Kind.UNIT: (),
+    SeriesKind.UNIT: (),
 }
 """The labels that tell one thing of a kind from another. Those of a kind that names services name them."""
 
@@ -52,7 +52,7 @@ class Convention:
 
     name: str
     question: str
-    kind: Kind
+    kind: SeriesKind
     source: str
     metrics: tuple[str, ...]
     expr: str
@@ -60,7 +60,7 @@ class Convention:
     failed: Comparison
     for_: float
     unit: str
-    says: str
+    meaning: str
 
 
 # Without traffic there are no errors, and nothing to be slow: 0, since NaN would hide the rest of the service's health.
@@ -75,7 +75,7 @@ _LATENCY = """\
 histogram_quantile(0.95, sum by (<service>, le) (rate(<metric>[5m]))) >= 0
 or 0 * sum by (<service>) (rate(<metric>{le="+Inf"}[5m]))
 """
-_ERRORS_SAY = "responses with a status of 5xx, of all; with less than a request in 10 s, errors count less"
+_ERRORS_MEANING = "responses with a status of 5xx, of all; with less than a request in 10 s, errors count less"
 _POD = "([a-z0-9.-]+)-[a-z0-9]{6,10}-[a-z0-9]{5}"
 """The name of a deployment's pod: the deployment's, a hash of its template, five letters."""
 _DISKLESS = "tmpfs|ramfs|overlay|squashfs|iso9660|erofs"
@@ -87,7 +87,7 @@ def _of_histogram(source: str, errors: str, latency: str, metric: str) -> tuple[
         Convention(
             name=errors,
             question="errors",
-            kind=Kind.SERVICE,
+            kind=SeriesKind.SERVICE,
             source=f"The HTTP server's histogram ({source})",
             metrics=(f"{metric}_count",),
             expr=_ERROR_RATIO,
@@ -95,12 +95,12 @@ def _of_histogram(source: str, errors: str, latency: str, metric: str) -> tuple[
             failed=Comparison(">", 0.1),
             for_=60,
             unit="ratio",
-            says=_ERRORS_SAY,
+            meaning=_ERRORS_MEANING,
         ),
         Convention(
             name=latency,
             question="latency",
-            kind=Kind.SERVICE,
+            kind=SeriesKind.SERVICE,
             source=f"The HTTP server's histogram ({source})",
             metrics=(f"{metric}_bucket",),
             expr=_LATENCY,
@@ -108,7 +108,7 @@ def _of_histogram(source: str, errors: str, latency: str, metric: str) -> tuple[
             failed=Comparison(">", 5),
             for_=120,
             unit="seconds",
-            says="the time within which 95% of the requests are answered",
+            meaning="the time within which 95% of the requests are answered",
         ),
     )
 
@@ -117,7 +117,7 @@ CONVENTIONS = (
     Convention(
         name="instances_up",
         question="up",
-        kind=Kind.SERVICE,
+        kind=SeriesKind.SERVICE,
         source="Prometheus' own scrapes",
         metrics=("up",),
         expr="avg by (<service>) (<metric>)\n",
@@ -125,12 +125,12 @@ CONVENTIONS = (
         failed=Comparison("<", 0.5),
         for_=60,
         unit="ratio",
-        says="the share of a service's instances that answer scrapes",
+        meaning="the share of a service's instances that answer scrapes",
     ),
     Convention(
         name="error_ratio",
         question="errors",
-        kind=Kind.SERVICE,
+        kind=SeriesKind.SERVICE,
         source="The HTTP server's counter",
         metrics=("(.+_)?http_requests_total",),
         expr=_ERROR_RATIO,
@@ -138,7 +138,7 @@ CONVENTIONS = (
         failed=Comparison(">", 0.1),
         for_=60,
         unit="ratio",
-        says=_ERRORS_SAY,
+        meaning=_ERRORS_MEANING,
     ),
     *_of_histogram("client libraries", "response_error_ratio", "latency_p95", "(.+_)?http_request_duration_seconds"),
     *_of_histogram("Micrometer", "micrometer_error_ratio", "micrometer_latency_p95", "http_server_requests_seconds"),
@@ -146,7 +146,7 @@ CONVENTIONS = (
     Convention(
         name="replicas_unavailable",
         question="replicas",
-        kind=Kind.DEPLOYMENT,
+        kind=SeriesKind.DEPLOYMENT,
         source="kube-state-metrics",
         metrics=("kube_deployment_status_replicas_unavailable", "kube_deployment_spec_replicas"),
         expr="""\
@@ -160,12 +160,12 @@ label_replace(
         failed=Comparison(">=", 0.5),
         for_=300,
         unit="ratio",
-        says="the share of a deployment's replicas that are missing; 5m is longer than an ordinary rollout takes",
+        meaning="the share of a deployment's replicas that are missing; 5m is longer than an ordinary rollout takes",
     ),
     Convention(
         name="pod_memory",
         question="memory",
-        kind=Kind.DEPLOYMENT,
+        kind=SeriesKind.DEPLOYMENT,
         source="cAdvisor",
         metrics=("container_memory_working_set_bytes", "container_spec_memory_limit_bytes"),
         expr=f"""\
@@ -184,12 +184,12 @@ max by (namespace, deployment, <service>) (
         failed=Comparison(">", 0.97),
         for_=300,
         unit="ratio",
-        says="the working set of a deployment's fullest container, of its memory limit: at 1 the kernel ends it",
+        meaning="the working set of a deployment's fullest container, of its memory limit: at 1 the kernel ends it",
     ),
     Convention(
         name="container_memory",
         question="memory",
-        kind=Kind.CONTAINER,
+        kind=SeriesKind.CONTAINER,
         source="cAdvisor",
         metrics=("container_memory_working_set_bytes", "container_spec_memory_limit_bytes"),
         expr="""\
@@ -205,12 +205,12 @@ label_replace(
         failed=Comparison(">", 0.97),
         for_=300,
         unit="ratio",
-        says="the working set of a container, of its memory limit: at 1 the kernel ends it",
+        meaning="the working set of a container, of its memory limit: at 1 the kernel ends it",
     ),
     Convention(
         name="unit_failed",
         question="unit",
-        kind=Kind.UNIT,
+        kind=SeriesKind.UNIT,
         source="Node exporter's systemd collector",
         metrics=("node_systemd_unit_state",),
         expr="""\
@@ -228,12 +228,12 @@ max by (<service>, host) (
         failed=Comparison(">", 0),
         for_=60,
         unit="",
-        says="1 while systemd calls the service's unit failed",
+        meaning="1 while systemd calls the service's unit failed",
     ),
     Convention(
         name="disk_free",
         question="disk",
-        kind=Kind.MACHINE,
+        kind=SeriesKind.MACHINE,
         source="Node exporter",
         metrics=("node_filesystem_avail_bytes", "node_filesystem_size_bytes"),
         expr=f"""\
@@ -246,12 +246,12 @@ min by (instance, mountpoint) (
         failed=Comparison("<", 0.03),
         for_=300,
         unit="ratio",
-        says="the share of a machine's fullest file system that is free",
+        meaning="the share of a machine's fullest file system that is free",
     ),
     Convention(
         name="memory_available",
         question="memory",
-        kind=Kind.MACHINE,
+        kind=SeriesKind.MACHINE,
         source="Node exporter",
         metrics=("node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes"),
         expr="""\
@@ -261,12 +261,12 @@ min by (instance) (<metric> / node_memory_MemTotal_bytes)
         failed=Comparison("<", 0.03),
         for_=300,
         unit="ratio",
-        says="the share of a machine's memory that programs can still have",
+        meaning="the share of a machine's memory that programs can still have",
     ),
     Convention(
         name="probe_success",
         question="probe",
-        kind=Kind.PROBE,
+        kind=SeriesKind.PROBE,
         source="Blackbox exporter",
         metrics=("probe_success",),
         expr="min by (instance, <service>) (<metric>)\n",
@@ -274,7 +274,7 @@ min by (instance) (<metric> / node_memory_MemTotal_bytes)
         failed=Comparison("<", 1),
         for_=60,
         unit="",
-        says="1 while the probe of an address succeeds",
+        meaning="1 while the probe of an address succeeds",
     ),
 )
 

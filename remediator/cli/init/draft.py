@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from remediator.cli.init.conventions import Kind
-from remediator.cli.init.findings import Neighbourhood, PrometheusStatus, Survey
-from remediator.cli.init.inventory import TO_BE_WRITTEN, Found, Inventory
-from remediator.cli.init.receiver import EXCERPT, find_receiver
+from remediator.cli.init.alertmanager_route import ROUTE_SNIPPET, find_receiver
+from remediator.cli.init.conventions import SeriesKind
+from remediator.cli.init.inventory import TO_BE_WRITTEN, DraftedService, Inventory
+from remediator.cli.init.survey_result import AlertmanagerFacts, QuestionResult, Survey
 from remediator.clients.http_options import HttpClient
 from remediator.model.durations import format_duration
 from remediator.model.matcher import Matcher
@@ -25,11 +25,11 @@ RULES_SCHEMA = "remediator-rules.schema.json"
 _WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
 """What YAML does not read as text."""
 _HEADINGS = {
-    Kind.SERVICE: "Named by the label {label}: {reason}.",
-    Kind.DEPLOYMENT: "Deployments of Kubernetes that no service has the name of, or several.",
-    Kind.CONTAINER: "Containers of Docker that no service has the name of.",
-    Kind.MACHINE: "Machines, by node exporter. No runbook is for them: a restart hardly mends a disk.",
-    Kind.PROBE: "Addresses that blackbox exporter probes. No runbook is for them until they have a target.",
+    SeriesKind.SERVICE: "Named by the label {label}: {reason}.",
+    SeriesKind.DEPLOYMENT: "Deployments of Kubernetes that no service has the name of, or several.",
+    SeriesKind.CONTAINER: "Containers of Docker that no service has the name of.",
+    SeriesKind.MACHINE: "Machines, by node exporter. No runbook is for them: a restart hardly mends a disk.",
+    SeriesKind.PROBE: "Addresses that blackbox exporter probes. No runbook is for them until they have a target.",
 }
 _RUNBOOK_OF_KUBERNETES = """\
   # What Kubernetes runs: it starts other pods before it ends these. Not while somebody is at it.
@@ -67,7 +67,7 @@ def draft_config(
     survey: Survey,
     prometheus: HttpClient,
     alertmanager: HttpClient,
-    neighbourhood: Neighbourhood | None = None,
+    facts: AlertmanagerFacts | None = None,
     grafana: str = "",
 ) -> str:
     """The text of the config. Without a neighbourhood Alertmanager was not found there; `grafana` is an address. Secrets
@@ -79,7 +79,7 @@ def draft_config(
             "global:\n",
             f"  service_label: {survey.label}   # {survey.reason}\n\n",
             f"prometheus: {_client(prometheus)}\n",
-            *_alertmanagers(alertmanager, neighbourhood),
+            *_alertmanagers(alertmanager, facts),
             *_grafana(grafana),
             "\nrule_files: ['rules/*.yml']\n",
             "storage: {url: 'sqlite:///remediator.db', retention: 90d}\n",
@@ -87,7 +87,7 @@ def draft_config(
     )
 
 
-def draft_rules(survey: Survey, inventory: Inventory, neighbourhood: Neighbourhood | None = None) -> str:
+def draft_rules(survey: Survey, inventory: Inventory, facts: AlertmanagerFacts | None = None) -> str:
     """The text of the rule file."""
     targets = {service.target for service in inventory.services}
     runbooks = [
@@ -103,25 +103,25 @@ def draft_rules(survey: Survey, inventory: Inventory, neighbourhood: Neighbourho
             "# The first service whose match fits owns a series or an alert. Its labels name the thresholds that judge it.\n"
             "services:\n",
             *_services(survey, inventory),
-            *_strangers(survey.label, neighbourhood),
+            *_unowned_alerts(survey.label, facts),
             "\nthresholds:\n",
-            "\n".join(_threshold(sighting, inventory) for sighting in inventory.sightings),
+            "\n".join(_threshold(result, inventory) for result in inventory.results),
             *(["\nrunbooks:\n", "\n".join(runbooks)] if runbooks else []),
             *([_TARGETS] if TO_BE_WRITTEN in targets else []),
         )
     )
 
 
-def _alertmanagers(client: HttpClient, neighbourhood: Neighbourhood | None) -> Iterator[str]:
-    receiver = find_receiver(neighbourhood.config) if neighbourhood is not None else None
-    if neighbourhood is None:
+def _alertmanagers(client: HttpClient, facts: AlertmanagerFacts | None) -> Iterator[str]:
+    receiver = find_receiver(facts.config) if facts is not None else None
+    if facts is None:
         yield f"# No Alertmanager answered at {client.url}. To hear of alerts, and to speak to people:\n"
         yield f"# alertmanagers: [{_client(client, receiver='remediator')}]\n"
     elif receiver is None:
         yield f"alertmanagers: [{_client(client)}]\n"
         yield "# None of its receivers posts to remediator; until one does, remediator asks for the alerts once a minute. Add to\n"
         yield "# Alertmanager's configuration what follows, and above receiver: remediator:\n"
-        yield indent(EXCERPT, "#   ")
+        yield indent(ROUTE_SNIPPET, "#   ")
     else:
         yield f"alertmanagers: [{_client(client, receiver=receiver.name)}]   # it posts to remediator\n"
         if not receiver.routed:
@@ -147,7 +147,7 @@ def _services(survey: Survey, inventory: Inventory) -> Iterator[str]:
         yield f"  # Left out, as no rule file can have its name: {name!r:.100}\n"
 
 
-def _service(service: Found, label: str) -> str:
+def _service(service: DraftedService, label: str) -> str:
     labels = {
         **service.labels,
         **({"reached_by": service.target} if service.target else {}),
@@ -171,22 +171,22 @@ def _judge(question: str) -> str:
     return f"{question}_by"
 
 
-def _strangers(label: str, neighbourhood: Neighbourhood | None) -> Iterator[str]:
+def _unowned_alerts(label: str, facts: AlertmanagerFacts | None) -> Iterator[str]:
     """Which of the alerts that fire do not name a service."""
-    alerts = neighbourhood.alerts if neighbourhood is not None else ()
+    alerts = facts.alerts if facts is not None else ()
     strangers = sorted({labels.get("alertname", "") for labels in alerts if not labels.get(label)} - {""})
     if strangers:
         names = ", ".join(name if name.isprintable() else repr(name) for name in strangers[:10])
         yield f"  # Alerts that fire now and have no label {label}: {names}. They reach a service only by its match.\n"
 
 
-def _threshold(sighting: PrometheusStatus, inventory: Inventory) -> str:
-    question = sighting.question
+def _threshold(result: QuestionResult, inventory: Inventory) -> str:
+    question = result.question
     convention = question.convention
     count = sum(question.name in service.judged.values() for service in inventory.services)
     many = f"{count} service{'' if count == 1 else 's'}"
     lines = [
-        indent(fill(f"{convention.source}: {convention.says}. It sees {many}.", 112), "  # "),
+        indent(fill(f"{convention.source}: {convention.meaning}. It sees {many}.", 112), "  # "),
         f"  - name: {question.name}",
         f"    match: [{_quoted(str(Matcher(_judge(convention.question), '=', question.name)))}]",
         "    expr: |",

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from remediator.cli.init.conventions import IDENTITY, Kind
-from remediator.cli.init.findings import PrometheusStatus, Survey
+from remediator.cli.init.conventions import IDENTITY, SeriesKind
+from remediator.cli.init.survey_result import QuestionResult, Survey
 from remediator.template.compile import templated
 
 TO_BE_WRITTEN = "to_be_written"
@@ -17,12 +17,12 @@ _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass
-class Found:
+class DraftedService:
     """A service to be. Without `match` it owns what has its name in the service label. `judged` is the threshold that
     answers each question about it; `target` is empty for what a command hardly mends, and `why` says who told of it."""
 
     name: str
-    kind: Kind
+    kind: SeriesKind
     match: Mapping[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     judged: dict[str, str] = field(default_factory=dict)
@@ -36,54 +36,54 @@ class Inventory:
     """The services, those with a match of their own first; the sightings that judge any of them; and the names that no
     service can have."""
 
-    services: tuple[Found, ...]
-    sightings: tuple[PrometheusStatus, ...]
+    services: tuple[DraftedService, ...]
+    results: tuple[QuestionResult, ...]
     unusable: tuple[str, ...] = ()
 
 
 def take_inventory(survey: Survey) -> Inventory:
     """Services of what was seen. What is seen of a thing with the name of a service is seen of that service."""
-    named: dict[str, Found] = {}
-    others: dict[str, Found] = {}
+    named: dict[str, DraftedService] = {}
+    others: dict[str, DraftedService] = {}
     unusable: set[str] = set()
     ambiguous = _ambiguous(survey)
-    for sighting in survey.sightings:
-        convention = sighting.question.convention
+    for result in survey.results:
+        convention = result.question.convention
         kind = convention.kind
-        for labels in sighting.series:
+        for labels in result.series:
             identity = _identity(labels, kind, survey.label)
             name = "/".join(identity.values())
             if (IDENTITY[kind] and not identity) or not all(map(_usable, identity.values())):
                 unusable |= {name} if name else set()
                 continue
             service = named.get(_alias(labels, kind, survey.label))
-            if service is not None and kind is Kind.DEPLOYMENT and service.name in ambiguous:
+            if service is not None and kind is SeriesKind.DEPLOYMENT and service.name in ambiguous:
                 service.why = "deployments of several namespaces have its name"
                 service = None
-            if service is None and kind is Kind.SERVICE:
-                service = named[name] = Found(name, kind, target=TO_BE_WRITTEN)
+            if service is None and kind is SeriesKind.SERVICE:
+                service = named[name] = DraftedService(name, kind, target=TO_BE_WRITTEN)
             elif service is None and name and name not in named:
-                other = others.setdefault(name, Found(name, kind, identity))
+                other = others.setdefault(name, DraftedService(name, kind, identity))
                 service = other if other.match == identity else None
             if service is None:
                 continue
-            service.judged.setdefault(convention.question, sighting.question.name)
+            service.judged.setdefault(convention.question, result.question.name)
             _reach(service, kind, labels, convention.source)
     services = (
         *sorted(others.values(), key=lambda service: (service.kind, service.name)),
         *sorted(named.values(), key=lambda service: service.name),
     )
     judging = {name for service in services for name in service.judged.values()}
-    kept = tuple(sighting for sighting in survey.sightings if sighting.question.name in judging)
+    kept = tuple(result for result in survey.results if result.question.name in judging)
     return Inventory(services, kept, tuple(sorted(unusable)))
 
 
-def _alias(labels: Mapping[str, str], kind: Kind, label: str) -> str:
+def _alias(labels: Mapping[str, str], kind: SeriesKind, label: str) -> str:
     """The service that a series says it is of; the job of a probe is the exporter's, not that of what it looks at."""
-    return "" if kind is Kind.PROBE and label == "job" else labels.get(label, "")
+    return "" if kind is SeriesKind.PROBE and label == "job" else labels.get(label, "")
 
 
-def _identity(labels: Mapping[str, str], kind: Kind, label: str) -> dict[str, str]:
+def _identity(labels: Mapping[str, str], kind: SeriesKind, label: str) -> dict[str, str]:
     """The labels that tell this thing from others of its kind; none where one is missing."""
     names = [label if name == "<service>" else name for name in IDENTITY[kind]]
     return {name: labels[name] for name in names} if all(labels.get(name) for name in names) else {}
@@ -92,9 +92,9 @@ def _identity(labels: Mapping[str, str], kind: Kind, label: str) -> dict[str, st
 def _ambiguous(survey: Survey) -> frozenset[str]:
     """The names that deployments of several namespaces have: which of them is the service's, nobody knows."""
     namespaces: dict[str, set[str]] = defaultdict(set)
-    for sighting in survey.sightings:
-        if sighting.question.convention.kind is Kind.DEPLOYMENT:
-            for labels in sighting.series:
+    for result in survey.results:
+        if result.question.convention.kind is SeriesKind.DEPLOYMENT:
+            for labels in result.series:
                 namespaces[labels.get(survey.label, "")].add(labels.get("namespace", ""))
     return frozenset(name for name, found in namespaces.items() if len(found) > 1)
 
@@ -104,20 +104,20 @@ def _usable(name: str) -> bool:
     return 0 < len(name) <= _LONGEST and name == name.strip() and name.isprintable() and not templated(name)
 
 
-def _reach(service: Found, kind: Kind, labels: Mapping[str, str], source: str) -> None:
+def _reach(service: DraftedService, kind: SeriesKind, labels: Mapping[str, str], source: str) -> None:
     """Note what a series tells of how to reach its service. Who tells of it first is believed: what has the name of a
     deployment and is none is something else."""
-    if kind is Kind.DEPLOYMENT and service.target != "kubernetes":
+    if kind is SeriesKind.DEPLOYMENT and service.target != "kubernetes":
         at = {"namespace": labels["namespace"], "deployment": labels["deployment"]}
         # Guards and alerts speak of a deployment by these labels.
         service.labels.update(at)
         service.target, service.params, service.why = "kubernetes", at, source
-    elif kind is Kind.UNIT and service.target == "systemd":
+    elif kind is SeriesKind.UNIT and service.target == "systemd":
         service.target, service.params, service.why = TO_BE_WRITTEN, {}, "its unit is on several machines"
-    elif kind is Kind.UNIT and not service.why and _usable(labels.get("host", "")):
+    elif kind is SeriesKind.UNIT and not service.why and _usable(labels.get("host", "")):
         at = {"unit": f"{service.name}.service"}
         if labels["host"] not in _LOCAL:
             at["host"] = f"root@{labels['host']}"
         service.target, service.params, service.why = "systemd", at, source
-    elif kind is Kind.CONTAINER and not service.why:
+    elif kind is SeriesKind.CONTAINER and not service.why:
         service.target, service.params, service.why = "docker", {"container": labels["name"]}, source

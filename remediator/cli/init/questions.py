@@ -12,11 +12,11 @@ from remediator.cli.init.conventions import (
     SERVICE_LABELS,
     STATUS_LABELS,
     Convention,
-    Kind,
+    SeriesKind,
     expression,
 )
 
-_HTTP = tuple(one for one in CONVENTIONS if one.kind is Kind.SERVICE and one.question != "up")
+_HTTP = tuple(one for one in CONVENTIONS if one.kind is SeriesKind.SERVICE and one.question != "up")
 
 
 @dataclass

@@ -15,8 +15,8 @@ from remediator.cli.init.conventions import (
     STATUS_LABELS,
 )
 from remediator.cli.init.errors import DraftError
-from remediator.cli.init.findings import Neighbourhood, PrometheusStatus, Survey
 from remediator.cli.init.questions import Metric, choose_label, questions
+from remediator.cli.init.survey_result import AlertmanagerFacts, QuestionResult, Survey
 from remediator.clients.alertmanager import Alertmanagers
 from remediator.clients.prometheus.client import Answer
 from remediator.errors import RemoteError
@@ -48,25 +48,25 @@ def survey_prometheus(ask: Ask, label: str = "") -> Survey:
             f" the labels there are: {there}"
         )
     chosen, reason = choose_label(metrics) if not label else (label, "as --service-label says")
-    sightings, blind = [], []
+    results, unanswered = [], []
     for question in questions(metrics, chosen):
         answer = _asked(ask, question.expr)
         if answer.sight is not QueryStatus.SEEN:
-            blind.append(f"{question.name}: {answer.error}")
+            unanswered.append(f"{question.name}: {answer.error}")
             continue
         seen = tuple(series.labels for series in answer.series if math.isfinite(series.value))
         if seen:
-            sightings.append(PrometheusStatus(question, seen))
+            results.append(QuestionResult(question, seen))
         else:
-            blind.append(f"{question.name}: {question.metric} is there, but the expression sees no series now")
-    return Survey(chosen, reason, tuple(sightings), tuple(blind))
+            unanswered.append(f"{question.name}: {question.metric} is there, but the expression sees no series now")
+    return Survey(chosen, reason, tuple(results), tuple(unanswered))
 
 
-async def survey_alertmanager(alertmanagers: Alertmanagers) -> Neighbourhood:
+async def survey_alertmanager(alertmanagers: Alertmanagers) -> AlertmanagerFacts:
     """What an Alertmanager knows. RemoteError when it cannot be asked."""
     config = await alertmanagers.config()
     snapshot = await alertmanagers.alerts()
-    return Neighbourhood(config, tuple(alert.labels for alert in snapshot.alerts))
+    return AlertmanagerFacts(config, tuple(alert.labels for alert in snapshot.alerts))
 
 
 def _metrics(ask: Ask, label: str) -> dict[str, Metric]:

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 from pytest_aiohttp import AiohttpServer
 
-from remediator.cli.demo.director import Show
-from remediator.cli.demo.faults import Fault
-from remediator.cli.demo.processes import Fleet
+from remediator.cli.demo.director import Director
+from remediator.cli.demo.faults import DemoFault
+from remediator.cli.demo.processes import DemoServices
 from remediator.model.clock import rfc3339
 
 SHOP = {"name": "shop", "health": "healthy", "readings": ["error_ratio"], "firingAlerts": []}
@@ -23,11 +23,11 @@ class Remediator:
 
     def __init__(self, gate: str, statuses: list[int]) -> None:
         self.gate, self.statuses = gate, statuses
-        self.struck_at = 0.0
+        self.injected_at = 0.0
         self.answers: list[tuple[float, Any]] = []
 
-    def struck(self, _: Fault) -> None:
-        self.struck_at = time.time() + 0.001
+    def on_fault(self, _: DemoFault) -> None:
+        self.injected_at = time.time() + 0.001
 
     async def services(self, _: web.Request) -> web.Response:
         return web.json_response({"data": [SHOP]})
@@ -36,8 +36,8 @@ class Remediator:
         return web.Response()
 
     async def incidents(self, _: web.Request) -> web.Response:
-        closed = not self.statuses or (self.gate != "approval" and time.time() > self.struck_at + 3)
-        since = rfc3339(self.struck_at)
+        closed = not self.statuses or (self.gate != "approval" and time.time() > self.injected_at + 3)
+        since = rfc3339(self.injected_at)
         incident = {
             "id": 7,
             "service": "shop",
@@ -46,7 +46,7 @@ class Remediator:
             "closedAt": since if closed else None,
             "hold": {"gate": self.gate, "since": since},
         }
-        return web.json_response({"data": [incident] if self.struck_at else []})
+        return web.json_response({"data": [incident] if self.injected_at else []})
 
     async def approve(self, request: web.Request) -> web.Response:
         self.answers.append((time.time(), await request.json()))
@@ -61,17 +61,17 @@ async def played(remediator: Remediator, aiohttp_server: AiohttpServer, tmp_path
     app.router.add_get("/api/v1/events", remediator.events)
     app.router.add_post("/api/v1/incidents/7/approve", remediator.approve)
     server = await aiohttp_server(app)
-    fault = Fault("shop", 0, "errors", "most answers are errors")
-    show = Show(
+    fault = DemoFault("shop", 0, "errors", "most answers are errors")
+    director = Director(
         str(server.make_url("")),
-        Fleet(tmp_path, ()),
+        DemoServices(tmp_path, ()),
         [fault],
         speed=1,
-        changed=lambda _: None,
-        told=lambda _: None,
-        struck=remediator.struck,
+        on_state=lambda _: None,
+        on_entry=lambda _: None,
+        on_fault=remediator.on_fault,
     )
-    await show.run()
+    await director.run()
     return remediator.answers
 
 
@@ -83,7 +83,7 @@ async def test_what_asks_for_approval_is_given_it_after_a_while(
     remediator, tries = Remediator("approval", statuses), len(statuses)
     answers = await played(remediator, aiohttp_server, tmp_path)
     assert [answer for _, answer in answers] == [{"author": "the operator (whom the demo plays)"}] * tries
-    assert answers[0][0] - remediator.struck_at >= 2
+    assert answers[0][0] - remediator.injected_at >= 2
 
 
 async def test_what_waits_for_something_else_is_not_answered(aiohttp_server: AiohttpServer, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from remediator.cli.init.questions import Question
 
 
 @dataclass(frozen=True)
-class PrometheusStatus:
+class QuestionResult:
     """Whom a question's expression sees now: the labels of its series, those without a number left out."""
 
     question: Question
@@ -22,12 +22,12 @@ class Survey:
 
     label: str
     reason: str
-    sightings: tuple[PrometheusStatus, ...]
-    blind: tuple[str, ...] = ()
+    results: tuple[QuestionResult, ...]
+    unanswered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
+class AlertmanagerFacts:
     """What Alertmanager knows: its configuration as it runs, and the labels of the alerts that fire."""
 
     config: str

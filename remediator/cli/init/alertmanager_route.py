@@ -12,7 +12,7 @@ _NAME = "remediator"
 _PATH = "/webhook"
 _PORT = 9797
 
-EXCERPT = f"""\
+ROUTE_SNIPPET = f"""\
 route:
   routes:
     - matchers: ['sender="{_NAME}"']   # what remediator says is for people alone
@@ -48,7 +48,7 @@ def find_receiver(config: str) -> Receiver | None:
     for receiver in _mappings(document.get("receivers")):
         webhooks = _mappings(receiver.get("webhook_configs"))
         name = str(receiver.get("name", ""))
-        if any(_ours(str(webhook.get("url", ""))) for webhook in webhooks) or (webhooks and name == _NAME):
+        if any(_is_remediator_url(str(webhook.get("url", ""))) for webhook in webhooks) or (webhooks and name == _NAME):
             return Receiver(name, name in routed)
     return None
 
@@ -62,7 +62,7 @@ def _routed(route: Any) -> Iterator[str]:
         todo += _mappings(one.get("routes"))
 
 
-def _ours(url: str) -> bool:
+def _is_remediator_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.port == _PORT and parts.path.rstrip("/").endswith(_PATH)
