@@ -77,7 +77,7 @@ class LeaseError(RemediatorError):
 
 
 class RemoteError(RemediatorError):
-    """A neighbouring system refused or could not be reached. `retry` tells whether a repetition may help."""
+    """Another system refused a request or cannot be reached. `retry` tells whether a repetition may help."""
 
     def __init__(self, message: str, *, retry: bool, status: int | None = None) -> None:
         self.retry = retry

@@ -1,8 +1,7 @@
-"""Runs one command to its end: its own process group, a limit, a minimal environment, and the tail of its output.
+"""Runs one command to its end, with its own process group, a limit, a minimal environment, and the tail of its output.
 
-A command ends with its owner or at its own timeout, whichever is first (`supervisor`); TERM first, KILL after `GRACE`, both
-for the whole group. What a command that ended by itself leaves running is left alone: restarting something may well
-mean starting it.
+A command ends with its owner or at its own timeout, whichever is first (see `supervisor`). Its whole group gets TERM,
+and KILL after `GRACE`. Processes that outlive a command which ended by itself are left alone: a restart may start them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from remediator.model.action import Call, Outcome, Result
 from remediator.model.durations import format_duration
 
 OUTPUT_LIMIT = 8192
-"""How many bytes are kept of what a command prints, from its end."""
+"""How many bytes of a command's output are kept, from its end."""
 
 _CHUNK = 65536
 _LAST_READS = 16
@@ -27,10 +26,10 @@ _GROUP_POLL = 0.05
 
 
 async def run_command(call: Call, supervisor: Supervisor) -> Result:
-    """Run `call.argv` and tell what came of it; never raises for what the command does.
+    """Run `call.argv`; failures of the command are results, not exceptions.
 
-    Returns when the command itself has ended, even if a process it left behind holds its output open. When this is
-    cancelled, the command is ended first.
+    Returns when the command itself has ended, even if a process that it left behind holds its output open. A
+    cancellation ends the command first.
     """
     try:
         child = _Child(call, supervisor)
@@ -51,13 +50,13 @@ async def run_command(call: Call, supervisor: Supervisor) -> Result:
 
 
 def environment(given: dict[str, str]) -> dict[str, str]:
-    """The whole environment of a command: PATH, HOME and LANG of this process, and what it was given."""
+    """The environment of a command: PATH, HOME and LANG of this process, and the given variables."""
     own = {"PATH": os.defpath, "HOME": "/", "LANG": "C.UTF-8"}
     return {name: os.environ.get(name, default) for name, default in own.items()} | given
 
 
 class _Child:
-    """One running command: its process, the pipe it prints to, and the events of the loop that follow both."""
+    """One running command: its process, its output pipe, and the event loop's watchers of both."""
 
     def __init__(self, call: Call, supervisor: Supervisor) -> None:
         self.exited = asyncio.Event()
@@ -68,8 +67,7 @@ class _Child:
         self._key = os.fstat(theirs).st_ino
         try:
             supervisor.begin(self._key, call.timeout)
-            # Not asyncio's own subprocesses: those watch for the end in one more thread per command, and split output
-            # and errors, whose order is lost then.
+            # asyncio's subprocesses need a thread per command, and lose the order of output and errors.
             self._process = subprocess.Popen(
                 call.argv,
                 stdin=subprocess.DEVNULL,
@@ -97,11 +95,11 @@ class _Child:
 
     @property
     def output(self) -> str:
-        # NUL bytes are no text: not every database takes them.
+        # PostgreSQL stores no NUL bytes.
         return self._tail.decode(errors="replace").replace("\0", "\ufffd")
 
     async def end(self) -> str:
-        """TERM the group, wait for it to go, KILL what is left. Tells how it ended."""
+        """Send TERM to the group, wait, and send KILL to what is left. Returns how it ended, for a sentence."""
         self._signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(GRACE):
@@ -120,7 +118,7 @@ class _Child:
         return "was killed, as it ignored TERM"
 
     def close(self) -> None:
-        """Forget it; kills it when it still runs. The loop's events reap it then."""
+        """Stop following the command, and kill it if it still runs. The event loop then reaps it."""
         if not self.exited.is_set():
             self._signal(signal.SIGKILL)
         self._supervisor.end(self._key)
@@ -133,7 +131,7 @@ class _Child:
         try:
             return os.pidfd_open(self._process.pid)
         except OSError:
-            # Out of file descriptors: what cannot be followed must not run.
+            # Without a descriptor the command cannot be followed, so it must not run.
             self._signal(signal.SIGKILL)
             self._process.wait()
             raise
@@ -143,7 +141,7 @@ class _Child:
             self._loop.remove_reader(self._output)
 
     def _read(self) -> int:
-        """How many bytes were read: 0 at the end, -1 when there are none now."""
+        """How many bytes were read; 0 at the end of the output, -1 when there are none yet."""
         try:
             chunk = os.read(self._output, _CHUNK)
         except BlockingIOError:
@@ -155,7 +153,7 @@ class _Child:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._process.wait()
-        # What it has printed is in the pipe; who else prints to it may do so for ever.
+        # Its own output is in the pipe by now. Another process may write to the pipe for ever.
         for _ in range(_LAST_READS):
             if self._read() <= 0:
                 break
@@ -165,7 +163,7 @@ class _Child:
 
 
 def result_of(code: int, output: str) -> Result:
-    """What came of a command that ended by itself; a negative code is the signal that ended it."""
+    """The result of a command that ended by itself. A negative code is the signal that killed it."""
     if code < 0:
         return Result(Outcome.FAILED, f"was killed by {_signal_name(-code)}", None, output)
     return Result(Outcome.SUCCEEDED if code == 0 else Outcome.FAILED, f"exited with {code}", code, output)

@@ -1,4 +1,4 @@
-"""Sends one HTTP request and tells what came of it: no redirect is followed, certificates are verified."""
+"""Sends one HTTP request and returns its result. It follows no redirect and verifies certificates."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from remediator.model.action import Call, HttpSpec, Outcome, Result
 from remediator.model.durations import format_duration
 
 OUTPUT_LIMIT = 8192
-"""How many bytes are kept of an answer's body, from its beginning."""
+"""How many bytes of a response's body are kept, from its beginning."""
 
 
 def http_session() -> aiohttp.ClientSession:
-    """A session for `run_http`: it keeps no cookies, and no connections, on which a request may be sent twice."""
+    """A session for `run_http`, without cookies and kept connections: a request on a kept connection may be sent twice."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -24,7 +24,7 @@ def http_session() -> aiohttp.ClientSession:
 
 
 async def run_http(session: aiohttp.ClientSession, call: Call) -> Result:
-    """Send `call.http`; never raises for what the other side does."""
+    """Send `call.http`; failures of the server are results, not exceptions."""
     spec = call.http or HttpSpec(url="")
     try:
         async with (

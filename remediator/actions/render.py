@@ -1,4 +1,4 @@
-"""From a step to its result: fills in the templates, reads the present count for scale, wraps ssh, and runs the call."""
+"""From a step to its result: render its templates, read the present count for scale, wrap the command in ssh, run it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from remediator.model.rulebook import Plan, Step
 from remediator.template.compile import TemplateKind, compile_template
 
 COUNT_TIMEOUT = 15.0
-"""Seconds for reading the present count, when its action names no timeout."""
+"""Seconds for reading the present count, unless its action has a timeout."""
 DIAGNOSE_TIMEOUT = 30.0
+"""Seconds for gathering evidence, unless its action has a timeout."""
 
 Context = Mapping[str, object]
 Query = Callable[[str], Awaitable[Answer]]
@@ -27,7 +28,7 @@ Query = Callable[[str], Awaitable[Answer]]
 _CONNECT = 10
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT}", "--")
 _NO_CSH = 'test -z "$shell" || exec false\n'
-"""To csh a newline ends a quote, and what follows is another command; $shell is its own variable."""
+"""Stops csh, where a newline ends a quote and begins another command. Only csh has the variable $shell."""
 _SSH_HOST = re.compile(r"(?:ssh://)?(?:[\w.+][\w.+-]*@)?(?:[\w.:][\w.:%-]*|\[[\w.:%-]+\](?::\d+)?)", re.ASCII)
 
 _FACTS = {
@@ -38,59 +39,72 @@ _FACTS = {
 
 
 async def perform(plan: Plan, step: Step, context: Context, run: Run, query: Query) -> tuple[Result, str]:
-    """Run a step to its end: what came of it, and the text of its call ('' when none was made).
+    """Run a step to its end. Returns its result and the text of its call, '' when none was made.
 
-    A template that cannot be rendered safely, and an action that does not exist, give REFUSED; a scale that is at its
-    limit gives SKIPPED. Never raises for what the world does.
+    REFUSED when a template cannot be rendered safely or the action does not exist, SKIPPED when a scale is at its
+    limit. Failures outside of remediator never raise.
     """
     try:
         spec = _spec(plan, step)
         if step.spec is None and step.action == "scale":
             return await _scale(plan, step, spec, context, run, query)
-        call = _call(plan, spec, step.name, context, _prepared(plan, step, context), step.timeout)
+        call = _call(plan, spec, step.name, context, _prepared(plan, step, context), _limit(spec, step.timeout))
     except (RefusedError, TemplateError) as error:
         return Result(Outcome.REFUSED, str(error)), ""
     return await run(call), str(call)
 
 
 def describe(plan: Plan, step: Step, context: Context) -> str:
-    """The text of the step's call, as far as it is known beforehand: '' when it rests on a count, or is refused."""
+    """The text of the step's call before it is run; '' when it depends on the present count, or is refused."""
     if step.spec is None and step.action == "scale":
         return ""
     try:
-        return str(_call(plan, _spec(plan, step), step.name, context, _prepared(plan, step, context), step.timeout))
+        spec = _spec(plan, step)
+        return str(_call(plan, spec, step.name, context, _prepared(plan, step, context), _limit(spec, step.timeout)))
     except (RefusedError, TemplateError):
         return ""
 
 
 async def diagnose(plan: Plan, context: Context, run: Run) -> tuple[Result, str]:
-    """Run the target's `diagnose` action, whose output is the evidence; SKIPPED when there is none."""
+    """Run the target's `diagnose` action, whose output is the evidence. SKIPPED when it has none."""
     spec = plan.spec("diagnose")
     if spec is None:
         return Result(Outcome.SKIPPED, "the target has no action diagnose"), ""
     try:
         known = {**context, **_params(plan, context)}
-        call = _call(plan, spec, "diagnose", context, known, spec.timeout or DIAGNOSE_TIMEOUT)
+        call = _call(plan, spec, "diagnose", context, known, _limit(spec, default=DIAGNOSE_TIMEOUT))
     except (RefusedError, TemplateError) as error:
         return Result(Outcome.REFUSED, str(error)), ""
     return await run(call), str(call)
 
 
 def step_timeout(plan: Plan, step: Step) -> float:
-    """Seconds within which a step is certainly over: its own timeout, the reading of a count, and TERM to KILL.
-
-    What runs over ssh begins, and so ends, up to the time to connect later there than here.
-    """
+    """Seconds within which a step is certainly over, the reading of a count included."""
     spec = step.spec or plan.spec(step.action)
-    given = plan.service.target.params if plan.service.target else {}
-    ssh = given.get("ssh", plan.target.ssh if plan.target else "")
-    end = GRACE + MARGIN + (_CONNECT if ssh else 0)
-    longest = step.timeout or (spec.timeout if spec else None) or TIMEOUT
+    longest = _certain_end(plan, _limit(spec, step.timeout))
     if step.spec is None and step.action == "scale":
-        count = plan.spec("replicas")
-        longest += (count.timeout if count else None) or COUNT_TIMEOUT
-        longest += end
-    return longest + end
+        longest += _certain_end(plan, _limit(plan.spec("replicas"), default=COUNT_TIMEOUT))
+    return longest
+
+
+def diagnose_timeout(plan: Plan) -> float:
+    """Seconds within which the gathering of evidence is certainly over."""
+    return _certain_end(plan, _limit(plan.spec("diagnose"), default=DIAGNOSE_TIMEOUT))
+
+
+def _limit(spec: ActionSpec | None, given: float | None = None, default: float = TIMEOUT) -> float:
+    """Seconds that a command may take: the step's own timeout, its action's, or the default."""
+    return given or (spec.timeout if spec else None) or default
+
+
+def _certain_end(plan: Plan, limit: float) -> float:
+    """Seconds within which a command of this limit is certainly over, with TERM and KILL.
+
+    A command over ssh starts, and so ends, up to the time to connect later there than here.
+    """
+    given = plan.service.target.params if plan.service.target else {}
+    over_ssh = given.get("ssh", plan.target.ssh if plan.target else "")
+    return limit + GRACE + MARGIN + (_CONNECT if over_ssh else 0)
 
 
 # Templates to calls.
@@ -106,15 +120,15 @@ def _spec(plan: Plan, step: Step) -> ActionSpec:
 
 
 def _prepared(plan: Plan, step: Step, context: Context) -> dict[str, object]:
-    """The context with the target's parameters and the step's arguments filled in.
+    """The context with the target's parameters and the step's arguments.
 
-    A parameter hides a variable of its name from the target's own actions, but not from what a step says itself: its
-    author writes for services of any target.
+    A parameter hides a variable of its name from the target's own actions, but not from a step's own command: that is
+    written for services of any target.
     """
     params = _params(plan, context)
     known = {**context, **params} if step.spec is None else {**params, **context}
     scale = step.action == "scale"
-    # Scale's `replicas` is PromQL, and rendered as such.
+    # The argument `replicas` of scale is PromQL, and is rendered as PromQL.
     args = {
         name: _text(value, known) if isinstance(value, str) and not (scale and name == "replicas") else value
         for name, value in step.args.items()
@@ -123,7 +137,7 @@ def _prepared(plan: Plan, step: Step, context: Context) -> dict[str, object]:
 
 
 def _params(plan: Plan, context: Context) -> dict[str, str]:
-    """The target's parameters: those the service gives first, so that defaults may rest on them."""
+    """The target's parameters. The service's own come first, so that defaults may use them."""
     reference = plan.service.target
     if reference is None:
         return {}
@@ -138,9 +152,8 @@ def _params(plan: Plan, context: Context) -> dict[str, str]:
     return params
 
 
-def _call(plan: Plan, spec: ActionSpec, step: str, facts: Context, context: Context, timeout: float | None) -> Call:
-    """What to run. `facts` is the context as it came, `context` the one with all that templates may use."""
-    limit = timeout or spec.timeout or TIMEOUT
+def _call(plan: Plan, spec: ActionSpec, step: str, facts: Context, context: Context, limit: float) -> Call:
+    """Render an action. `facts` is the context without the target's parameters, `context` the one with all variables."""
     if spec.http is not None:
         return Call(http=_http(spec.http, context), timeout=limit)
     if spec.run:
@@ -153,24 +166,24 @@ def _call(plan: Plan, spec: ActionSpec, step: str, facts: Context, context: Cont
     host = str(context.get("ssh", ""))
     if host:
         argv, env = _over_ssh(host, argv, env, limit), {}
-    told = {name: _text(text, facts) for name, text in _FACTS.items()}
-    told |= {"REMEDIATOR_SERVICE": plan.service.name, "REMEDIATOR_RUNBOOK": plan.runbook.name, "REMEDIATOR_STEP": step}
-    return Call(argv, timeout=limit, env={**told, **env})
+    known = {name: _text(text, facts) for name, text in _FACTS.items()}
+    known |= {"REMEDIATOR_SERVICE": plan.service.name, "REMEDIATOR_RUNBOOK": plan.runbook.name, "REMEDIATOR_STEP": step}
+    return Call(argv, timeout=limit, env={**known, **env})
 
 
 def _over_ssh(host: str, argv: tuple[str, ...], env: dict[str, str], limit: float) -> tuple[str, ...]:
-    """The command as ssh runs it on another machine, within the same limit there: sshd ends nothing when ssh is gone."""
+    """The command as ssh runs it on another machine. It has its limit there too, because sshd does not end it with ssh."""
     if _SSH_HOST.fullmatch(host) is None:
         raise RefusedError(f"cannot reach {host!r} by ssh: that is no host")
     assignments = ("env", *(f"{name}={value}" for name, value in env.items())) if env else ()
     command = ("timeout", "-k", f"{math.ceil(GRACE)}", f"{math.ceil(limit)}", *assignments, *argv)
-    # sshd hands one text to the login shell there.
+    # sshd gives one text to the login shell there.
     text = " ".join(map(_shell_word, command))
     return (*_SSH, host, _NO_CSH + text if "\n" in text else text)
 
 
 def _shell_word(text: str) -> str:
-    """One word for the shells people log in by. Backslashes stand outside of the quotes too: fish reads them inside."""
+    """One word for any login shell. Backslashes stand outside of the quotes, because fish reads them inside."""
     if re.fullmatch(r"[\w@+:,./-][\w@+:,./=-]*", text, re.ASCII):
         return text
     return "'" + re.sub(r"['\\]", lambda found: f"'\\{found[0]}'", text) + "'"
@@ -190,7 +203,7 @@ def _text(source: str, context: Context) -> str:
     return compile_template(source, TemplateKind.TEXT).render(context)
 
 
-# Scale: the present count, the new one, and the limits in between.
+# Scale: the present count, the new count, and its limits.
 
 
 async def _scale(
@@ -205,7 +218,7 @@ async def _scale(
     count, reason = _new_count(present, **numbers)
     if count is None:
         return Result(Outcome.SKIPPED, reason), ""
-    call = _call(plan, spec, step.name, context, known | {"replicas": count}, step.timeout)
+    call = _call(plan, spec, step.name, context, known | {"replicas": count}, _limit(spec, step.timeout))
     result = await run(call)
     return msgspec.structs.replace(result, text=f"{reason}: {result.text}"), str(call)
 
@@ -213,7 +226,7 @@ async def _scale(
 def _new_count(
     present: int | None, *, by: int | None = None, to: int | None = None, min: int | None = None, max: int | None = None
 ) -> tuple[int | None, str]:
-    """The count to scale to, or None, and the sentence for it. Only an explicit `to` or `min` may lead below 1."""
+    """The count to scale to, or None, and a sentence about it. Only an explicit `to` or `min` leads below 1."""
     low = min if min is not None else 0 if to is not None else 1
     low = low if low > 0 else 0
     high = max if max is not None else float("inf")
@@ -221,7 +234,7 @@ def _new_count(
         wanted = to
     else:
         step = 1 if by is None else by
-        # Present is always read for `by`. Beyond a limit already, a step towards it is not a step the other way.
+        # The present count is always read for `by`. A count beyond the limit must not be moved back by a step towards it.
         at = present or 0
         if step > 0 and at >= high:
             return None, f"already at {at}, max is {max}" if at > high else f"already at max {max}"
@@ -235,7 +248,7 @@ def _new_count(
 
 
 class _UnreadableError(Exception):
-    """The present count cannot be read; `output` is what its command printed."""
+    """The present count cannot be read. `output` is what its command printed."""
 
     def __init__(self, message: str, output: str = "") -> None:
         self.output = output
@@ -245,12 +258,13 @@ class _UnreadableError(Exception):
 async def _present(
     plan: Plan, step: Step, context: Context, known: Context, run: Run, query: Query, *, needed: bool
 ) -> int | None:
-    """The present count: of PromQL if the step brings it, otherwise of the target's action `replicas`."""
+    """The present count, from the step's PromQL if it has any, otherwise from the target's action `replicas`."""
     if "replicas" in step.args:
         return _count_of(await query(compile_template(str(step.args["replicas"]), TemplateKind.PROMQL).render(known)))
     spec = plan.spec("replicas")
     if spec is not None:
-        return await _counted(_call(plan, spec, "replicas", context, known, spec.timeout or COUNT_TIMEOUT), run)
+        limit = _limit(spec, default=COUNT_TIMEOUT)
+        return await _counted(_call(plan, spec, "replicas", context, known, limit), run)
     if needed:
         raise RefusedError(
             f"cannot scale {plan.service.name} by a number: neither the step nor the target says how many there are"

@@ -1,4 +1,4 @@
-"""Runs any call, with what calls share: the watchdog of the commands and the session of the HTTP requests."""
+"""Runs any call, and owns what calls share: the watchdog of commands and the session of HTTP requests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from remediator.model.action import Call, Outcome, Result
 
 
 class Runner:
-    """The real `Run`. What it shares comes into being at the first use and goes with `close`.
+    """The real `Run`. Creates what calls share at first use; `close` releases it.
 
-    `allowed` is asked right before each call: a process that was stopped in between may have no right to it any more.
+    `allowed` is asked before each call, because a process that was suspended may no longer lead.
     """
 
     def __init__(self, allowed: Callable[[], bool] = lambda: True) -> None:
@@ -33,7 +33,7 @@ class Runner:
         return await run_http(self._session, call)
 
     async def close(self) -> None:
-        """Let go of everything; commands that still run are ended."""
+        """Release everything. Commands that still run are ended."""
         if self._session is not None:
             await self._session.close()
             self._session = None

@@ -1,4 +1,4 @@
-"""The owner's side of the watchdog: tells it which commands run, starts it when needed, and again when it is gone."""
+"""The daemon's side of the watchdog: reports running commands to it, and starts it when there is none."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ logger = logging.getLogger(__name__)
 GRACE = 5.0
 """Seconds between TERM and KILL."""
 MARGIN = 1.0
-"""Seconds that a command's owner is given, after TERM and KILL were due, before the watchdog ends the command."""
+"""Seconds that the daemon has for KILL, after TERM and `GRACE`, before the watchdog ends the command."""
 
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
 
 
 class Supervisor:
-    """Sees to it that no command outlives its owner, or its limit while the owner hangs.
+    """Ensures that no command outlives the daemon, or its limit while the daemon hangs.
 
-    A command in front of every command (setpriv, timeout) would do this too, at the price of two more program starts
-    each, and it would let go of a grandchild that ignores TERM.
+    Wrapping each command in setpriv and timeout would start two more programs per command, and would not end a
+    grandchild that ignores TERM.
     """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe = -1
-        self._kept: dict[int, tuple[float, int | None]] = {}
+        self._running: dict[int, tuple[float, int | None]] = {}
 
     def begin(self, key: int, timeout: float) -> None:
-        """A command is about to be spawned that prints to the pipe with the inode `key`."""
-        self._kept[key] = (time.monotonic() + timeout + GRACE + MARGIN, None)
+        """Announce a command before it is spawned. `key` is the inode of its output pipe."""
+        self._running[key] = (time.monotonic() + timeout + GRACE + MARGIN, None)
         if self._process is None:
             self._start()
         else:
             self._tell(f"begin {key} {timeout + GRACE + MARGIN}\n")
 
     def group(self, key: int, group: int) -> None:
-        """It was spawned and leads this process group."""
-        self._kept[key] = (self._kept[key][0], group)
+        """Report the process group of a command that was spawned."""
+        self._running[key] = (self._running[key][0], group)
         self._tell(f"group {key} {group}\n")
 
     def end(self, key: int) -> None:
-        """It is over; what it left running may go on."""
-        if self._kept.pop(key, None) is not None:
+        """Report that a command is over. Processes that it left running may go on."""
+        if self._running.pop(key, None) is not None:
             self._tell(f"end {key}\n")
 
     async def close(self) -> None:
-        """Let the watchdog go; it ends first what is still kept."""
+        """Stop the watchdog. It ends the commands that still run first."""
         if self._process is not None:
             os.close(self._pipe)
             process, self._process = self._process, None
@@ -62,7 +62,7 @@ class Supervisor:
         if self._process is None:
             return
         try:
-            # Short writes to a pipe are whole or not at all.
+            # A short write to a pipe is atomic.
             os.write(self._pipe, line.encode())
         except OSError:
             logger.warning("the watchdog of running commands is gone: starting another")
@@ -71,7 +71,7 @@ class Supervisor:
 
     def _start(self) -> None:
         theirs, self._pipe = os.pipe()
-        # A watchdog that stopped reading must not stop the daemon.
+        # A watchdog that hangs must not block the daemon.
         os.set_blocking(self._pipe, False)
         try:
             self._process = subprocess.Popen(
@@ -91,7 +91,7 @@ class Supervisor:
             os.close(theirs)
         now = time.monotonic()
         with contextlib.suppress(OSError):
-            for key, (limit, group) in self._kept.items():
+            for key, (limit, group) in self._running.items():
                 os.write(self._pipe, f"begin {key} {limit - now}\n".encode())
                 if group is not None:
                     os.write(self._pipe, f"group {key} {group}\n".encode())

@@ -1,10 +1,10 @@
-"""A small process beside the daemon that ends commands when the daemon no longer can: because it died, or hangs.
+"""A small process beside the daemon that ends commands when the daemon has died or hangs.
 
-Run as `python -I -S watchdog.py GRACE` with a pipe from its owner as standard input; it imports nothing of the package,
-so that it starts at once and stays small. Lines on the pipe: `begin KEY LIMIT` before a command is spawned, `group KEY
-PGID` after it, `end KEY` when it is over; the key is the inode of the pipe that the command prints to, by which a command
-is found that was spawned but not told of any more. At the end of the pipe every command still kept is sent TERM and,
-GRACE seconds later, KILL. A command that is over its limit, in seconds since `begin`, is sent KILL.
+Run as `python -I -S watchdog.py GRACE` with a pipe from the daemon as standard input. It imports nothing of the package,
+so that it starts fast and stays small. Lines on the pipe: `begin KEY LIMIT` before a command is spawned, `group KEY
+PGID` after it, `end KEY` when it is over. KEY is the inode of the command's output pipe: it finds a command whose
+`group` line was never sent. At the end of the pipe every command gets TERM and, GRACE seconds later, KILL. A command
+gets KILL when it exceeds its limit, in seconds since `begin`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _POLL = 0.05
 
 
 def main() -> None:
-    """Read lines until the owner is gone, then end what it left."""
-    # Whoever stops a whole process tree wants the commands ended too, and this has to see to it.
+    """Read lines until the daemon is gone, then end the commands that it left."""
+    # A signal to the whole process tree must not stop this process before it has ended the commands.
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     limits: dict[str, float] = {}
@@ -54,14 +54,14 @@ def _obey(words: list[str], limits: dict[str, float], groups: dict[str, int]) ->
 
 
 def _end(left: dict[str, int | None], grace: float) -> None:
-    """TERM, and KILL for what is still there `grace` seconds later."""
+    """Send TERM, and KILL to what still runs `grace` seconds later."""
     for group in left.values():
         _signal(group, signal.SIGTERM)
     until = time.monotonic() + grace
     while left and time.monotonic() < until:
         for key, group in list(left.items()):
             if group is None:
-                # Spawned in the very moment the owner died, or never: it shows up soon or not at all.
+                # The daemon died around the spawn: the command appears soon or never.
                 left[key] = found = _find(key)
                 _signal(found, signal.SIGTERM)
             elif not group_lives(group):
@@ -72,7 +72,7 @@ def _end(left: dict[str, int | None], grace: float) -> None:
 
 
 def _signal(group: int | None, number: int) -> bool:
-    """Whether there is such a group, and it may be signalled."""
+    """Whether the group exists and may be signalled."""
     try:
         if group is not None:
             os.killpg(group, number)
@@ -82,14 +82,14 @@ def _signal(group: int | None, number: int) -> bool:
 
 
 def group_lives(group: int) -> bool:
-    """Whether a process of this group runs; those that only wait to be reaped, for which signals still work, do not."""
+    """Whether a process of this group runs. Zombies do not count, although they can be signalled."""
     return _signal(group, 0) and any(
         state != "Z" and int(of) == group for state, _, of, *_ in map(_stat, filter(str.isdigit, os.listdir("/proc")))
     )
 
 
 def _stat(pid: str) -> list[str]:
-    """State, parent and group of a process, as /proc has them; those of a zombie when it is gone."""
+    """State, parent and group of a process, from /proc. A process that is gone counts as a zombie."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[:3]
@@ -98,13 +98,13 @@ def _stat(pid: str) -> list[str]:
 
 
 def _find(key: str) -> int | None:
-    """The process group that prints to the pipe with this inode."""
+    """The process group that writes to the pipe with this inode."""
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             if os.readlink(f"/proc/{name}/fd/1") == f"pipe:[{key}]":
                 return os.getpgid(int(name))
         except OSError:
-            # Gone in the meantime, or another user's.
+            # The process is gone, or belongs to another user.
             continue
     return None
 

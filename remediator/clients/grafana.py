@@ -1,7 +1,7 @@
-"""The Grafana client: annotations are created, changed, found by their tags and deleted; nothing else.
+"""The Grafana client: creates, changes, finds by tag and deletes annotations, and does nothing else.
 
-Follows Grafana's annotation HTTP API (`/api/annotations`), versions 9 and later. It knows nothing of incidents; what an
-annotation says is for `announce.grafana` to decide.
+Uses Grafana's annotation HTTP API (`/api/annotations`) of version 9 and later. `notify.grafana` decides what an
+annotation says.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _HINTS = {403: "the account needs the permissions annotations:create, write, del
 
 
 class Annotation(msgspec.Struct, frozen=True):
-    """One annotation. Times are seconds since the epoch; without `ends_at` it is a point.
+    """One annotation: a region, or a point without `ends_at`. Times are seconds since the epoch.
 
-    `text` is HTML, which Grafana sanitises. It belongs to a dashboard (`panel` 0: to all of its panels), or with no
-    `dashboard` to the whole organisation.
+    `text` is HTML, which Grafana sanitises. With a `dashboard` it is on one panel, or on all for `panel` 0. Without one
+    it belongs to the whole organisation.
     """
 
     at: float
@@ -32,17 +32,17 @@ class Annotation(msgspec.Struct, frozen=True):
 
 
 class Grafana:
-    """One Grafana, reached with these settings. Every request ends within `timeout` seconds, answer included.
+    """One Grafana. Every request with its response takes at most `timeout` seconds.
 
-    Every method raises RemoteError when Grafana does not do what was asked, with the HTTP status if there was one.
-    The outcome of a creation that failed is unknown: Grafana may have stored it and not been able to say so.
+    Every method raises RemoteError when the request failed, with the HTTP status if there is one. After a failed
+    creation Grafana may have stored the annotation all the same.
     """
 
     def __init__(self, settings: HttpClient, *, timeout: float = TIMEOUT) -> None:
         self._client = JsonClient(settings, "Grafana", timeout=timeout, hints=_HINTS)
 
     async def create(self, annotation: Annotation) -> int:
-        """Store an annotation; its id."""
+        """Create an annotation and return its id."""
         body = _changes(annotation) | {"time": _milliseconds(annotation.at)}
         if annotation.dashboard:
             body["dashboardUID"] = annotation.dashboard
@@ -51,15 +51,14 @@ class Grafana:
         return (await self._client.ask("create an annotation", "POST", _PATH, _CreatedAnnotation, body=body)).id
 
     async def patch(self, id: int, annotation: Annotation) -> None:
-        """Give an annotation the text and tags of this one, and its end if it has one. Status 404 when it is gone."""
+        """Replace the text and tags of an annotation, and its end if one is given. Status 404 when it is gone."""
         body = _changes(annotation)
         await self._client.ask("change an annotation", "PATCH", f"{_PATH}/{id}", _Message, body=body)
 
     async def find(self, tag: str, at: float) -> list[int]:
-        """The ids of the annotations that have this tag, the oldest first; `at` is the time they begin.
+        """The ids of the annotations with this tag that begin at `at`, oldest first.
 
-        Grafana stores an annotation first and its tags, as it looks them up, after that; when the second part failed,
-        only a look at everything of that time finds it.
+        Grafana stores an annotation before its tags. When the second part fails, only a search by time finds it.
         """
         found = await self._list(("tags", tag))
         if not found:
@@ -73,7 +72,7 @@ class Grafana:
         await self._client.ask("delete an annotation", "DELETE", f"{_PATH}/{id}", _Message)
 
     async def close(self) -> None:
-        """Let go of the connections. The next request opens new ones."""
+        """Close the connections. The next request opens new ones."""
         await self._client.close()
 
     async def _list(self, *query: tuple[str, str]) -> list[_Item]:

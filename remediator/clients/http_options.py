@@ -1,6 +1,6 @@
-"""Prometheus' http-client settings, as data: how to reach a neighbour and who to be there.
+"""Prometheus' http-client settings as data: the address of a server, credentials and TLS.
 
-Field names follow prometheus/common `config.HTTPClientConfig`. Files are read at each use, so a rotated token works
+Field names follow prometheus/common `config.HTTPClientConfig`. Files are read at each use, so that a rotated token works
 without a reload.
 """
 
@@ -18,7 +18,7 @@ from remediator.errors import RemoteError
 
 
 class Secret:
-    """A text that shows itself only on purpose: `repr`, `str` and formatting give `<secret>`."""
+    """A text that only `reveal` shows: `repr`, `str` and formatting give `<secret>`."""
 
     __slots__ = ("_text",)
 
@@ -40,7 +40,7 @@ class Secret:
 
 
 class BasicAuth(msgspec.Struct, frozen=True):
-    """User name and password, the latter given or in a file."""
+    """User name and password. The password is given or in a file."""
 
     username: Annotated[str, Meta(description="The user's name.")]
     password: Annotated[Secret | None, Meta(description="The password itself; a file is the better place.")] = None
@@ -56,7 +56,7 @@ class Authorization(msgspec.Struct, frozen=True):
 
 
 class TlsConfig(msgspec.Struct, frozen=True):
-    """Whom to trust and which certificate to show."""
+    """Trusted authorities, and the client certificate."""
 
     ca_file: Annotated[
         str, Meta(description="Certificates of the authorities to trust; the system's unless given.")
@@ -68,7 +68,7 @@ class TlsConfig(msgspec.Struct, frozen=True):
 
 
 class HttpClient(msgspec.Struct, frozen=True):
-    """A neighbour's address and how to be let in."""
+    """A server's address, credentials, TLS settings and headers."""
 
     url: str
     basic_auth: BasicAuth | None = None
@@ -77,7 +77,7 @@ class HttpClient(msgspec.Struct, frozen=True):
     headers: Annotated[dict[str, str], Meta(description="Further headers of each request.")] = {}
 
     def all_headers(self) -> dict[str, str]:
-        """The headers of each request, the `Authorization` among them. RemoteError when its file cannot be read."""
+        """The headers of each request, with `Authorization`. RemoteError when a credentials file cannot be read."""
         headers = dict(self.headers)
         if self.basic_auth is not None:
             password = _secret(self.basic_auth.password, self.basic_auth.password_file)
@@ -89,7 +89,7 @@ class HttpClient(msgspec.Struct, frozen=True):
         return headers
 
     def ssl_context(self) -> ssl.SSLContext:
-        """The TLS side. RemoteError when a file cannot be used."""
+        """The TLS context. RemoteError when a file cannot be used."""
         tls = self.tls_config or TlsConfig()
         try:
             context = ssl.create_default_context(cafile=tls.ca_file or None)

@@ -1,4 +1,4 @@
-"""A neighbour that is asked over HTTP and answers JSON: one request within its time, or a sentence that says why not."""
+"""A client of an HTTP API that answers JSON: one request within its time, or a sentence that says why not."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ T = TypeVar("T")
 
 TIMEOUT = 10.0
 _FINAL = frozenset({400, 413, 422})
-"""The statuses that mean the request itself is at fault, so that repeating it cannot help. All others are about the
-way there, the neighbour's state or our permissions, which somebody may mend."""
+"""Statuses of a request that is at fault itself, so that repeating it cannot help. All others concern the network, the
+server's state or our permissions, which may change."""
 
 
 class JsonClient:
-    """One server, reached with these settings. Every request ends within `timeout` seconds, answer included, and of the
-    answer no more than `most` bytes are read. `name` is what messages call it, `hints` what may help by status."""
+    """One server. A request with its response takes at most `timeout` seconds, and reads at most `most` bytes.
+
+    `name` is what messages call the server, `hints` a remedy for each status.
+    """
 
     def __init__(
         self,
@@ -37,7 +39,7 @@ class JsonClient:
         self._name = name
         self._url = yarl.URL(settings.url)
         self.shown = str(self._url.with_user(None))
-        """The address as messages may show it: without a password in it."""
+        """The address for messages, without user and password."""
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._most = most
         self._hints = {401: "check the token or password it is given", **(hints or {})}
@@ -53,10 +55,9 @@ class JsonClient:
         query: Sequence[tuple[str, str]] = (),
         body: Any = None,
     ) -> T:
-        """Send a request, and read its answer as this type; `deed` says what it is for, for messages.
+        """Send a request and decode its response as this type. `deed` says in messages what it is for.
 
-        RemoteError when it was not done, with the status if there was one. What became of a request that failed is
-        unknown: it may have been carried out all the same.
+        RemoteError when it failed, with the status if there is one. A request that failed may have been carried out.
         """
         url = self._url / path
         if query:
@@ -77,7 +78,7 @@ class JsonClient:
         except TimeoutError:
             raise self._failed(deed, f"no answer within {self._timeout.total:g}s") from None
         except (aiohttp.ClientError, OSError) as error:
-            # A certificate may be what is wrong: its files are read again for the next connection.
+            # The next session reads the certificate files again: they may be what is wrong.
             await self.close()
             raise self._failed(deed, str(error) or type(error).__name__) from None
         if response.status != 200:
@@ -88,7 +89,7 @@ class JsonClient:
             raise self._failed(deed, f"its answer is not {self._name}'s (check the url)") from None
 
     async def close(self) -> None:
-        """Let go of the connections. The next request opens new ones."""
+        """Close the connections. The next request opens new ones."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -101,7 +102,7 @@ class JsonClient:
         return self._session
 
     async def _bounded(self, response: aiohttp.ClientResponse) -> bytes:
-        """The body, cut off where it becomes larger than any answer should be."""
+        """The body, cut off where it exceeds the limit."""
         content = bytearray()
         async for chunk in response.content.iter_any():
             content += chunk
@@ -128,7 +129,7 @@ class _ErrorBody(msgspec.Struct):
 
 
 def _said(content: bytes) -> str:
-    """What an answer that refuses says: a text, or a mapping with a message."""
+    """The message in the body of a refusal: a text, or a mapping with `message`."""
     try:
         said = msgspec.json.decode(content, type=_ErrorBody | str)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

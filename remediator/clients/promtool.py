@@ -1,4 +1,4 @@
-"""promtool, which comes with Prometheus and has its engine: it is given a file and says what it finds in it."""
+"""Runs promtool, which comes with Prometheus and has its PromQL engine, on a rule or test file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from remediator.errors import RemoteError
 
 
 def ask_promtool(command: str, document: object, timeout: float) -> tuple[int, str]:
-    """The exit code of `promtool COMMAND rules` for this document, in `timeout` seconds, and what it printed; the file
-    that the document is in is called `the file` there. RemoteError when there is no promtool, or it does not end."""
+    """Run `promtool COMMAND rules` on this document. Returns its exit code and output, with the file called `the file`.
+
+    RemoteError when there is no promtool, or it takes longer than `timeout` seconds.
+    """
     program = shutil.which("promtool")
     if program is None:
         raise RemoteError("there is no promtool here: install the package prometheus, which has it", retry=False)
     with tempfile.TemporaryDirectory(prefix="remediator-") as folder:
         file = Path(folder) / "document.yml"
-        # JSON is YAML, but for its pairs of escapes.
+        # JSON is YAML, except for its surrogate pairs.
         file.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
         try:
             done = subprocess.run(

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from remediator.actions.render import describe, diagnose, perform, step_timeout
+from remediator.actions.render import describe, diagnose, diagnose_timeout, perform, step_timeout
 from remediator.actions.supervisor import GRACE
 from remediator.clients.prometheus.client import Answer
 from remediator.decision import decide as d
@@ -61,7 +61,7 @@ class StepTasks:
         """Commit that a step starts, and only then spawn it."""
         plan, now, context = incident.plan, case.now, case.context
         index, attempt, step = _step_of(decision)
-        call, action, limit = "", "diagnose", _diagnose_timeout(plan)
+        call, action, limit = "", "diagnose", diagnose_timeout(plan)
         if step is not None:
             action, limit = step.name, step_timeout(plan, step)
             try:
@@ -173,8 +173,3 @@ def _step_of(decision: d.Gather | d.RunStep | d.Undo) -> tuple[int, int, Step | 
         case d.Undo(action=action, attempt=attempt):
             return UNDO, attempt, Step(action, action)
     return DIAGNOSE, 1, None
-
-
-def _diagnose_timeout(plan: Plan) -> float:
-    spec = plan.spec("diagnose")
-    return (spec.timeout if spec is not None and spec.timeout is not None else 30.0) + 10.0

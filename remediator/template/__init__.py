@@ -1,4 +1,5 @@
-"""Text with untrusted values: a template is compiled once, and each value is written as its place demands, or refused.
+"""Text with untrusted values: a template is compiled once, and each value is escaped for its context, or refused.
 
-`context` finds the place (an argument, shell text, PromQL, a URL), `escaping` writes the value for it, `compile` does both.
+`context` follows the author's text (an argument, shell text, PromQL, a URL), `escaping` writes a value into it,
+`filters` has what an expression may do with values, and `compile` puts them together.
 """

@@ -1,9 +1,8 @@
-"""Templates: Jinja2 text in which label values, hostile until proven otherwise, are only ever data.
+"""Templates: Jinja2 text in which values from outside are only ever data.
 
-Every expression's value is written in the way its place in the author's text asks for (`places`): as one shell word, as
-part of a PromQL string, of an argument, of a URL. That happens around the whole expression, after all filters, so no
-filter can avoid it. Only expressions, filters and `if` are allowed: with no loop, call or assignment the work is
-bounded by the template's own length.
+Each expression is wrapped in a writer for its context: a shell word, a PromQL string, an argument, a part of a URL. The
+writer comes after all filters, so no filter can avoid it. Only expressions, filters and `if` are allowed. Without
+loops, calls and assignments, the template's length bounds the work.
 """
 
 from __future__ import annotations
@@ -28,7 +27,8 @@ from remediator.template.context import (
     TextContext,
     UrlContext,
 )
-from remediator.template.escaping import FILTERS, RESULT_LIMIT, SANDBOX, VALUE_LIMIT, WRITE, LabelView, shortened
+from remediator.template.escaping import VALUE_LIMIT, shortened
+from remediator.template.filters import FILTERS, RESULT_LIMIT, SANDBOX, WRITE, LabelView
 
 __all__ = [
     "RESULT_LIMIT",
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class TemplateKind(StrEnum):
-    """What a template's text is, and so how values are written into it."""
+    """What a template's text is; it decides how values are escaped."""
 
     TEXT = "text"
     ARGUMENT = "argument"
@@ -63,12 +63,11 @@ _CONTEXTS: dict[TemplateKind, EscapingContext] = {
 
 
 _PLAIN = re.compile(r"[^{\r\n]*")
-"""Text that Jinja would give back as it is: nothing begins in it, and no end of a line is made another or dropped."""
+"""Text that Jinja returns unchanged: it has no tags, and no line ends that Jinja would normalise."""
 
 
 class Template:
-    """A compiled template. `labels` are the names it uses of `labels`, `variables` the variables it needs. Text that is
-    plain has no tree, and stands for itself."""
+    """A compiled template. `labels` are the labels it uses, `variables` the variables it needs. Plain text has no tree."""
 
     def __init__(self, source: str, kind: TemplateKind, tree: nodes.Template | None) -> None:
         self.source = source
@@ -83,7 +82,7 @@ class Template:
         self._code = SANDBOX.from_string(tree)
 
     def render(self, context: Mapping[str, object]) -> str:
-        """The text with every value in place. RefusedError when one is missing or unsafe."""
+        """Fill in the values. RefusedError when one is missing or unsafe."""
         try:
             text = self.source if self._code is None else self._code.render(context)
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
@@ -98,15 +97,15 @@ class Template:
 
 
 def templated(text: str) -> bool:
-    """Whether what a text stands for is known only when it is rendered."""
+    """Whether the text has template tags."""
     return any(mark in text for mark in ("{{", "{%", "{#"))
 
 
 @lru_cache(maxsize=4096)
 def compile_template(source: str, kind: TemplateKind) -> Template:
-    """The template a text stands for. TemplateError, with the offset at fault, when it is none or would be unsafe."""
+    """Compile a text. TemplateError, with the offset at fault, when it is invalid or unsafe."""
     if _PLAIN.fullmatch(source):
-        # Most words of most commands are, and are ten thousand where each service has its own.
+        # Most words of commands are plain, and ten thousand services may each have their own.
         return Template(source, kind, None)
     try:
         tree = SANDBOX.parse(source)
@@ -120,7 +119,7 @@ def compile_template(source: str, kind: TemplateKind) -> Template:
     return Template(source, kind, tree)
 
 
-# Compiling: which nodes are allowed, and what is put around each expression.
+# Compiling: the nodes that are allowed, and the writer around each expression.
 
 _EXPRESSIONS = (
     nodes.Name,
@@ -153,7 +152,7 @@ _MOST_CONTEXTS = 32
 
 
 class _Escaper:
-    """Walks a tree in the order of its text, checks it, and wraps each expression for the place where it stands."""
+    """Walks a tree in the order of its text, checks it, and wraps each expression in the writer for its context."""
 
     def __init__(self, source: str, kind: TemplateKind) -> None:
         self._source = source
@@ -191,7 +190,7 @@ class _Escaper:
 
     def _output(self, part: nodes.Expr) -> nodes.Expr:
         if isinstance(part, nodes.TemplateData):
-            self._contexts = frozenset(place.after(part.data) for place in self._contexts)
+            self._contexts = frozenset(context.after(part.data) for context in self._contexts)
             return part
         self._at, written = next(self._spans)
         self._check(part)
@@ -199,16 +198,16 @@ class _Escaper:
             escaping = self._escaping()
         except TemplateError as error:
             self._refuse(f"cannot use {shortened(written)} here: it {error}")
-        self._contexts = frozenset(place.after_value() for place in self._contexts)
+        self._contexts = frozenset(context.after_value() for context in self._contexts)
         arguments: list[nodes.Expr] = [nodes.Const(escaping.name), nodes.Const(shortened(written))]
         return nodes.Filter(part, WRITE, arguments, [], None, None, lineno=part.lineno)
 
     def _escaping(self) -> Escaping:
-        modes = {place.escaping() for place in self._contexts}
-        modes -= {lax for lax, strict in STRICTER.items() if strict in modes}
-        if len(modes) > 1:
+        escapings = {context.escaping() for context in self._contexts}
+        escapings -= {lax for lax, strict in STRICTER.items() if strict in escapings}
+        if len(escapings) > 1:
             raise TemplateError("stands in different quotes, depending on an {% if %} before it")
-        return modes.pop()
+        return escapings.pop()
 
     def _check(self, expression: nodes.Node) -> None:
         for node in (expression, *expression.find_all(nodes.Node)):
@@ -224,7 +223,7 @@ class _Escaper:
 
 
 def _labels_of(tree: nodes.Template) -> set[str]:
-    """The names used as `labels.x` or `labels['x']`."""
+    """Names that are used as `labels.x` or `labels['x']`."""
     names = set()
     for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
         match node:
@@ -236,7 +235,7 @@ def _labels_of(tree: nodes.Template) -> set[str]:
 
 
 def _spans(source: str) -> Iterator[tuple[int, str]]:
-    """Offset and text of each `{{ … }}`, in order. The lexer drops blanks that `-` strips, so tokens are looked for."""
+    """Offset and text of each `{{ … }}`, in order. Searches for the tokens, because the lexer drops blanks before `-`."""
     at = begin = 0
     for _, mark, text in SANDBOX.lexer.tokeniter(source, None):
         at = max(source.find(text, at), at)
@@ -248,14 +247,14 @@ def _spans(source: str) -> Iterator[tuple[int, str]]:
 
 
 def _line_offset(source: str, line: int) -> int:
-    """Where a line begins, or the first tag on it when there is one."""
+    """Offset of the first tag on a line, or of the line."""
     start = sum(len(text) for text in source.splitlines(keepends=True)[: line - 1])
     tag = re.compile(r"\{[{%]").search(source, start)
     return tag.start() if tag and "\n" not in source[start : tag.start()] else start
 
 
 def _syntax_offset(source: str, line: int) -> int:
-    """The first expression that cannot be read by itself, or the line that the parser named."""
+    """Offset of the first expression that cannot be parsed by itself, or of the line that the parser named."""
     try:
         for offset, text in _spans(source):
             try:

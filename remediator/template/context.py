@@ -1,8 +1,8 @@
-"""Where in a text a value would land: inside which quotes of shell text, PromQL or a URL, told character by character.
+"""Escaping contexts: inside which quotes of shell text, PromQL or a URL an expression stands.
 
-`template` walks the author's own text with one of these and asks, at each expression, for the `Mode` in which a value
-has to be written there. A place is immutable and hashable, so that the two branches of an `if` can be followed at once.
-Only the author's text is read here, never a value. A place where no quoting is safe raises TemplateError.
+`compile` walks the author's text with a context and asks it, at each expression, for the `Escaping` of a value there.
+Contexts are immutable and hashable, so that both branches of an `if` can be followed. They read the author's text,
+never a value. A context in which no quoting is safe raises TemplateError.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from remediator.errors import TemplateError
 
 
 class Escaping(Enum):
-    """How a value is written into the text around it."""
+    """How a value is escaped."""
 
     TEXT = "as it is"
     OPTION_FREE = "as it is, not beginning with -"
@@ -30,27 +30,27 @@ class Escaping(Enum):
 
 
 STRICTER = {Escaping.TEXT: Escaping.OPTION_FREE, Escaping.WORD: Escaping.WORD_START}
-"""Modes with the stricter one that serves too, when an expression can be reached in both."""
+"""For an escaping, the stricter one that also serves an expression that can be reached in both contexts."""
 
 
 class EscapingContext(Protocol):
-    """A position in a text."""
+    """A position in the author's text."""
 
     def after(self, text: str) -> Self:
-        """The place behind some more of the author's text."""
+        """The context after more of the author's text."""
         ...
 
     def escaping(self) -> Escaping:
-        """How a value is written here. TemplateError when none can be."""
+        """How a value is escaped here. TemplateError when no value is safe here."""
         ...
 
     def after_value(self) -> Self:
-        """The place behind a value."""
+        """The context after a value."""
         ...
 
 
 class TextContext(NamedTuple):
-    """Text for people, and whatever else needs no quoting."""
+    """Text for people, and other text that needs no quoting."""
 
     def after(self, text: str) -> TextContext:
         return self
@@ -74,12 +74,12 @@ class ArgumentContext(NamedTuple):
         return Escaping.TEXT if self.begun else Escaping.OPTION_FREE
 
     def after_value(self) -> ArgumentContext:
-        # The value may be empty, so the next one may still be the argument's beginning.
+        # The value may be empty, and the next one then begins the argument.
         return self
 
 
 class UrlContext(NamedTuple):
-    """A URL; `prefix` is what stands before, with NUL for a value."""
+    """A URL. `prefix` is the text so far, with NUL for each value."""
 
     prefix: str = ""
 
@@ -88,7 +88,7 @@ class UrlContext(NamedTuple):
 
     def escaping(self) -> Escaping:
         if not self.prefix:
-            # `{{ url }}/restart`: the author hands over a URL, or its beginning, as a whole.
+            # In `{{ url }}/restart` the value is a whole URL, or the beginning of one.
             return Escaping.TEXT
         return Escaping.HOST if re.fullmatch(r"(?:[^/?#]*://)?[^/?#]*", self.prefix) else Escaping.SEGMENT
 
@@ -97,7 +97,8 @@ class UrlContext(NamedTuple):
 
 
 class PromqlContext(NamedTuple):
-    """PromQL text. `quote` is the string it is in, or `#` in a comment; `operator` the last two signs before it."""
+    """PromQL text. `quote` is the quote of the current string, or `#` in a comment. `operator` is the last two characters
+    before the string."""
 
     quote: str = ""
     escaped: bool = False
@@ -152,9 +153,9 @@ _QUOTE, _QUOTED = "\0", "\1"
 class ShellContext(NamedTuple):
     """Text for `sh -c`, which may be dash or bash.
 
-    `stack` holds the constructs it is in, outermost first; `word` what is known of the word being read, with marks for
-    quotes and for quoted characters; `before` the last character, unless it was escaped. Once a construct comes that
-    shells do not agree on, or that takes its words for code, `lost` names it, and no value may follow.
+    `stack` holds the open constructs, outermost first. `word` is the current word, with marks for quotes and quoted
+    characters. `before` is the last character, unless it was escaped. `lost` names a construct that shells disagree
+    on, or that evaluates its words as code: no value may follow it.
     """
 
     stack: tuple[str, ...] = ()
@@ -198,7 +199,7 @@ class ShellContext(NamedTuple):
         if top == "'":
             return self._pop(_QUOTE) if char == "'" else self._plain(char, _QUOTED)
         if top == "#":
-            # The newline ends the comment and then does what a newline does.
+            # The newline ends the comment, and is then read as any newline.
             return self._pop("")._next(char) if char == "\n" else self
         if self.escaped:
             if char == "\n":
@@ -268,12 +269,12 @@ class ShellContext(NamedTuple):
 
     def _in_end_mark(self, char: str) -> ShellContext:
         if char == "<" and not self.line:
-            # `<<<` hands over a word, which is quoted as any other.
+            # After `<<<` comes a word, which is quoted as any other.
             return self._pop("")._replace(before="x")
         if char in " \t" and self.line in ("", " ", "-"):
             return self._replace(line=self.line or " ")
         if char in _BREAKS:
-            # `<<-` lets tabs stand before the end mark; a dash after a blank belongs to the mark.
+            # `<<-` allows tabs before the end mark; a dash after a blank belongs to the mark.
             mark = self.line if self.line.startswith("-") else " " + self.line.lstrip(" ")
             ended = self._pop("")._replace(heredocs=(*self.heredocs, mark), line="", word="", before="")
             return ended._next(char)

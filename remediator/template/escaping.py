@@ -1,55 +1,33 @@
-"""What templates do with values: looking into them, filtering them, and writing each as its place asks for.
+"""Writers: each escapes a value for one kind of context, or refuses a value that cannot be written there safely.
 
-Label values are hostile until proven otherwise: what is no safe text for its place is refused.
+Values come from outside and may be hostile. The contexts are in `context`.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import quote as percent_encode
 
 import jinja2
-from jinja2.sandbox import SandboxedEnvironment
-from jinja2.utils import missing
 
 from remediator.errors import RefusedError
 from remediator.template.context import Escaping
 
 VALUE_LIMIT = 4096
-"""The most bytes that one expression may substitute."""
-RESULT_LIMIT = 65536
-"""The most bytes that a whole template may render to."""
-
-
-class LabelView:
-    """Labels as templates see them: `labels.items` is the label named items, and a label that is missing is refused."""
-
-    __slots__ = ("_labels",)
-
-    def __init__(self, labels: Mapping[str, str]) -> None:
-        self._labels = labels
-
-    def get(self, name: object) -> str | None:
-        """The label's value, or None."""
-        return self._labels.get(name) if isinstance(name, str) else None
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._labels
+"""Maximum size of one substituted value, in bytes."""
 
 
 def shortened(text: str, limit: int = 80) -> str:
-    """A text for a sentence: on one line, with its middle left out when it is long."""
+    """The text on one line, for use in a sentence. The middle of a long text is left out."""
     line = " ".join(text.split())
     return line if len(line) <= limit else f"{line[: limit // 2]} … {line[-limit // 2 :]}"
 
 
-def _write(value: object, escaping: str, written: str) -> str:
-    """The value of the expression `written`, as its place asks for. RefusedError when it is no safe text."""
+def write(value: object, escaping: str, written: str) -> str:
+    """Escape the value of the expression `written`. RefusedError when the value is not safe text."""
     try:
-        text = _text(value)
+        text = text_of(value)
     except TypeError as error:
         raise RefusedError(f"cannot render {written}: {error}") from None
     if "\0" in text:
@@ -63,11 +41,12 @@ def _write(value: object, escaping: str, written: str) -> str:
     return _WRITERS[Escaping[escaping]](text, written)
 
 
-def _text(value: object) -> str:
-    if isinstance(value, _Regex):
+def text_of(value: object) -> str:
+    """The value as text. TypeError when it is neither text nor a number."""
+    if isinstance(value, RegexText):
         return value
     if isinstance(value, str):
-        # A plain str, whatever subclass came in: Markup, for one, escapes what is done to it.
+        # Subclasses of str may change what their methods do, as Markup does.
         return str.__str__(value)
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -91,7 +70,7 @@ def _no_option(text: str, written: str) -> str:
 
 
 def _shell_word(text: str, written: str) -> str:
-    # Always quoted, even where shlex.quote would not: a bare word may be a keyword or an assignment.
+    # Unlike shlex.quote, quotes every value: a bare word may be a keyword or an assignment.
     return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
@@ -100,29 +79,23 @@ def _shell_word_start(text: str, written: str) -> str:
 
 
 def _promql(quote: str, text: str) -> str:
-    """As the inside of a PromQL string (prometheus/prometheus `util/strutil/quote.go`: Go's escapes; only the string's
-    own quote may be escaped)."""
+    """Escape for the inside of a PromQL string. Only the string's own quote may be escaped there."""
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace(quote, "\\" + quote)
 
 
 def _promql_regex(quote: str, text: str) -> str:
-    return _promql(quote, text if isinstance(text, _Regex) else _regex_escape(text))
+    return _promql(quote, text if isinstance(text, RegexText) else regex_quoted(text))
 
 
-class _Regex(str):
-    """A value that has been made a regular expression, so that it is not escaped again."""
+class RegexText(str):
+    """A value that already is a regular expression and is not escaped again."""
 
     __slots__ = ()
 
 
-def _regex_escape(value: object) -> str:
-    """A value as a regular expression that matches just it (RE2's QuoteMeta)."""
-    return _Regex(re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", _text(value)))
-
-
-def _regex(value: object) -> str:
-    """A value that the author means to be a regular expression."""
-    return _Regex(_text(value))
+def regex_quoted(text: str) -> str:
+    """A regular expression that matches only this text, as RE2's QuoteMeta gives it."""
+    return re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", text)
 
 
 def _host(text: str, written: str) -> str:
@@ -147,111 +120,3 @@ _WRITERS: dict[Escaping, Callable[[str, str], str]] = {
     Escaping.HOST: _host,
     Escaping.SEGMENT: _segment,
 }
-
-
-# Filters: few, and each bounded by what it is given.
-
-
-def _literal(value: object, *words: str) -> str:
-    """The value, unless a command would take it for more than the one thing of that name: a pattern, or one of these
-    words."""
-    text = _text(value)
-    if text in words or any(sign in text for sign in "*?["):
-        raise ValueError(f"{shortened(text)!r} may stand for more than one thing")
-    return text
-
-
-def _replace(value: object, old: str, new: str) -> str:
-    text = _text(value)
-    if len(text) + (text.count(old) * len(new)) > RESULT_LIMIT:
-        raise ValueError(f"replacing {old!r} makes it longer than {RESULT_LIMIT} characters")
-    return text.replace(old, new)
-
-
-def _split(value: object, separator: str) -> list[str]:
-    return _text(value).split(separator)
-
-
-def _round(value: float, digits: int = 0) -> float:
-    return round(value, digits) if digits else round(value)
-
-
-WRITE = "write"
-FILTERS: dict[str, Callable[..., Any]] = {
-    "abs": abs,
-    "default": lambda value, instead: instead if isinstance(value, jinja2.Undefined) or value == "" else value,
-    "first": lambda value: value[0],
-    "float": float,
-    "int": int,
-    "last": lambda value: value[-1],
-    "length": len,
-    "literal": _literal,
-    "lower": lambda value: _text(value).lower(),
-    "regex": _regex,
-    "regex_escape": _regex_escape,
-    "replace": _replace,
-    "round": _round,
-    "split": _split,
-    "string": lambda value: _text(value),
-    "tojson": lambda value: json.dumps(value if isinstance(value, (int, float)) else _text(value)),
-    "trim": lambda value: _text(value).strip(),
-    "upper": lambda value: _text(value).upper(),
-    "urlencode": lambda value: percent_encode(_text(value), safe=""),
-}
-
-
-class _Missing(jinja2.StrictUndefined):
-    """Fails at any use, with a sentence about what is missing."""
-
-    __slots__ = ()
-
-    @property
-    def _undefined_message(self) -> str:
-        if self._undefined_hint:
-            return self._undefined_hint
-        if self._undefined_obj is missing:
-            return f"there is no variable {self._undefined_name}"
-        return f"it has no {self._undefined_name}"
-
-
-class _Sandbox(SandboxedEnvironment):
-    """Values are data: mappings are looked into by key, never by attribute, and only numbers are multiplied."""
-
-    intercepted_binops = frozenset({"*", "%"})
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        return (
-            self.getitem(obj, attribute) if isinstance(obj, (Mapping, LabelView)) else super().getattr(obj, attribute)
-        )
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(obj, LabelView):
-            value = obj.get(argument)
-            return self.undefined(f"there is no label {argument}", obj, argument) if value is None else value
-        if isinstance(obj, Mapping):
-            return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
-        return super().getitem(obj, argument)
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        # "x" * 10**9 and "%9999999999d" % 1 would ask for memory without bound.
-        if not all(isinstance(side, (int, float)) for side in (left, right)):
-            raise TypeError(f"{operator} is for numbers only")
-        return super().call_binop(context, operator, left, right)
-
-
-def _sandbox() -> _Sandbox:
-    # Shell's ${#name} must not begin a comment, so comments have marks that nothing else uses.
-    sandbox = _Sandbox(
-        undefined=_Missing,
-        comment_start_string="{##",
-        comment_end_string="##}",
-        keep_trailing_newline=True,
-        cache_size=0,
-    )
-    sandbox.globals.clear()
-    sandbox.filters.clear()
-    sandbox.filters.update(FILTERS, **{WRITE: _write})
-    return sandbox
-
-
-SANDBOX = _sandbox()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from remediator.actions.render import TIMEOUT, describe, diagnose, perform, step_timeout
+from remediator.actions.render import TIMEOUT, describe, diagnose, diagnose_timeout, perform, step_timeout
 from remediator.actions.runner import Runner
 from remediator.actions.supervisor import GRACE, MARGIN
 from remediator.clients.prometheus.client import Answer, Series
@@ -380,3 +380,11 @@ def test_how_long_a_step_can_take() -> None:
     assert step_timeout(plan(COUNTED, ssh="web1"), Step("scale", "scale", timeout=9.0)) == 9 + over_ssh + 15 + over_ssh
     assert step_timeout(plan(Target("box", ssh="web1")), step(ActionSpec(run=("x",)))) == TIMEOUT + over_ssh
     assert step_timeout(plan(Target("box", ssh="web1"), ssh=""), step(ActionSpec(run=("x",)))) == TIMEOUT + end
+
+
+def test_how_long_the_gathering_of_evidence_can_take() -> None:
+    end = GRACE + MARGIN
+    plain = Target("box", actions={"diagnose": ActionSpec(run=("x",))})
+    limited = Target("box", actions={"diagnose": ActionSpec(run=("x",), timeout=5.0)}, ssh="web1")
+    assert diagnose_timeout(plan(plain)) == 30 + end
+    assert diagnose_timeout(plan(limited)) == 5 + end + 10

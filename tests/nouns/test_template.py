@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from remediator.errors import RefusedError, TemplateError
 from remediator.template.compile import RESULT_LIMIT, VALUE_LIMIT, LabelView, TemplateKind, compile_template
-from remediator.template.escaping import SANDBOX
+from remediator.template.filters import SANDBOX
 
 LABELS = {
     "pod": "web-1",

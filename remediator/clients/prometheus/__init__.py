@@ -1,1 +1,1 @@
-"""The Prometheus client: `client` asks queries, `session` and `transport` send them, `answer` decodes what comes back."""
+"""The Prometheus client: `client` asks queries, `session` and `transport` send them, `answer` decodes the responses."""

@@ -1,4 +1,4 @@
-"""What Prometheus' query API answers, decoded: vectors and scalars of instant queries, matrices of range queries."""
+"""Decodes responses of Prometheus' query API: vectors and scalars of instant queries, matrices of range queries."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import requests
 from remediator.model.health import QueryStatus
 
 SHOWN = 300
-"""How many characters of a text from outside are shown in a sentence."""
+"""How many characters of a text from a server are shown in a sentence."""
 
-# Prometheus' errorType, as its api/v1 names them. `unavailable` is a server that starts, or whose storage is not ready.
+# By Prometheus' errorType. A server is `unavailable` while it starts or its storage is not ready.
 _SIGHTS = {
     "bad_data": QueryStatus.BAD_DATA,
     "execution": QueryStatus.EXECUTION,
@@ -25,24 +25,23 @@ _SIGHTS = {
 
 
 class Series(msgspec.Struct, frozen=True, gc=False):
-    """One element of an instant vector; a scalar is one without labels. The value may be NaN or infinite."""
+    """One element of an instant vector, or a scalar, which has no labels. The value may be NaN or infinite."""
 
     labels: dict[str, str]
     value: float
 
 
 class RangeSeries(msgspec.Struct, frozen=True, gc=False):
-    """One series of a range query: its points, as pairs of time and value, oldest first. Values may be NaN or
-    infinite."""
+    """One series of a range query. Points are pairs of time and value, oldest first; values may be NaN or infinite."""
 
     labels: dict[str, str]
     points: list[tuple[float, float]]
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came of a query asked at `at`. `sight` is SEEN when Prometheus evaluated it; otherwise `error` is a sentence.
+    """The answer to a query asked at `at`. Unless `sight` is SEEN, `error` says in a sentence why there is none.
 
-    With `warnings` a part of the data may be missing. `kind` is Prometheus' resultType, `vector` or `scalar`.
+    With `warnings`, some data may be missing. `kind` is Prometheus' resultType, `vector` or `scalar`.
     """
 
     at: float
@@ -55,8 +54,10 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def true(self) -> bool | None:
-        """The answer as a condition: a vector is true unless it is empty, as in Prometheus' alerting rules, a scalar
-        unless it is 0 or NaN. None when it was not seen, or may be incomplete."""
+        """The answer as a condition: a vector is true unless empty, a scalar unless 0 or NaN, as in alerting rules.
+
+        None when there is no answer, or it may be incomplete.
+        """
         if self.sight is not QueryStatus.SEEN or self.warnings:
             return None
         if self.kind == "scalar":
@@ -66,7 +67,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Range(msgspec.Struct, frozen=True):
-    """What came of a range query, as `Answer` has it of an instant query."""
+    """The answer to a range query; see `Answer`."""
 
     sight: QueryStatus
     lines: list[RangeSeries] = []
@@ -75,7 +76,7 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class QueryFailure(Exception):
-    """A query has not been answered; carries the outcome."""
+    """A query that was not answered, with the reason."""
 
     def __init__(self, sight: QueryStatus, text: str) -> None:
         self.sight = sight
@@ -92,7 +93,7 @@ class QueryResult(msgspec.Struct, frozen=True):
     infos: tuple[str, ...]
 
 
-# Ten thousand of these at once are nothing for the garbage collector to walk through, hence gc=False.
+# gc=False: the garbage collector would otherwise walk through ten thousand of these.
 class _Point(msgspec.Struct, array_like=True, gc=False):
     at: float
     value: str
@@ -131,16 +132,18 @@ class _Names(msgspec.Struct):
 _BODY = msgspec.json.Decoder(_Body)
 _VECTOR = msgspec.json.Decoder(list[_Sample])
 _SCALAR = msgspec.json.Decoder(_Point)
-# Numbers stand in quotation marks; reading them as such is twice as fast as by way of texts.
+# Numbers are quoted in the response. Decoding them directly is twice as fast as decoding text first.
 _MATRIX = msgspec.json.Decoder(list[_Samples], strict=False)
-# Large answers decoded side by side would gain nothing, but make the event loop wait for the interpreter lock in turn.
+# Decoding large responses in parallel gains nothing, and makes the event loop wait for the interpreter lock.
 _DECODING = threading.Lock()
 _HISTOGRAMS = "the expression gives native histograms: make numbers of them, as with histogram_quantile(…)"
 
 
 def decode(response: requests.Response, body: bytes, shown: str, *, ranged: bool = False) -> QueryResult:
-    """What a response says. Raises Unseen when that is not a vector or a scalar, or for a range not a matrix. `shown` is
-    the server's address as it may be shown."""
+    """Decode a response. QueryFailure unless it is a vector or a scalar, or for a range query a matrix.
+
+    `shown` is the server's address for messages.
+    """
     try:
         with _DECODING:
             decoded = _BODY.decode(body)
@@ -157,7 +160,7 @@ def decode(response: requests.Response, body: bytes, shown: str, *, ranged: bool
 
 
 def decode_names(response: requests.Response, body: bytes, shown: str) -> QueryResult:
-    """The names that a response lists. Raises Unseen when it does not."""
+    """Decode a response that lists names. QueryFailure when it is something else."""
     try:
         decoded = msgspec.json.decode(body, type=_Names)
     except msgspec.DecodeError:
@@ -188,7 +191,7 @@ def _lines(kind: str, result: msgspec.Raw) -> list[RangeSeries]:
             QueryStatus.BAD_ANSWER, f"the expression gives a {short(kind)} over time, and only numbers can be judged"
         )
     text = bytes(result)
-    # A value stands at the end of a pair; a label that says the same stays as it is.
+    # A value stands at the end of a pair, so a label of this text is not changed.
     text = text.replace(b',"+Inf"]', b',"Inf"]')
     samples = _MATRIX.decode(text)
     if any(sample.values is None for sample in samples):
@@ -197,7 +200,7 @@ def _lines(kind: str, result: msgspec.Raw) -> list[RangeSeries]:
 
 
 def _stranger(response: requests.Response, body: bytes, shown: str) -> QueryFailure:
-    """The outcome for a response that is not of Prometheus' query API: from a proxy, a login page, another server."""
+    """The failure for a response of something else than the query API: a proxy, a login page, another server."""
     status = response.status_code
     if status in (401, 403):
         return QueryFailure(QueryStatus.BAD_ANSWER, f"{shown} refuses the credentials (HTTP {status})")
@@ -214,6 +217,6 @@ def _stranger(response: requests.Response, body: bytes, shown: str) -> QueryFail
 
 
 def short(text: str) -> str:
-    """A text from outside, fit for a sentence: one line of bounded length."""
+    """A text from a server on one line of bounded length, for use in a sentence."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * SHOWN]).split())
     return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"

@@ -1,4 +1,4 @@
-"""The PromQL client: queries through prometheus-api-client, each with a named outcome and never an exception."""
+"""The PromQL client: queries through prometheus-api-client. A failed query is a named outcome, not an exception."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from remediator.model.health import QueryStatus
 __all__ = ["Answer", "Prometheus", "Range", "RangeSeries", "Series"]
 
 THREADS = 8
-"""How many queries of `Prometheus.query` run at once."""
+"""How many queries of `Prometheus.query` run in parallel."""
 
 
 class Prometheus:
-    """One Prometheus server. Connections are kept; `query_timeout` is seconds for a whole query."""
+    """One Prometheus server, with kept connections. `query_timeout` is the limit of a whole query, in seconds."""
 
     def __init__(
         self, client: HttpClient, *, query_timeout: float, metrics: Metrics, now: Callable[[], float] = time.time
@@ -40,7 +40,7 @@ class Prometheus:
         """Evaluate an expression now."""
         at = self._now()
         loop = asyncio.get_running_loop()
-        # The session keeps to the deadline by itself, but for a name that is slow to resolve or threads that are taken.
+        # The session has its own deadline. This one is for slow name resolution and for waiting for a thread.
         limit = self._timeout + 0.5
         try:
             async with asyncio.timeout(limit):
@@ -50,7 +50,7 @@ class Prometheus:
             return Answer(at, QueryStatus.TIMEOUT, error=f"Prometheus was not asked within {limit:g}s")
 
     def query_blocking(self, expr: str) -> Answer:
-        """Evaluate an expression now; for worker threads."""
+        """Evaluate an expression now. Blocks; for worker threads."""
         at, started = self._now(), time.perf_counter()
         try:
             result: QueryResult = self._connect.custom_query(expr, self._params())
@@ -61,7 +61,7 @@ class Prometheus:
         return answer
 
     def query_range_blocking(self, expr: str, start: int, end: int, step: int) -> Range:
-        """Evaluate an expression at `start`, `start` + `step`, … up to `end`, in seconds; for worker threads."""
+        """Evaluate an expression at `start`, `start` + `step`, … up to `end`, in seconds. Blocks; for worker threads."""
         started, first, last = time.perf_counter(), *(datetime.fromtimestamp(at, UTC) for at in (start, end))
         try:
             result: QueryResult = self._connect.custom_query_range(expr, first, last, str(step), self._params())
@@ -72,11 +72,13 @@ class Prometheus:
         return answer
 
     def remembers_blocking(self, start: int, end: int) -> bool | None:
-        """Whether there are series of any time from `start` to `end`, in seconds; None when that cannot be told. Near ones
-        that are kept together with them may count. For worker threads."""
+        """Whether Prometheus has series between `start` and `end`, in seconds. None when that is unknown.
+
+        Series just outside, in the same block of its storage, may count. Blocks; for worker threads.
+        """
         started = time.perf_counter()
         try:
-            # The session hands on the whole of what it decoded, in the shape of an answer to a query.
+            # The session returns its decoded result in the shape of a response to a query.
             result: QueryResult = self._connect.get_label_names({"start": start, "end": end})["result"]
             sight = QueryStatus.SEEN
         except QueryFailure as unseen:
@@ -87,12 +89,12 @@ class Prometheus:
         return bool(result.series)
 
     async def close(self) -> None:
-        """Let go of the connections, once the queries under way have ended."""
+        """Wait for running queries and close the connections."""
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self._connect.close()
 
     def _params(self) -> dict[str, str]:
-        # Prometheus gives up first, so that it is Prometheus that says why.
+        # Shorter than our own limit, so that Prometheus gives up first and says why.
         return {"timeout": f"{max(1, round(self._timeout * 900))}ms"}
 
     def _count(self, sight: QueryStatus, seconds: float) -> None:

@@ -1,6 +1,9 @@
-"""The HTTP session under PrometheusConnect, which gives it what it lacks: queries of any length (a form body instead of
-the URL), one deadline over the whole exchange, a limit to what is read, no retries, credentials read at each request, TLS
-as configured, and the parts of the answer that it would drop (resultType, warnings, infos)."""
+"""The HTTP session under PrometheusConnect, with what PrometheusConnect lacks.
+
+That is: queries of any length (a form body instead of the URL), one deadline for the whole exchange, a limit of the
+response's size, no retries, credentials read at each request, TLS as configured, and the parts of the response that
+PrometheusConnect drops (resultType, warnings, infos).
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,15 @@ from remediator.errors import RemoteError
 from remediator.model.health import QueryStatus
 
 MAX_BYTES = 64 * 1024 * 1024
-"""How much of an answer is read."""
+"""Maximum size of a response."""
 
 
 class Session(requests.Session):
-    """The session under PrometheusConnect. Raises Unseen for everything but an answer that can be judged."""
+    """The session under PrometheusConnect. QueryFailure unless the response can be judged."""
 
     def __init__(self, client: HttpClient, timeout: float, connections: int) -> None:
         super().__init__()
-        # No proxy, .netrc or certificate store from the environment: the config says it all.
+        # Ignore proxies, .netrc and certificates of the environment: the config has all settings.
         self.trust_env = False
         self._client = client
         self._timeout = timeout
@@ -68,7 +71,7 @@ class Session(requests.Session):
         return _Reply(decode(response, body, self._shown, ranged=ranged))
 
     def get_redirect_target(self, resp: Any) -> None:
-        """Nowhere: credentials and expressions go to the configured address alone."""
+        """None: credentials and expressions are sent only to the configured address."""
 
     def _failure(self, error: Exception) -> QueryFailure:
         causes = _causes(error)
@@ -78,15 +81,17 @@ class Session(requests.Session):
         connected = not any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes)
         if connected and any(isinstance(c, TimeoutError | urllib3.exceptions.ReadTimeoutError) for c in causes):
             return QueryFailure(QueryStatus.TIMEOUT, f"{where} did not answer within {self._timeout:g}s")
-        # The innermost cause says what happened; the outer ones are the library's own words for it, addresses included.
+        # The innermost cause says what happened. The outer ones repeat it in the library's words, with addresses.
         cause = next((cause for cause in reversed(causes) if isinstance(cause, OSError)), causes[-1])
         return QueryFailure(
             QueryStatus.UNREACHABLE, f"cannot reach {where}: {short(str(cause) or type(cause).__name__)}"
         )
 
     def _mount(self) -> None:
-        """Put our adapter in place, anew when a certificate file has changed. Its prefix is longer than that of the
-        adapter which PrometheusConnect mounts, so ours is the one used."""
+        """Mount our adapter, and replace it when a certificate file has changed.
+
+        Its prefix is longer than that of PrometheusConnect's adapter, so requests uses ours.
+        """
         files = (self._tls.ca_file, self._tls.cert_file, self._tls.key_file)
         try:
             stamp = tuple(Path(file).stat().st_mtime_ns for file in files if file)
@@ -108,8 +113,7 @@ class Session(requests.Session):
 
 
 class _Reply(requests.Response):
-    """What PrometheusConnect takes for the server's response. It hands through whatever stands in for `result`, and so
-    returns the whole of what we decoded."""
+    """Stands in for the server's response. PrometheusConnect returns its `result`, which is all that we decoded."""
 
     def __init__(self, result: QueryResult) -> None:
         super().__init__()
@@ -121,7 +125,7 @@ class _Reply(requests.Response):
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """An exception and those inside it, outermost first: what it was raised from, and what urllib3 wraps."""
+    """An exception and its causes, outermost first, also those that urllib3 keeps in attributes."""
     found: list[BaseException] = []
     todo: list[Any] = [error]
     while todo:

@@ -1,4 +1,4 @@
-"""HTTP connections for `requests` that keep to one deadline and to one TLS context, whatever the server does."""
+"""HTTP connections for `requests` with one deadline and one TLS context, however the server behaves."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from requests.adapters import HTTPAdapter
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """One host's connections, at most `connections` of them kept. A `urllib3.util.Timeout(total=…)` given to a request is
-    the limit of all of it: connecting, sending, and reading to the end. `context` is the TLS side and `server_name` the
-    name to expect there, where it is not the host's. Nothing is tried twice."""
+    """Connections to one host, at most `connections` of them kept, without retries.
+
+    A request's `urllib3.util.Timeout(total=…)` limits all of it: connecting, sending, and reading to the end. `context`
+    is the TLS context, and `server_name` the expected name where it is not the host's.
+    """
 
     def __init__(self, connections: int, context: ssl.SSLContext | None = None, server_name: str = "") -> None:
         self._tls: dict[str, Any] = {}
@@ -34,17 +36,19 @@ class DeadlineAdapter(HTTPAdapter):
         return self.poolmanager.connection_from_url(request.url)
 
     def cert_verify(self, *_: Any) -> None:
-        """Nothing: requests would make the context trust its own bundle of authorities too."""
+        """Do nothing: requests would add its own bundle of authorities to the context."""
 
 
 class _Timed(io.RawIOBase):
-    """A socket's bytes, each read of which may take only what is left until the deadline. A time-out of the socket alone
-    starts anew with each byte that drips in."""
+    """A socket's bytes. Each read has only the time that is left until the deadline.
+
+    A timeout of the socket alone would start again with every byte.
+    """
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
         self._sock = sock
         self._raw = raw
-        # urllib3 has set the socket to what its total leaves for reading.
+        # urllib3 has set the socket to what is left of the total.
         timeout = sock.gettimeout()
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
@@ -86,6 +90,6 @@ class _HttpsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _HttpsConnection
 
     def _validate_conn(self, conn: Any) -> None:
-        """Connect, without a warning at each request where the config says not to verify."""
+        """Connect. urllib3's own method would warn at each request where the config turns verification off."""
         if conn.is_closed:
             conn.connect()

@@ -14,7 +14,7 @@ from remediator.rules.guards import UnknownGuardError, with_guards
 from remediator.rules.promql import SeriesLabels, series_labels
 from remediator.rules.ruleset import RuleSet, Used, judges, templates_of_steps, templates_of_target
 from remediator.template.compile import TemplateKind, compile_template
-from remediator.template.escaping import SANDBOX
+from remediator.template.filters import SANDBOX
 
 
 def no_service_label(rules: RuleSet) -> Iterator[Problem]:
