@@ -30,9 +30,9 @@ from remediator.metrics import Metrics
 from remediator.model.alert import Notification
 from remediator.model.clock import Backoff, Clock, SystemClock, retry
 from remediator.replica import ProcessResources, Replica, running
-from remediator.runtime import Loaded, System, load, mark_loaded
+from remediator.runtime import Loaded, Runtime, load, mark_loaded
 from remediator.store.interface import Accepted, Store
-from remediator.store.leadership import Alone, FileLease, Leadership, SharedLease
+from remediator.store.leadership import FileLease, Leadership, SharedLease, SoleLeadership
 from remediator.store.sqlite import open_sqlite
 from remediator.web.application import RUNNER_OPTIONS, WebContext, make_app
 from remediator.web.auth import Security, check_listen, load_security, parse_listen
@@ -80,7 +80,7 @@ async def _assemble(
     clock: Clock,
     ending: asyncio.Event,
     stack: contextlib.AsyncExitStack,
-) -> System:
+) -> Runtime:
     config, metrics, broadcast = loaded.config, Metrics(), Broadcast()
     if isinstance(clock, SystemClock):
         metrics.clock_skew.set_function(lambda: clock.skew)
@@ -114,7 +114,7 @@ async def _assemble(
         shared=config.storage.shared,
         failed=failed,
     )
-    system = System(options.config_file, loaded, resources, security)
+    system = Runtime(options.config_file, loaded, resources, security)
     leads = await leadership.attempt()
     await system.begin_term(leads=leads)
     mark_loaded(metrics, clock.now())
@@ -126,7 +126,7 @@ async def _assemble(
         return accepted
 
     # The web answers from here on; it is not ready until the engine has read the store.
-    parts = WebContext(
+    context = WebContext(
         store=store,
         metrics=metrics,
         clock=clock,
@@ -137,7 +137,7 @@ async def _assemble(
         external_url=config.global_.external_url,
         started_at=clock.now(),
     )
-    await stack.enter_async_context(_listening(make_app(parts), options.listen, security))
+    await stack.enter_async_context(_listening(make_app(context), options.listen, security))
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     await stack.enter_async_context(running(_take_terms(system, leadership, begun), failed))
     await begun
@@ -162,7 +162,7 @@ async def _open(
         stack.callback(lock.release)
         file = await open_sqlite(database)
         stack.push_async_callback(file.close)
-        return file, Alone(), database
+        return file, SoleLeadership(), database
 
     # Where it is not needed it is not loaded: a start takes a tenth of a second longer with it.
     from remediator.store.postgresql import database_name, open_postgresql
@@ -172,7 +172,7 @@ async def _open(
     host, port = parse_listen(options.listen)
     name = f"{host if host not in ('', '0.0.0.0', '::') else socket.gethostname()}:{port}"  # noqa: S104
     address = config.global_.external_url or f"http://{name}"
-    lease = SharedLease(store, name, address, config.storage.lease_ttl, seen=metrics.leader_seen)
+    lease = SharedLease(store, name, address, config.storage.lease_ttl, on_leader=metrics.leader_seen)
     while not lease.in_step:
         await lease.attempt()
     if isinstance(clock, SystemClock):
@@ -180,7 +180,7 @@ async def _open(
     return store, lease, database_name(config.storage.url)
 
 
-async def _take_terms(system: System, leadership: Leadership, begun: asyncio.Future[None]) -> None:
+async def _take_terms(system: Runtime, leadership: Leadership, begun: asyncio.Future[None]) -> None:
     """Lead and follow in turn, for as long as the program runs. `begun` is set once the first term has begun, or with
     why it cannot. A term is never run twice."""
 
@@ -213,7 +213,7 @@ async def _run_term(replica: Replica, leadership: Leadership, begun: asyncio.Fut
         await asyncio.gather(over, return_exceptions=True)
 
 
-async def _follow_services(system: System) -> None:
+async def _follow_services(system: Runtime) -> None:
     """Take up the services that were added or removed at another process."""
     while True:
         await asyncio.sleep(_SERVICES_INTERVAL)
@@ -251,7 +251,7 @@ async def _listening(app: web.Application, listen: str, security: Security) -> A
         await runner.cleanup()
 
 
-async def _reload(system: System) -> None:
+async def _reload(system: Runtime) -> None:
     try:
         await system.reload()
     except RemediatorError as error:

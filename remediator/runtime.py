@@ -47,7 +47,7 @@ def load(config_file: Path) -> Loaded:
     return Loaded(config, rulebook)
 
 
-class System:
+class Runtime:
     """The running program as the web sees it."""
 
     def __init__(self, config_file: Path, loaded: Loaded, resources: ProcessResources, security: Security) -> None:
@@ -81,7 +81,7 @@ class System:
     async def why(self, name: str) -> Why | None:
         return await self.replica.engine.why(name)
 
-    def pages(self) -> Sequence[PageAlert]:
+    def page_alerts(self) -> Sequence[PageAlert]:
         return self.replica.engine.pages()
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
@@ -109,7 +109,7 @@ class System:
         }
         return {name: msgspec.to_builtins(rules) for name, rules in nouns.items()}
 
-    def woken(self) -> None:
+    def on_operator_action(self) -> None:
         self.replica.engine.answered()
 
     async def reload(self) -> None:

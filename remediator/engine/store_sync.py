@@ -66,11 +66,11 @@ class StoreSync:
     async def load(self, now: float) -> None:
         """Take up all that the store remembers: open incidents, firing alerts, recent runs, how the last ones ended."""
         state = self._state
-        if self._leads and (moved := await self._store.bring_back(now)):
+        if self._leads and (moved := await self._store.repair_clock(now)):
             log.warning("the clock was set back: %d things that have happened would be yet to come, and are now", moved)
         for run in await self._store.runs_since(now - _MEMORY):
             state.put_run(run)
-        for closing in await self._store.closings_since(now - _MEMORY):
+        for closing in await self._store.incident_summaries(now - _MEMORY):
             state.put_closing(closing)
         for incident in await self._store.last_closed(now - _MEMORY):
             state.put_incident(incident)

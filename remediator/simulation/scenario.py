@@ -33,7 +33,7 @@ from remediator.simulation.patterns import fits, typed
 from remediator.simulation.process import Process
 from remediator.simulation.scripted import Effect, Ran, Sample, ScriptedEnvironment
 from remediator.simulation.virtual_loop import START, VirtualLoop, run_virtually
-from remediator.store.sql_store import TableStore
+from remediator.store.sql_store import SqlStore
 from remediator.store.sqlite import open_in_memory
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class Scenario:
         self._interval = interval
         self._leap = leap
         self._loop = loop
-        self._store: TableStore = open_in_memory()
+        self._store: SqlStore = open_in_memory()
         self._silences: tuple[Silence, ...] = ()
         self._requests: set[asyncio.Task[Any]] = set()
         self.process: Process | None = None

@@ -36,7 +36,7 @@ class Rows(Protocol):
 
 
 class Database(Protocol):
-    """What a table module is given: it works within the transaction of whoever gives it."""
+    """What a table module works on, within the caller's transaction."""
 
     def execute(self, sql: str, parameters: Parameters = ..., /) -> Rows:
         """Run one statement."""
@@ -48,7 +48,7 @@ class Database(Protocol):
 
 
 class Connection(Database, Protocol):
-    """What `Writer`, `Reader` and `Inline` hold: a connection whose transactions they begin and end."""
+    """What `Writer`, `Reader` and `InlineExecutor` hold: a connection whose transactions they begin and end."""
 
     @property
     def in_transaction(self) -> bool:
@@ -67,8 +67,8 @@ class Connection(Database, Protocol):
         ...
 
     def explain(self, error: Exception, deed: str) -> Exception:
-        """What to tell of an error: StoreError or ConflictError for the database's own ("cannot {deed} the database …"),
-        any other as it is."""
+        """The exception to raise for an error: StoreError or ConflictError for the database's own ("cannot {deed} the
+        database …"), any other unchanged."""
         ...
 
     def close(self) -> None: ...

@@ -18,7 +18,7 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-class Inline:
+class InlineExecutor:
     """Both the writer and the reader of a store. To be used from one event loop."""
 
     def __init__(self, connection: Connection) -> None:
@@ -50,7 +50,7 @@ class Inline:
         return read_at_once(self._connection, query)
 
     async def close(self) -> None:
-        """Let go of the database; with it goes what it holds."""
+        """Close the database; its content is gone with it."""
         self._closed = True
         self._connection.close()
 

@@ -1,11 +1,10 @@
-"""Memory: one method per thing that is remembered, each one transaction, together with its journal entry.
+"""The store's contract: one method per domain operation, each one transaction together with its journal entry.
 
 `Store` is the contract. The table modules keep it, in SQL that SQLite (`sqlite`: one file, one process) and PostgreSQL
 (`postgresql`: a database that processes share, one of which leads) have in common. The invariants live in the database, as unique indexes: one
 open incident per service, one running step per incident, one row per (incident, step, attempt). A write that breaks
-one raises ConflictError and leaves nothing behind; one that is the leader's to make, made by another process, raises
-FencedError; a store that cannot be read or written raises StoreError. Times are
-seconds since the epoch and always come from the caller.
+one raises ConflictError and changes nothing. A leader's write by another process raises FencedError. A store that
+cannot be read or written raises StoreError. Times are seconds since the epoch and always come from the caller.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ class Store(Protocol):
     """Everything the engine, the web pages and the announcers remember."""
 
     async def close(self) -> None:
-        """Finish what was accepted and let go of the database."""
+        """Finish what was accepted and close the database."""
 
     # Alerts. Any replica accepts them, but for those of thresholds, which are the leader's; the engine settles them.
 
@@ -175,7 +174,7 @@ class Store(Protocol):
         """Incidents with their runs, newest first, those with an id below `before` (keyset pages)."""
         ...
 
-    async def closings_since(self, since: float) -> list[IncidentSummary]:
+    async def incident_summaries(self, since: float) -> list[IncidentSummary]:
         """How the incidents ended that closed at or after this time, in the order in which they did."""
         ...
 
@@ -259,10 +258,9 @@ class Store(Protocol):
     async def put_annotation(self, key: str, annotation: int, cursor: str, entry: int) -> None:
         """Remember an annotation and move the cursor of its follower, at once."""
 
-    async def bring_back(self, now: float) -> int:
-        """Let nothing that has happened lie in the future, where it is when the clock was set back since: such times become
-        this one, and deadlines move with them. Returns how many rows were changed. Pauses and the journal stay as they
-        are: what people and neighbours were told."""
+    async def repair_clock(self, now: float) -> int:
+        """Move times of past events that lie in the future, after the clock was set back, to `now`; deadlines move with
+        them. Returns the number of changed rows. Pauses and the journal are unchanged: others have seen them."""
         ...
 
     async def forget(self, before: float) -> int:

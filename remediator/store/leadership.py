@@ -1,8 +1,8 @@
-"""Who leads: one process of those that share a database, or the only one there may be.
+"""Leader election among the processes that share a database.
 
-In one SQLite file there is room for one process, which a lock on a file beside it sees to: the kernel lets go of it when
-its holder ends, however it ends. Processes that share a PostgreSQL take turns by a lease there, which is renewed, expires
-by the database's clock, and has an epoch that fences the writes of whoever had it before.
+An SQLite file admits one process, by a lock on a file beside it; the kernel releases the lock when its holder ends.
+Processes that share a PostgreSQL take turns by a lease in it. The lease is renewed, expires by the database's clock, and
+has an epoch that fences the writes of earlier holders.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Leadership(Protocol):
         """Lead no more, and let another do so at once."""
 
 
-class Alone:
+class SoleLeadership:
     """The leadership of a process that has its database to itself."""
 
     leads = True
@@ -97,7 +97,7 @@ class FileLease:
     """The lease on a database file: `<database>.lock`, whose text names the holder."""
 
     def __init__(self, database: str, now: Callable[[], float] = time.time) -> None:
-        # By whatever name the file is called, it is locked by one.
+        # One lock file per database, also when links give it several names.
         self.path = f"{os.path.realpath(database)}.lock"
         self._now = now
         self._file: int | None = None
@@ -135,7 +135,7 @@ class FileLease:
 
 class SharedLease:
     """The leadership of one process among those that share a database. `name` and `url` tell people which one it is; `ttl`
-    is for how many seconds a lease holds without being renewed; `seen` is told the name of another one that leads."""
+    is for how many seconds a lease holds without being renewed; `on_leader` is called with the name of a new leader."""
 
     def __init__(
         self,
@@ -144,14 +144,14 @@ class SharedLease:
         url: str,
         ttl: float,
         *,
-        seen: Callable[[str], None] = lambda name: None,
+        on_leader: Callable[[str], None] = lambda name: None,
         steady: Callable[[], float] = steady,
     ) -> None:
         self._store = store
         self._name = name
         self._url = url
         self._ttl = ttl
-        self._tell = seen
+        self._on_leader = on_leader
         self._steady = steady
         self._epoch: int | None = None
         self._until = self._give_up_at = 0.0
@@ -178,7 +178,7 @@ class SharedLease:
         return self._epoch is not None and self._steady() < self._until
 
     def now(self) -> float:
-        """The time by the database's clock, which all who share it go by, whatever their own clocks say."""
+        """The time by the database's clock, which all processes that share it use."""
         return self._steady() + self._ahead
 
     async def attempt(self) -> bool:
@@ -199,7 +199,7 @@ class SharedLease:
 
     async def acquire(self) -> None:
         def on_failure(error: Exception, failures: int) -> None:
-            self._say("cannot tell who leads, tries again", error)
+            self._log_trouble("cannot tell who leads, tries again", error)
 
         while True:
             if await retry(_REAL_TIME, _BACKOFF, self.attempt, StoreError, on_failure):
@@ -217,7 +217,7 @@ class SharedLease:
                     lease = await self._store.renew_lease(self._epoch, self._ttl)
             except (StoreError, TimeoutError) as error:
                 pause = _RETRY
-                self._say("cannot renew its lease, tries again", error)
+                self._log_trouble("cannot renew its lease, tries again", error)
                 if self._steady() >= self._give_up_at:
                     log.error("leads no more: its lease could not be renewed in time")
                     self._stand_down()
@@ -255,13 +255,13 @@ class SharedLease:
         answered = self._steady()
         if lease.epoch != (self._seen.epoch if self._seen else None) and lease.holder and not lease.expired:
             log.info("%s leads, in epoch %d", lease.holder, lease.epoch)
-            self._tell(lease.holder)
+            self._on_leader(lease.holder)
         self._seen = lease
         if answered - asked <= _CLOCK_WITHIN:
             self._ahead = lease.clock - (asked + answered) / 2
             self.in_step = True
 
-    def _say(self, what: str, error: Exception) -> None:
+    def _log_trouble(self, what: str, error: Exception) -> None:
         reason = str(error) or "the database does not answer"
         if reason != self._trouble:
             log.error("%s: %s", what, reason)

@@ -1,8 +1,8 @@
 """A connection to PostgreSQL that comes back by itself, and the SQL we share with SQLite in PostgreSQL's words.
 
 Transactions that write take their turn by one advisory lock, over all processes, as they do in an SQLite file: so row
-numbers are committed in their order, which is what followers of the journal rest on, and whoever reads the lease in such
-a transaction reads what holds until its commit. Nothing outlives a transaction at the server (no session settings, no
+numbers are committed in order, which followers of the journal rely on. A lease read in such a transaction stays true until
+its commit. Nothing outlives a transaction at the server (no session settings, no
 prepared statements), so that a pooler may sit in between.
 
 A server that does not answer is waited for only so long: it is told to give up (`statement_timeout` and its kin), and one
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _PATIENCE = 5.0
 """Seconds that the server may take for one statement, wait for a lock, or wait for the next statement."""
 _SILENCE = 8.0
-"""Seconds until a transaction is given up of which nothing is heard."""
+"""Seconds until a silent transaction is abandoned."""
 _LOCK = 0x52454D44
 """The number of the advisory lock: `REMD`."""
 
@@ -73,7 +73,7 @@ class Address:
         self.name = f"{host}{f':{port}' if port else ''}/{given.get('dbname') or given.get('user') or ''}"
 
     def parameters(self) -> dict[str, Any]:
-        """What libpq is told. OperationalError when the password cannot be read."""
+        """Connection parameters for libpq. OperationalError when the password cannot be read."""
         if not self._password_file:
             return self._parameters
         try:
@@ -83,17 +83,17 @@ class Address:
             raise psycopg.OperationalError(f"cannot read {self._password_file}: {error}") from None
 
 
-class Row:
+class PostgresRow:
     """One row, its columns by name or by place."""
 
-    __slots__ = ("_places", "_values")
+    __slots__ = ("_columns", "_values")
 
-    def __init__(self, values: Sequence[Any], places: Mapping[str, int]) -> None:
+    def __init__(self, values: Sequence[Any], columns: Mapping[str, int]) -> None:
         self._values = values
-        self._places = places
+        self._columns = columns
 
     def __getitem__(self, column: str | int) -> Any:
-        return self._values[column if isinstance(column, int) else self._places[column]]
+        return self._values[column if isinstance(column, int) else self._columns[column]]
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._values)
@@ -102,9 +102,9 @@ class Row:
         return len(self._values)
 
 
-def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], Row]:
-    places = {column.name: place for place, column in enumerate(cursor.description or ())}
-    return lambda values: Row(values, places)
+def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], PostgresRow]:
+    columns = {column.name: place for place, column in enumerate(cursor.description or ())}
+    return lambda values: PostgresRow(values, columns)
 
 
 class PostgresConnection:
@@ -151,13 +151,13 @@ class PostgresConnection:
             self._give_up()
             if not known:
                 raise
-            self._begin_anew(write)
+            self._begin_again(write)
 
     def _begin(self, write: bool) -> None:
         self._busy_since = time.monotonic()
         self._connect().execute((_BEGIN_WRITE if write else _BEGIN_READ).encode())
 
-    def _begin_anew(self, write: bool) -> None:
+    def _begin_again(self, write: bool) -> None:
         try:
             self._begin(write)
         except psycopg.Error:
@@ -201,8 +201,11 @@ class PostgresConnection:
             if connection is None or since is None or time.monotonic() - since < _SILENCE:
                 return
             log.error("cuts its connection to the database %s, which has gone silent", self._address.name)
-            with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as wire:
-                wire.shutdown(socket.SHUT_RDWR)
+            with (
+                contextlib.suppress(OSError, psycopg.Error),
+                socket.socket(fileno=os.dup(connection.fileno())) as connection_socket,
+            ):
+                connection_socket.shutdown(socket.SHUT_RDWR)
 
     def _live(self) -> psycopg.Connection[Any]:
         if self._connection is None:

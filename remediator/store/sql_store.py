@@ -1,4 +1,4 @@
-"""The store in tables: what the contract in `remediator.store.interface` says, by the table modules, on whatever database it is given.
+"""Implements the contract of `remediator.store.interface` with the table modules, on SQLite or PostgreSQL.
 
 Writes go through the one writer; reads run beside it and see what is committed. `sqlite` and `postgresql` open it.
 """
@@ -26,7 +26,7 @@ from remediator.model.incident import (
 from remediator.model.matcher import Matcher
 from remediator.model.rulebook import Service
 from remediator.store.database import Database
-from remediator.store.inline import Inline
+from remediator.store.inline import InlineExecutor
 from remediator.store.interface import Accepted, Lease, NewIncident, Summary
 from remediator.store.reader import Reader
 from remediator.store.tables import alerts as alert_table
@@ -42,10 +42,12 @@ from remediator.store.writer import Writer
 T = TypeVar("T")
 
 
-class TableStore:
+class SqlStore:
     """A `Store`; what each method does is said there. To be used from the event loop it was opened in."""
 
-    def __init__(self, writer: Writer | Inline, reader: Reader | Inline, fence: Fence | None = None) -> None:
+    def __init__(
+        self, writer: Writer | InlineExecutor, reader: Reader | InlineExecutor, fence: Fence | None = None
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._fence = fence
@@ -55,7 +57,7 @@ class TableStore:
         await self._writer.close()
 
     async def _lead(self, work: Callable[[Database], T], rows: int = 1) -> T:
-        """Have a write made that is the leader's."""
+        """Submit a write that only the leader may make."""
         fence = self._fence
         if fence is None:
             return await self._writer.submit(work, rows)
@@ -70,7 +72,7 @@ class TableStore:
 
     async def put_alerts(self, alerts: Sequence[Alert], now: float) -> Accepted:
         if any(alert.source is Source.THRESHOLD for alert in alerts):
-            # A leader that was stopped and wakes up would tell of breaches that nobody watches any more.
+            # A stopped leader that wakes up would report breaches that nobody evaluates any more.
             (accepted,) = await self._lead(lambda db: alert_table.put_many(db, [(alerts, now)]), len(alerts))
             return accepted
         return await self._writer.submit_many(alert_table.put_many, (alerts, now), len(alerts))
@@ -84,7 +86,7 @@ class TableStore:
     async def alerts(
         self, *, service: str = "", firing_only: bool = False, before: int | None = None, limit: int = 50
     ) -> list[StoredAlert]:
-        return await self._reader.read(lambda db: alert_table.page(db, service, firing_only, before, limit))
+        return await self._reader.read(lambda db: alert_table.newest(db, service, firing_only, before, limit))
 
     async def alerts_with(self, fingerprint: str) -> list[StoredAlert]:
         return await self._reader.read(lambda db: alert_table.of_fingerprint(db, fingerprint))
@@ -137,10 +139,10 @@ class TableStore:
     async def incidents(
         self, *, service: str = "", open_only: bool = False, before: int | None = None, limit: int = 50
     ) -> list[Incident]:
-        return await self._reader.read(lambda db: incident_table.page(db, service, open_only, before, limit))
+        return await self._reader.read(lambda db: incident_table.newest(db, service, open_only, before, limit))
 
-    async def closings_since(self, since: float) -> list[IncidentSummary]:
-        return await self._reader.read(lambda db: incident_table.closings(db, since))
+    async def incident_summaries(self, since: float) -> list[IncidentSummary]:
+        return await self._reader.read(lambda db: incident_table.summaries(db, since))
 
     async def last_closed(self, since: float) -> list[Incident]:
         return await self._reader.read(lambda db: incident_table.last_closed(db, since))
@@ -202,19 +204,19 @@ class TableStore:
     async def put_annotation(self, key: str, annotation: int, cursor: str, entry: int) -> None:
         await self._lead(lambda db: journal_table.put_annotation(db, key, annotation, cursor, entry))
 
-    async def bring_back(self, now: float) -> int:
-        return await self._lead(lambda db: clock_repair.bring_back(db, now))
+    async def repair_clock(self, now: float) -> int:
+        return await self._lead(lambda db: clock_repair.repair_clock(db, now))
 
     async def forget(self, before: float) -> int:
-        went = 0
+        deleted = 0
         for forget in retention.IN_ORDER:
             # One step at a time, so that other writes come in between.
             while step := await self._lead(lambda db, forget=forget: forget(db, before)):  # type: ignore[misc]
-                went += step
-        return went
+                deleted += step
+        return deleted
 
 
-class SharedStore(TableStore):
+class SharedStore(SqlStore):
     """A `Store` that several processes share, and the lease by which one of them leads."""
 
     def __init__(self, writer: Writer, reader: Reader, fence: Fence, closed: Callable[[], None]) -> None:
@@ -227,15 +229,15 @@ class SharedStore(TableStore):
         self._closed()
 
     async def lease(self) -> Lease:
-        """The lease as it stands."""
+        """The current lease."""
         return await self._reader.read(lease_table.read)
 
     async def claim_lease(self, holder: str, url: str, ttl: float) -> tuple[Lease, bool]:
-        """Take the lease for `ttl` seconds if it has expired: the lease as it stands then, and whether it was taken."""
+        """Take the lease for `ttl` seconds if it has expired. Returns the lease after that, and whether it was taken."""
         return await self._writer.submit(lambda db: lease_table.claim(db, holder, url, ttl))
 
     async def renew_lease(self, epoch: int, ttl: float) -> Lease:
-        """Hold the lease of this epoch for `ttl` more seconds; the lease as it stands then, whoever's it is."""
+        """Extend the lease of this epoch by `ttl` seconds. Returns the lease after that, whose holder may be another."""
         return await self._writer.submit(lambda db: lease_table.renew(db, epoch, ttl))
 
     async def release_lease(self, epoch: int) -> None:

@@ -11,10 +11,10 @@ import sqlite3
 from functools import cache
 
 from remediator.errors import ConflictError, StoreError
-from remediator.store.inline import Inline
+from remediator.store.inline import InlineExecutor
 from remediator.store.migrations import migrations
 from remediator.store.reader import Reader
-from remediator.store.sql_store import TableStore
+from remediator.store.sql_store import SqlStore
 from remediator.store.writer import CAPACITY, Writer
 
 APPLICATION_ID = 0x52454D44
@@ -29,20 +29,20 @@ MEMORY = ":memory:"
 _READERS = 2
 
 
-async def open_sqlite(path: str, capacity: int = CAPACITY) -> TableStore:
+async def open_sqlite(path: str, capacity: int = CAPACITY) -> SqlStore:
     """The store in this file, which is made when there is none, and brought up to date when it is older.
 
     `capacity` is how many rows may wait to be written. Raises StoreError, with what to do about it, when the file
     cannot be opened, is not ours, or was written by a later version.
     """
     writer, *readers = await asyncio.to_thread(_open, path)
-    return TableStore(Writer(writer, capacity), Reader(readers))
+    return SqlStore(Writer(writer, capacity), Reader(readers))
 
 
-def open_in_memory() -> TableStore:
+def open_in_memory() -> SqlStore:
     """A store of the same kind that is gone with its process: nothing waits for a disk, and no thread is used."""
-    inline = Inline(SqliteConnection(open_memory(), MEMORY))
-    return TableStore(inline, inline)
+    inline = InlineExecutor(SqliteConnection(open_memory(), MEMORY))
+    return SqlStore(inline, inline)
 
 
 def _open(path: str) -> list[SqliteConnection]:
@@ -82,7 +82,7 @@ class SqliteConnection:
             try:
                 self.execute("ROLLBACK")
             except sqlite3.Error:
-                # SQLite ends the transaction even so; the error that led here is the one that is told.
+                # SQLite ends the transaction all the same; the first error is the one to report.
                 pass
 
     def explain(self, error: Exception, deed: str) -> Exception:
@@ -138,7 +138,7 @@ def open_reader(path: str) -> sqlite3.Connection:
 
 
 def back_up(path: str, target: str) -> int:
-    """Copy the database, as it stands at one moment, to a new file, while others read and write it; the copy's bytes.
+    """Copy one moment's state of the database to a new file while others read and write it. Returns the copy's size.
 
     The copy appears under its name once it is whole, checked and on the disk. StoreError, and no copy, when the database
     is not ours or cannot be read, or the copy cannot be written.

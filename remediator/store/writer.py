@@ -109,15 +109,15 @@ class Writer:
 
     def _run(self) -> None:
         while batch := self._gather():
-            self._tell(self._deliver, self._commit(batch))
+            self._schedule_callback(self._deliver, self._commit(batch))
         self._connection.close()
-        self._tell(self._ended.set_result, None)
+        self._schedule_callback(self._ended.set_result, None)
 
-    def _tell(self, callback: Callable[[Any], object], argument: object) -> None:
+    def _schedule_callback(self, callback: Callable[[Any], object], argument: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, argument)
         except RuntimeError:
-            # The loop is closed: nobody is left to hear it.
+            # The loop is closed: nobody waits for the result.
             pass
 
     def _gather(self) -> list[_Job]:
@@ -144,8 +144,8 @@ class Writer:
         try:
             connection.begin(write=True)
         except Exception as error:  # noqa: BLE001
-            # At the end nobody waits for a database that does not answer.
-            return self._all([*batch, *self._rest()] if self._closed else batch, error)
+            # While closing, do not wait for a database that does not answer.
+            return self._fail_all([*batch, *self._take_rest()] if self._closed else batch, error)
         try:
             done = [each for many, jobs in groupby(batch, _many_of) for each in self._do(many, list(jobs))]
         except Exception:  # noqa: BLE001
@@ -154,33 +154,33 @@ class Writer:
             # and failures are rare; that is why they are not set at once.
             connection.roll_back()
         else:
-            return self._conclude(batch, done)
+            return self._finish(batch, done)
         try:
             connection.begin(write=True)
             done = [self._do_alone(job) for job in batch]
         except Exception as error:  # noqa: BLE001
             connection.roll_back()
-            return self._all(batch, error)
-        return self._conclude(batch, done)
+            return self._fail_all(batch, error)
+        return self._finish(batch, done)
 
-    def _rest(self) -> list[_Job]:
+    def _take_rest(self) -> list[_Job]:
         """Everything else that waits; the end is left to be found."""
         jobs = [job for job in iter(self._inbox.get, None) if job is not None]
         self._inbox.put(None)
         return jobs
 
-    def _conclude(self, batch: list[_Job], done: list[_Done]) -> list[_Done]:
+    def _finish(self, batch: list[_Job], done: list[_Done]) -> list[_Done]:
         try:
             self._connection.commit()
         except Exception as error:  # noqa: BLE001
             # Never done again: a commit whose answer was lost may have taken place.
             self._connection.roll_back()
-            return self._all(batch, error)
+            return self._fail_all(batch, error)
         return done
 
-    def _all(self, batch: list[_Job], error: Exception) -> list[_Done]:
-        told = self._connection.explain(error, "write to")
-        return [_Done(job, None, told) for job in batch]
+    def _fail_all(self, batch: list[_Job], error: Exception) -> list[_Done]:
+        explained = self._connection.explain(error, "write to")
+        return [_Done(job, None, explained) for job in batch]
 
     def _do(self, many: Many, jobs: list[_Job]) -> list[_Done]:
         results = many(self._connection, [job.argument for job in jobs])

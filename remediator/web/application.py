@@ -1,7 +1,6 @@
-"""The web: the receiver of notifications, the operators' API and pages, the probes, and who may use which.
+"""Puts the web application together: webhook, API, pages and probes behind one middleware.
 
-Everything comes in through `make_app`; what it needs of the rest of the program is `Parts`. Modules here know alerts, a
-callable that takes them in, the store, and a `System` to ask; they do not know the engine.
+`make_app` is the only way in. Its `WebContext` carries all that the web needs of the rest of the program.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from aiohttp import web
 from remediator.web.api import routes as api
 from remediator.web.auth import Security, check_listen, load_security, parse_listen
 from remediator.web.context import CLOSING, CONTEXT, STREAMS, Broadcast, System, WebContext
-from remediator.web.middleware import answer_errors, guard, set_security_headers
+from remediator.web.middleware import answer_errors, authorize, set_security_headers
 from remediator.web.probes import add_probes
 from remediator.web.ui import pages
 from remediator.web.ui.filters import environment
@@ -26,7 +25,7 @@ RUNNER_OPTIONS: dict[str, Any] = {"keepalive_timeout": 75.0, "shutdown_timeout":
 
 def make_app(context: WebContext) -> web.Application:
     """The whole web as one application, to be run by the caller."""
-    app = web.Application(middlewares=[answer_errors(pages.error_page), guard], client_max_size=context.body_limit)
+    app = web.Application(middlewares=[answer_errors(pages.error_page), authorize], client_max_size=context.body_limit)
     app[CONTEXT] = context
     app[CLOSING] = asyncio.Event()
     app[STREAMS] = set()

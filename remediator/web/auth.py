@@ -19,7 +19,7 @@ from pathlib import Path
 import bcrypt
 
 from remediator.errors import RemediatorError
-from remediator.web.threads import aside
+from remediator.web.threads import in_thread
 from remediator.web.web_config import ClientAuth, TlsServer, TlsVersion, WebConfig, load_web_config
 
 _CACHED = 100
@@ -64,7 +64,7 @@ class Users:
         try:
             # One at a time: guessing passwords must not use up the machine.
             async with self._turn:
-                right = await aside(_matches, password, hashed) and known is not None
+                right = await in_thread(_matches, password, hashed) and known is not None
         finally:
             self._waiting -= 1
         if right:
@@ -185,7 +185,7 @@ _CLIENTS = {
 def _tls_context(tls: TlsServer, present: ssl.SSLContext | None) -> ssl.SSLContext:
     """The context for a config. One that is present already is given the new certificate, for new connections."""
     try:
-        # A context of its own is tried first, so that a certificate that is wrong leaves the present one as it is.
+        # Try a new context first: a wrong certificate must not damage the one in use.
         fresh = _fill(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tls)
         return fresh if present is None else _fill(present, tls)
     except (OSError, ssl.SSLError) as error:

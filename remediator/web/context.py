@@ -18,11 +18,11 @@ from remediator.model.incident import StoredAlert
 from remediator.model.paging import PageAlert
 from remediator.store.interface import Accepted, Store
 from remediator.web.auth import Security
-from remediator.web.request_body import Room
+from remediator.web.request_body import ByteBudget
 
 
 class Broadcast:
-    """Rung after commits. Whoever listens takes `next` before looking at the journal, so that no ring is missed."""
+    """Notifies listeners after commits. A listener takes `next` before it reads the journal, so it misses nothing."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -38,8 +38,7 @@ class Broadcast:
 
 
 class Leader(msgspec.Struct, frozen=True):
-    """Who leads among the processes that share the store; `me` says that it is this one. Without a name nobody does, as
-    far as is known."""
+    """Which of the processes that share the store leads. `me`: this one does. An empty name: no known leader."""
 
     name: str
     url: str
@@ -49,7 +48,7 @@ class Leader(msgspec.Struct, frozen=True):
 
 
 class System(Protocol):
-    """The running program as the web sees it. Every act records who asked for it, and why."""
+    """The running program as the web sees it. Every operation records its author and comment."""
 
     def services(self) -> list[ServiceView]:
         """Every service, by name."""
@@ -63,8 +62,8 @@ class System(Protocol):
         """The account of one service, or None when there is none of this name."""
         ...
 
-    def pages(self) -> Sequence[PageAlert]:
-        """What people are being told through Alertmanager."""
+    def page_alerts(self) -> Sequence[PageAlert]:
+        """The page alerts that fire at Alertmanager."""
         ...
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
@@ -81,7 +80,7 @@ class System(Protocol):
         ...
 
     async def reload(self) -> None:
-        """Load config and rules anew. ConfigError when they cannot be used; then the old ones stay."""
+        """Reload config and rules. ConfigError when they are wrong; the old ones stay in use."""
 
     def rules(self) -> Mapping[str, Any]:
         """The rules in use: lists of JSON-able mappings by noun."""
@@ -96,15 +95,15 @@ class System(Protocol):
         """Forget a service added at run time. ConflictError when a rule file names it."""
         ...
 
-    def woken(self) -> object:
-        """Something was stored that decisions depend on: look now."""
+    def on_operator_action(self) -> object:
+        """An operator's change was stored that decisions depend on: run a cycle now."""
         ...
 
 
 @dataclass(frozen=True)
 class WebContext:
-    """Everything the web is put together from. `external_url` is how people reach it, when that is not how it
-    listens; `started_at` is seconds since the epoch. `body_limit` is in bytes, `body_timeout` in seconds."""
+    """What the web needs of the program. `external_url` is the address people use, where it differs from the listen
+    address; `started_at` is seconds since the epoch. `body_limit` is in bytes, `body_timeout` in seconds."""
 
     store: Store
     metrics: Metrics
@@ -117,13 +116,13 @@ class WebContext:
     started_at: float = 0.0
     body_limit: int = 10 * 1024 * 1024
     body_timeout: float = 30.0
-    room: Room = field(default_factory=lambda: Room(32 * 1024 * 1024))
-    """For the bodies of notifications, of all connections together."""
+    body_budget: ByteBudget = field(default_factory=lambda: ByteBudget(32 * 1024 * 1024))
+    """Bytes of notification bodies in memory, over all connections."""
 
 
-CONTEXT: web.AppKey[WebContext] = web.AppKey("parts", WebContext)
+CONTEXT: web.AppKey[WebContext] = web.AppKey("context", WebContext)
 CLOSING: web.AppKey[asyncio.Event] = web.AppKey("closing", asyncio.Event)
 STREAMS: web.AppKey[set[object]] = web.AppKey("streams", set)
-"""The event streams under way."""
+"""Open event streams."""
 USER = web.RequestKey("user", str)
 """The operator who was let in, or the empty string where nobody has to say who they are."""

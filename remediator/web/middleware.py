@@ -70,7 +70,7 @@ def answer_errors(error_page: ErrorPage) -> Middleware:
         except ConnectionError:
             raise
         except Exception:
-            # The outermost place: whatever went wrong, the client gets an answer that gives nothing away.
+            # The outermost handler: the client always gets an answer, and it reveals nothing.
             log.exception("cannot answer %s %s", request.method, request.path)
             status, message = 500, "cannot answer: something unexpected went wrong; the log says what"
         if wants_page(request):
@@ -84,7 +84,7 @@ def answer_errors(error_page: ErrorPage) -> Middleware:
 
 
 @web.middleware
-async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def authorize(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in whom the web config lets in, and no request that another site made a browser send."""
     security = request.app[CONTEXT].security
     area = _area(request)

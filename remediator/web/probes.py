@@ -7,7 +7,7 @@ import asyncio
 from aiohttp import web
 
 from remediator.web.context import CONTEXT, Leader
-from remediator.web.threads import aside
+from remediator.web.threads import in_thread
 
 _generating: web.AppKey[asyncio.Lock] = web.AppKey("generating", asyncio.Lock)
 
@@ -36,7 +36,7 @@ def _who(leader: Leader) -> str:
 async def metrics(request: web.Request) -> web.Response:
     """The metrics, as text or OpenMetrics, whichever the scraper prefers; one exposition is made at a time."""
     async with request.app[_generating]:
-        body, content_type = await aside(request.app[CONTEXT].metrics.exposition, request.headers.get("Accept", ""))
+        body, content_type = await in_thread(request.app[CONTEXT].metrics.exposition, request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 

@@ -17,16 +17,16 @@ T = TypeVar("T")
 _JSON_LIMIT = 1024 * 1024
 
 
-class Room:
-    """Room for so many bytes of bodies at once, from the first byte read until what they say is stored."""
+class ByteBudget:
+    """Bounds the bytes of bodies in memory, from the first byte read until the content is stored."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._taken = 0
 
     @contextlib.contextmanager
-    def taken(self) -> Iterator[Callable[[int], None]]:
-        """A function that takes so many bytes more, for as long as this is entered. BusyError when there is no room."""
+    def reserved(self) -> Iterator[Callable[[int], None]]:
+        """A function that reserves bytes until this context ends. BusyError when the budget is used up."""
         mine = 0
 
         def take(size: int) -> None:
@@ -45,9 +45,9 @@ class Room:
 async def read_body(
     request: web.Request, limit: int, seconds: float, take: Callable[[int], None] = lambda size: None
 ) -> bytes:
-    """The body, at most `limit` bytes that arrive within `seconds`; `take` is told of bytes before they are kept.
-    PayloadError when it is longer, later or broken; the connection is closed then, for what is left of the body would be
-    taken for the next request."""
+    """The body, at most `limit` bytes that arrive within `seconds`. `take` is called with each size before it is kept.
+    PayloadError when the body is longer, later or broken. The connection is closed then: the rest of the body would
+    look like the next request."""
     too_large = PayloadError("too_large", f"cannot accept the body: it is longer than {limit} bytes", 413)
     if (request.content_length or 0) > limit:
         raise too_large

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from remediator.web.threads import aside
+from remediator.web.threads import in_thread
 
 T = TypeVar("T")
 
@@ -31,14 +31,14 @@ def success(data: Any, status: int = 200) -> web.Response:
     )
 
 
-async def success_aside(shape: Callable[[T], object], items: Iterable[T]) -> web.Response:
-    """Many things that were asked for, each shaped by a function; shaped and encoded in a thread."""
+async def success_list(shape: Callable[[T], object], items: Iterable[T]) -> web.Response:
+    """A list of objects, each serialized by a function; encoded in a thread."""
 
     def encode() -> bytes:
         # One by one, since the encoder keeps the interpreter, and so the event loop, for as long as it works.
         return b'{"status":"success","data":[' + b",".join(msgspec.json.encode(shape(item)) for item in items) + b"]}"
 
-    return web.Response(body=await aside(encode), content_type="application/json")
+    return web.Response(body=await in_thread(encode), content_type="application/json")
 
 
 def failure(status: int, kind: str, message: str) -> web.Response:

@@ -1,4 +1,4 @@
-"""The web's own threads, for work that would hold up the event loop: hashing, big bodies, big pages."""
+"""The web's thread pool, for work that would block the event loop: hashing, big bodies, big pages."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ T = TypeVar("T")
 _POOL = ThreadPoolExecutor(max_workers=3, thread_name_prefix="web")
 
 
-async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function in one of the threads and wait for it."""
     return await asyncio.get_running_loop().run_in_executor(_POOL, partial(function, *args, **kwargs))

@@ -14,7 +14,7 @@ from remediator.errors import BusyError, PayloadError, StoreError
 from remediator.web.context import CONTEXT
 from remediator.web.request_body import read_body
 from remediator.web.responses import failure, success
-from remediator.web.threads import aside
+from remediator.web.threads import in_thread
 from remediator.web.webhook_payload import decode_notification
 
 log = logging.getLogger(__name__)
@@ -28,13 +28,13 @@ async def receive(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     metrics = context.metrics
     try:
-        with context.room.taken() as take:
+        with context.body_budget.reserved() as take:
             body = await read_body(request, context.body_limit, context.body_timeout, take)
             now = context.clock.now()
             if len(body) <= _INLINE:
                 notification = decode_notification(body, now)
             else:
-                notification = await aside(decode_notification, body, now)
+                notification = await in_thread(decode_notification, body, now)
             accepted = await context.intake(notification)
     except PayloadError as error:
         metrics.notifications.labels(error.reason).inc()

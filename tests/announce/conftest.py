@@ -11,7 +11,7 @@ from doubles.grafana import GrafanaDouble
 
 from remediator.clients.grafana import Grafana
 from remediator.clients.http_options import HttpClient
-from remediator.store.sql_store import TableStore
+from remediator.store.sql_store import SqlStore
 from remediator.store.sqlite import open_sqlite
 
 
@@ -21,14 +21,14 @@ def clock() -> HastyClock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[TableStore]:
+async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
     opened = await open_sqlite(str(tmp_path / "remediator.db"))
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-def story(store: TableStore) -> Story:
+def story(store: SqlStore) -> Story:
     return Story(store)
 
 

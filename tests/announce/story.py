@@ -12,7 +12,7 @@ from remediator.model.health import Health
 from remediator.model.incident import Incident, StepRun, Verdict
 from remediator.model.rulebook import Plan
 from remediator.store.interface import NewIncident
-from remediator.store.sql_store import TableStore
+from remediator.store.sql_store import SqlStore
 
 
 class HastyClock:
@@ -32,7 +32,7 @@ class HastyClock:
 class Story:
     """Writes what an engine would, one second of story time apart."""
 
-    def __init__(self, store: TableStore) -> None:
+    def __init__(self, store: SqlStore) -> None:
         self.store = store
         self._seconds = itertools.count(int(cases.NOW))
 

@@ -16,7 +16,7 @@ from remediator.metrics import Metrics
 from remediator.model.clock import Clock, SystemClock
 from remediator.model.incident import Entry
 from remediator.notify.follower import Follower
-from remediator.store.sql_store import TableStore
+from remediator.store.sql_store import SqlStore
 
 
 class Listener:
@@ -48,7 +48,7 @@ class Failing:
 class Flaky:
     """The store, but for reading the journal, which fails first."""
 
-    def __init__(self, store: TableStore, failing: Failing) -> None:
+    def __init__(self, store: SqlStore, failing: Failing) -> None:
         self._store, self._failing = store, failing
 
     def __getattr__(self, name: str) -> Any:
@@ -68,7 +68,7 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def follow(store: TableStore, clock: HastyClock, metrics: Metrics) -> Callable[..., Follower]:
+def follow(store: SqlStore, clock: HastyClock, metrics: Metrics) -> Callable[..., Follower]:
     def make(announcer: Listener, clock: Clock = clock, store: Any = store) -> Follower:
         return Follower(announcer, store, clock=clock, metrics=metrics, jitter=lambda: 1.0)
 
@@ -79,11 +79,11 @@ def value(metrics: Metrics, name: str, announcer: str = "listener") -> float | N
     return metrics.registry.get_sample_value(f"remediator_announcer_{name}", {"announcer": announcer})
 
 
-async def ids(store: TableStore) -> list[int]:
+async def ids(store: SqlStore) -> list[int]:
     return [entry.id for entry in await store.journal(limit=10_000)]
 
 
-async def test_everything_in_order_once(story: Story, store: TableStore, follow: Callable[..., Follower]) -> None:
+async def test_everything_in_order_once(story: Story, store: SqlStore, follow: Callable[..., Follower]) -> None:
     listener = Listener()
     follower = follow(listener)
     await follower.begin()
@@ -95,9 +95,7 @@ async def test_everything_in_order_once(story: Story, store: TableStore, follow:
     assert listener.heard == await ids(store)
 
 
-async def test_others_begin_at_the_present_end(
-    story: Story, store: TableStore, follow: Callable[..., Follower]
-) -> None:
+async def test_others_begin_at_the_present_end(story: Story, store: SqlStore, follow: Callable[..., Follower]) -> None:
     await story.heals()
     listener = Listener()
     await follow(listener).catch_up()
@@ -106,7 +104,7 @@ async def test_others_begin_at_the_present_end(
 
 
 async def test_a_durable_one_begins_at_the_end_once_and_goes_on_after_a_restart(
-    story: Story, store: TableStore, follow: Callable[..., Follower]
+    story: Story, store: SqlStore, follow: Callable[..., Follower]
 ) -> None:
     await story.heals("before it was configured")
     listener = Listener(durable=True)
@@ -121,7 +119,7 @@ async def test_a_durable_one_begins_at_the_end_once_and_goes_on_after_a_restart(
 
 
 async def test_patience_grows_to_a_minute_and_never_ends(
-    story: Story, store: TableStore, clock: HastyClock, metrics: Metrics, follow: Callable[..., Follower]
+    story: Story, store: SqlStore, clock: HastyClock, metrics: Metrics, follow: Callable[..., Follower]
 ) -> None:
     listener = Listener()
     follower = follow(listener)
@@ -136,7 +134,7 @@ async def test_patience_grows_to_a_minute_and_never_ends(
     assert value(metrics, "dropped_total") == 0
 
 
-async def test_jitter_shortens_a_wait_by_up_to_half(story: Story, store: TableStore, clock: HastyClock) -> None:
+async def test_jitter_shortens_a_wait_by_up_to_half(story: Story, store: SqlStore, clock: HastyClock) -> None:
     listener = Listener()
     follower = Follower(listener, store, clock=clock, metrics=Metrics(), jitter=lambda: 0.0)
     await follower.begin()
@@ -169,7 +167,7 @@ async def test_one_line_for_each_reason_and_one_when_it_is_over(
 )
 async def test_what_repeating_cannot_help_is_given_up_and_counted(
     story: Story,
-    store: TableStore,
+    store: SqlStore,
     metrics: Metrics,
     caplog: pytest.LogCaptureFixture,
     follow: Callable[..., Follower],
@@ -189,7 +187,7 @@ async def test_what_repeating_cannot_help_is_given_up_and_counted(
 
 
 async def test_what_was_given_up_is_not_taken_up_after_a_restart(
-    story: Story, store: TableStore, follow: Callable[..., Follower]
+    story: Story, store: SqlStore, follow: Callable[..., Follower]
 ) -> None:
     listener = Listener(durable=True)
     follower = follow(listener)
@@ -215,7 +213,7 @@ async def test_what_was_given_up_is_not_taken_up_after_a_restart(
 
 
 async def test_a_store_that_cannot_be_read_is_waited_for(
-    story: Story, store: TableStore, metrics: Metrics, follow: Callable[..., Follower]
+    story: Story, store: SqlStore, metrics: Metrics, follow: Callable[..., Follower]
 ) -> None:
     listener = Listener(durable=True)
     await follow(listener).begin()
@@ -227,7 +225,7 @@ async def test_a_store_that_cannot_be_read_is_waited_for(
 
 
 async def test_lag_is_what_is_yet_to_be_told(
-    story: Story, store: TableStore, metrics: Metrics, follow: Callable[..., Follower]
+    story: Story, store: SqlStore, metrics: Metrics, follow: Callable[..., Follower]
 ) -> None:
     listener = Listener(durable=True)
     follower = follow(listener)
@@ -246,7 +244,7 @@ async def test_lag_is_what_is_yet_to_be_told(
     assert value(metrics, "lag_entries") == 0
 
 
-async def test_a_dead_neighbour_delays_no_other(story: Story, store: TableStore, metrics: Metrics) -> None:
+async def test_a_dead_neighbour_delays_no_other(story: Story, store: SqlStore, metrics: Metrics) -> None:
     """One announcer's neighbour never answers; the other hears everything meanwhile, on the wake alone."""
     dead, alive = Listener(name="dead"), Listener(name="alive")
     never = asyncio.Event()
@@ -272,7 +270,7 @@ async def test_a_dead_neighbour_delays_no_other(story: Story, store: TableStore,
 
 
 async def test_what_nobody_woke_for_is_found_by_looking(
-    story: Story, store: TableStore, follow: Callable[..., Follower]
+    story: Story, store: SqlStore, follow: Callable[..., Follower]
 ) -> None:
     clock = VirtualClock()
     listener = Listener()
@@ -291,7 +289,7 @@ async def test_what_nobody_woke_for_is_found_by_looking(
 
 
 async def test_cancelled_while_it_waits_for_a_neighbour(
-    story: Story, store: TableStore, follow: Callable[..., Follower]
+    story: Story, store: SqlStore, follow: Callable[..., Follower]
 ) -> None:
     listener = Listener(durable=True)
     follower = follow(listener, clock=SystemClock())

@@ -27,7 +27,7 @@ from remediator.model.incident import DIAGNOSE, Hold, Verdict
 from remediator.model.rulebook import Dashboard
 from remediator.notify.follower import Follower
 from remediator.notify.grafana import GrafanaAnnouncer
-from remediator.store.sql_store import TableStore
+from remediator.store.sql_store import SqlStore
 from remediator.store.sqlite import open_sqlite
 
 Items = list[dict[str, Any]]
@@ -39,7 +39,7 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-async def restart(grafana: Grafana, store: TableStore, clock: HastyClock, metrics: Metrics) -> Callable[[], Follower]:
+async def restart(grafana: Grafana, store: SqlStore, clock: HastyClock, metrics: Metrics) -> Callable[[], Follower]:
     """A follower as it is after a start of the process: it knows only what the store knows."""
 
     def make() -> Follower:
@@ -137,7 +137,7 @@ async def test_evidence_is_part_of_the_region(story: Story, double: GrafanaDoubl
 
 
 async def test_what_would_be_run_is_said_on_the_region(
-    store: TableStore, story: Story, double: GrafanaDouble, follower: Follower
+    store: SqlStore, story: Story, double: GrafanaDouble, follower: Follower
 ) -> None:
     incident = await story.opens()
     await follower.catch_up()
@@ -157,7 +157,7 @@ async def test_what_would_be_run_is_said_on_the_region(
 
 
 async def test_without_an_address_there_is_no_link(
-    story: Story, store: TableStore, grafana: Grafana, double: GrafanaDouble, clock: HastyClock
+    story: Story, store: SqlStore, grafana: Grafana, double: GrafanaDouble, clock: HastyClock
 ) -> None:
     follower = Follower(GrafanaAnnouncer(grafana, store), store, clock=clock, metrics=Metrics())
     await follower.begin()
@@ -250,7 +250,7 @@ async def test_a_forbidden_dashboard_holds_nothing_up(
 # Exactly one of each.
 
 
-async def complete(store: TableStore, double: GrafanaDouble) -> None:
+async def complete(store: SqlStore, double: GrafanaDouble) -> None:
     """Grafana shows each incident and each step run once, and as the store has it."""
     incidents = await store.incidents(limit=1000)
     runs = [run for incident in incidents for run in incident.runs if run.step != DIAGNOSE]
@@ -272,7 +272,7 @@ async def complete(store: TableStore, double: GrafanaDouble) -> None:
 
 
 async def test_told_late_it_is_as_good(
-    story: Story, store: TableStore, double: GrafanaDouble, follower: Follower
+    story: Story, store: SqlStore, double: GrafanaDouble, follower: Follower
 ) -> None:
     await double.stop()
     for number in range(20):
@@ -283,7 +283,7 @@ async def test_told_late_it_is_as_good(
 
 
 async def test_an_outage_in_the_middle_of_an_incident(
-    story: Story, store: TableStore, double: GrafanaDouble, follower: Follower, clock: HastyClock
+    story: Story, store: SqlStore, double: GrafanaDouble, follower: Follower, clock: HastyClock
 ) -> None:
     incident = await story.opens()
     run = await story.begins(incident)
@@ -314,7 +314,7 @@ async def test_an_outage_in_the_middle_of_an_incident(
 )
 @pytest.mark.parametrize("at", range(8))
 async def test_one_fault_at_any_request(
-    story: Story, store: TableStore, double: GrafanaDouble, follower: Follower, fault: Fault, at: int
+    story: Story, store: SqlStore, double: GrafanaDouble, follower: Follower, fault: Fault, at: int
 ) -> None:
     double.next_faults.extend([*[Fault.NONE] * at, fault])
     incident = await story.opens()
@@ -327,7 +327,7 @@ async def test_one_fault_at_any_request(
 
 
 async def test_a_creation_carried_out_long_after_we_gave_it_up(
-    story: Story, store: TableStore, double: GrafanaDouble, follower: Follower
+    story: Story, store: SqlStore, double: GrafanaDouble, follower: Follower
 ) -> None:
     """Looking for it finds nothing yet, so it is created again; the double is gone when the incident is over."""
     double.next_faults.extend([Fault.NONE, Fault.NONE, Fault.DONE_LATE])
@@ -356,7 +356,7 @@ async def test_without_the_right_to_delete_a_double_stays(
 
 @pytest.mark.parametrize("narrow", [False, True])
 async def test_what_somebody_deleted_comes_back_with_the_end(
-    story: Story, store: TableStore, double: GrafanaDouble, follower: Follower, narrow: bool
+    story: Story, store: SqlStore, double: GrafanaDouble, follower: Follower, narrow: bool
 ) -> None:
     """As it does when Grafana itself has lost its database meanwhile."""
     double.narrow = narrow
@@ -371,7 +371,7 @@ async def test_what_somebody_deleted_comes_back_with_the_end(
 
 
 async def test_what_somebody_moved_is_still_ours(
-    story: Story, store: TableStore, double: GrafanaDouble, follower: Follower
+    story: Story, store: SqlStore, double: GrafanaDouble, follower: Follower
 ) -> None:
     incident = await story.opens()
     await follower.catch_up()
@@ -383,7 +383,7 @@ async def test_what_somebody_moved_is_still_ours(
 
 
 async def test_a_right_that_is_missing_is_waited_for(
-    story: Story, store: TableStore, double: GrafanaDouble, follower: Follower, clock: HastyClock
+    story: Story, store: SqlStore, double: GrafanaDouble, follower: Follower, clock: HastyClock
 ) -> None:
     incident = await story.opens()
     await follower.catch_up()
@@ -399,7 +399,7 @@ async def test_a_right_that_is_missing_is_waited_for(
 
 
 async def test_what_grafana_will_never_take_is_given_up(
-    story: Story, store: TableStore, double: GrafanaDouble, follower: Follower, metrics: Metrics
+    story: Story, store: SqlStore, double: GrafanaDouble, follower: Follower, metrics: Metrics
 ) -> None:
     double.tags_length = 10
     incident = await story.opens()

@@ -17,7 +17,7 @@ from remediator.model.health import Health
 from remediator.model.incident import Disposition, Hold, Settlement, Verdict
 from remediator.notify.follower import Follower
 from remediator.notify.metrics import MetricsAnnouncer, follow_health
-from remediator.store.sql_store import TableStore
+from remediator.store.sql_store import SqlStore
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-async def follower(store: TableStore, clock: HastyClock, metrics: Metrics) -> Follower:
+async def follower(store: SqlStore, clock: HastyClock, metrics: Metrics) -> Follower:
     made = Follower(MetricsAnnouncer(metrics), store, clock=clock, metrics=metrics)
     await made.begin()
     return made
@@ -83,7 +83,7 @@ async def test_holds_of_incidents_and_of_alerts(story: Story, metrics: Metrics, 
 
 
 async def test_counting_begins_when_the_process_does(
-    story: Story, store: TableStore, clock: HastyClock, metrics: Metrics
+    story: Story, store: SqlStore, clock: HastyClock, metrics: Metrics
 ) -> None:
     await story.heals()
     follower = Follower(MetricsAnnouncer(metrics), store, clock=clock, metrics=metrics)

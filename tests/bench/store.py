@@ -31,7 +31,7 @@ from remediator.model.health import Health
 from remediator.model.incident import Disposition, Settlement, Verdict
 from remediator.model.rulebook import Limits, Plan, Rate, Runbook, Service, Step, Target, TargetRef
 from remediator.store.interface import NewIncident
-from remediator.store.sql_store import TableStore
+from remediator.store.sql_store import SqlStore
 from remediator.store.sqlite import open_database, open_sqlite
 
 SIZE = 10_000
@@ -120,7 +120,7 @@ def flushes(folder: str, calls: int) -> list[float]:
     return took
 
 
-async def heal(store: TableStore, n: int, part: str) -> None:
+async def heal(store: SqlStore, n: int, part: str) -> None:
     """The six writes of one incident."""
     opened = await store.open_incident(new_incident(n, part))
     for attempt in (1, 2):
@@ -129,9 +129,7 @@ async def heal(store: TableStore, n: int, part: str) -> None:
     await store.close_incident(opened.id, Verdict.RECOVERED, "recovered", Health.HEALTHY, NOW + 60)
 
 
-async def heals_by(
-    store: TableStore, callers: int, count: int, heal_one: Callable[[int, str], Awaitable[None]]
-) -> float:
+async def heals_by(store: SqlStore, callers: int, count: int, heal_one: Callable[[int, str], Awaitable[None]]) -> float:
     """Incidents a second from open to close, by so many callers at once."""
     numbers = itertools.count()
 
@@ -148,7 +146,7 @@ T = TypeVar("T")
 class PerCall:
     """The same writes, each committed by itself in the same thread: what group commit is compared with."""
 
-    def __init__(self, store: TableStore) -> None:
+    def __init__(self, store: SqlStore) -> None:
         self._store = store
         self._turn = asyncio.Lock()
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from remediator.cli import main
 from remediator.engine import reconcile
-from remediator.store.sql_store import SharedStore, TableStore
+from remediator.store.sql_store import SharedStore, SqlStore
 from remediator.store.sqlite import SqliteConnection
 from remediator.store.writer import Writer
 
@@ -56,7 +56,7 @@ def arm(plan: str, told: Path) -> None:
         setattr(store, method, named)
 
     for method in OPERATIONS:
-        name(TableStore, method)
+        name(SqlStore, method)
     for method in SHARED_OPERATIONS:
         name(SharedStore, method)
 

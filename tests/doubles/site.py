@@ -19,7 +19,7 @@ from remediator.errors import StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Notification
 from remediator.store.interface import Accepted
-from remediator.store.sql_store import TableStore
+from remediator.store.sql_store import SqlStore
 from remediator.store.sqlite import open_sqlite
 from remediator.web.application import RUNNER_OPTIONS, Security, WebContext, make_app
 
@@ -43,7 +43,7 @@ class SetClock:
 class Site:
     """A running web. `taken_in` lists the notifications handed on; `store_trouble` makes taking in fail."""
 
-    store: TableStore
+    store: SqlStore
     system: FakeSystem
     clock: SetClock
     metrics: Metrics

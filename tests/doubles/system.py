@@ -90,7 +90,7 @@ class FakeSystem:
         del self.views[name]
         return None
 
-    def woken(self) -> None:
+    def on_operator_action(self) -> None:
         self.woken_times += 1
 
 

@@ -14,7 +14,7 @@ import sys
 from store.makers import T0, make_alert, new_incident, settlement
 
 from remediator.model.incident import Disposition
-from remediator.store.sql_store import TableStore
+from remediator.store.sql_store import SqlStore
 from remediator.store.sqlite import open_sqlite
 
 
@@ -22,7 +22,7 @@ def acknowledge(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
-async def work(store: TableStore, numbers: itertools.count[int]) -> None:
+async def work(store: SqlStore, numbers: itertools.count[int]) -> None:
     for number in numbers:
         alerts = [make_alert(f"s{number}", part=part) for part in "abc"]
         await store.put_alerts(alerts, T0)

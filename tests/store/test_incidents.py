@@ -378,7 +378,7 @@ async def test_what_a_clock_that_was_set_back_left_in_the_future_is_brought_back
     before = await store.open_incident(new_incident("before", at=T0 - 10))
     await store.put_alerts([make_alert(), make_alert("over", ends_at=T0)], T0 + 3600)
 
-    assert await store.bring_back(T0) == 6
+    assert await store.repair_clock(T0) == 6
     found = {incident.service: incident for incident in await store.incidents()}
     assert (found["closed"].opened_at, found["closed"].closed_at) == (T0, T0)
     [ended], [running] = found["closed"].runs, found["open"].runs
@@ -386,7 +386,7 @@ async def test_what_a_clock_that_was_set_back_left_in_the_future_is_brought_back
     assert (running.started_at, running.deadline, running.ended_at) == (T0, pytest.approx(T0 + 90), None)
     assert (found["open"].opened_at, found["before"]) == (T0, before)
     assert {(one.received_at, one.updated_at) for one in await store.alerts()} == {(T0, T0)}
-    assert await store.bring_back(T0) == 0
+    assert await store.repair_clock(T0) == 0
 
 
 @pytest.mark.parametrize("verdict", [Verdict.RECOVERED, Verdict.DISMISSED, Verdict.EXHAUSTED])

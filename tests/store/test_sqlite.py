@@ -25,7 +25,7 @@ from remediator.model.health import Health
 from remediator.model.incident import Disposition, Incident, Verdict
 from remediator.store.database import Database
 from remediator.store.migrations import migrations
-from remediator.store.sql_store import TableStore
+from remediator.store.sql_store import SqlStore
 from remediator.store.sqlite import APPLICATION_ID, back_up, open_sqlite
 from remediator.store.writer import Writer
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def store(path: str) -> AsyncIterator[TableStore]:
+async def store(path: str) -> AsyncIterator[SqlStore]:
     opened = await open_sqlite(path)
     yield opened
     await opened.close()
@@ -53,7 +53,7 @@ def ask(path: str, question: str) -> list[tuple[object, ...]]:
 # The file.
 
 
-async def test_a_new_file_is_ours_and_for_our_eyes_only(store: TableStore, path: str) -> None:
+async def test_a_new_file_is_ours_and_for_our_eyes_only(store: SqlStore, path: str) -> None:
     assert ask(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
     assert ask(path, "PRAGMA user_version") == [(len(migrations()),)]
     assert ask(path, "PRAGMA journal_mode") == [("wal",)]
@@ -212,7 +212,7 @@ def test_there_is_a_database_of_every_earlier_version() -> None:
 # The invariants, held by the database itself.
 
 
-async def test_the_database_itself_holds_the_invariants(store: TableStore, path: str) -> None:
+async def test_the_database_itself_holds_the_invariants(store: SqlStore, path: str) -> None:
     opened = await store.open_incident(new_incident())
     await store.begin_step(opened.id, 0, 1, "restart", "", "", T0, T0)
     copy = "INSERT INTO {0} SELECT * FROM (SELECT {1} FROM {0} LIMIT 1)"
@@ -248,7 +248,7 @@ class Gate:
         self._go.set()
 
 
-async def test_a_failed_operation_takes_nothing_of_its_batch_with_it(store: TableStore) -> None:
+async def test_a_failed_operation_takes_nothing_of_its_batch_with_it(store: SqlStore) -> None:
     gate = Gate(store._writer)
     writes = [asyncio.ensure_future(store.open_incident(new_incident(f"s{n % 6}"))) for n in range(12)]
     broken = store._writer.submit(lambda db: db.execute("INSERT INTO nowhere VALUES (1)"))
@@ -261,7 +261,7 @@ async def test_a_failed_operation_takes_nothing_of_its_batch_with_it(store: Tabl
     assert len(await store.journal()) == 6
 
 
-async def test_many_tasks_write_and_read_their_own_writes(store: TableStore) -> None:
+async def test_many_tasks_write_and_read_their_own_writes(store: SqlStore) -> None:
     async def one(n: int) -> None:
         alert = make_alert(f"s{n}")
         await store.put_alerts([alert], T0)
@@ -278,7 +278,7 @@ async def test_many_tasks_write_and_read_their_own_writes(store: TableStore) -> 
     assert len(await store.journal(limit=1000)) == 600
 
 
-async def test_an_answer_comes_only_after_the_commit(store: TableStore, path: str) -> None:
+async def test_an_answer_comes_only_after_the_commit(store: SqlStore, path: str) -> None:
     for n in range(20):
         opened = await store.open_incident(new_incident(f"s{n}"))
         # Another process's view.
@@ -302,7 +302,7 @@ async def test_too_much_waiting_is_refused_and_ends_by_itself(path: str) -> None
     await store.close()
 
 
-async def test_a_writer_who_gives_up_waiting_is_served_all_the_same(store: TableStore) -> None:
+async def test_a_writer_who_gives_up_waiting_is_served_all_the_same(store: SqlStore) -> None:
     gate = Gate(store._writer)
     write = asyncio.ensure_future(store.put_alerts([make_alert()], T0))
     await asyncio.sleep(0)
@@ -342,7 +342,7 @@ def no_file_larger_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-async def fill(store: TableStore) -> list[str]:
+async def fill(store: SqlStore) -> list[str]:
     """Put alerts until one is refused; the names of those that were not."""
     accepted: list[str] = []
     with pytest.raises(StoreError, match="cannot write to the database"):
@@ -352,7 +352,7 @@ async def fill(store: TableStore) -> list[str]:
     return accepted
 
 
-async def test_writes_beyond_the_limit_are_refused_and_go_on_when_there_is_room(store: TableStore, path: str) -> None:
+async def test_writes_beyond_the_limit_are_refused_and_go_on_when_there_is_room(store: SqlStore, path: str) -> None:
     with no_file_larger_than(1_000_000):
         accepted = await fill(store)
         together = [asyncio.ensure_future(store.put_alerts([make_alert(padding="y" * 9000)], T0)) for _ in range(20)]
@@ -383,7 +383,7 @@ async def test_a_full_disk_is_survived(tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-async def test_a_database_locked_by_another_is_waited_for(store: TableStore, path: str) -> None:
+async def test_a_database_locked_by_another_is_waited_for(store: SqlStore, path: str) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     write = asyncio.ensure_future(store.put_alerts([make_alert()], T0))
@@ -396,7 +396,7 @@ async def test_a_database_locked_by_another_is_waited_for(store: TableStore, pat
 # Backups.
 
 
-async def test_a_backup_is_one_moment_of_what_goes_on(store: TableStore, path: str, tmp_path: Path) -> None:
+async def test_a_backup_is_one_moment_of_what_goes_on(store: SqlStore, path: str, tmp_path: Path) -> None:
     incident = await store.open_incident(new_incident())
     stop = asyncio.Event()
 
@@ -469,7 +469,7 @@ async def test_a_backup_that_cannot_be_made_leaves_everything_as_it_was(
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
-async def test_a_full_disk_leaves_no_half_of_a_backup(store: TableStore, path: str, tmp_path: Path) -> None:
+async def test_a_full_disk_leaves_no_half_of_a_backup(store: SqlStore, path: str, tmp_path: Path) -> None:
     await store.put_alerts([make_alert(f"s{n}", padding="x" * 500) for n in range(1000)], T0)
     with no_file_larger_than(100_000), pytest.raises(StoreError, match="cannot back up the database"):
         back_up(path, str(tmp_path / "copy.db"))
@@ -499,7 +499,7 @@ async def test_no_query_walks_through_all_that_is_kept(path: str) -> None:
         store.alerts_with(alert.fingerprint),
         store.open_incidents(),
         store.incident(1),
-        store.closings_since(T0),
+        store.incident_summaries(T0),
         store.last_closed(T0),
         store.runs_since(T0),
         store.summary(),

@@ -80,10 +80,12 @@ _UNTOLD = (Disposition.OPENED, Disposition.JOINED, Disposition.RESOLVED)
 
 _SINCE = "SELECT * FROM alerts WHERE seq > ? ORDER BY seq LIMIT ?"
 _FIRING = "SELECT * FROM alerts WHERE firing = 1 ORDER BY seq"
-_PAGE = "SELECT * FROM alerts WHERE seq < ? ORDER BY seq DESC LIMIT ?"
-_PAGE_OF_SERVICE = "SELECT * FROM alerts WHERE service = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
-_PAGE_FIRING = "SELECT * FROM alerts WHERE firing = 1 AND seq < ? ORDER BY seq DESC LIMIT ?"
-_PAGE_FIRING_OF_SERVICE = "SELECT * FROM alerts WHERE firing = 1 AND service = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+_NEWEST = "SELECT * FROM alerts WHERE seq < ? ORDER BY seq DESC LIMIT ?"
+_NEWEST_OF_SERVICE = "SELECT * FROM alerts WHERE service = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+_NEWEST_FIRING = "SELECT * FROM alerts WHERE firing = 1 AND seq < ? ORDER BY seq DESC LIMIT ?"
+_NEWEST_FIRING_OF_SERVICE = (
+    "SELECT * FROM alerts WHERE firing = 1 AND service = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+)
 _OF_FINGERPRINT = "SELECT * FROM alerts WHERE key > ? AND key < ?"
 
 _decode_alert = msgspec.json.Decoder(Alert).decode
@@ -119,7 +121,7 @@ def _put(db: Database, batches: Sequence[tuple[Sequence[Alert], float]]) -> list
         (new if firing else resolved)[batch_of[place]] += 1
         if firing:
             begun.append(alerts[place])
-    _write(db, _begun_anew(db, begun))
+    _write(db, _begun_again(db, begun))
     return [
         Accepted(new=new[number], repeated=len(batch) - new[number] - resolved[number], resolved=resolved[number])
         for number, (batch, _) in enumerate(batches)
@@ -138,9 +140,9 @@ def _write(db: Database, alerts: Sequence[tuple[str, Alert, float]]) -> list[tup
     return sorted((row["seq"] - first, row["firing"]) for row in written if row["seq"] >= first)
 
 
-def _begun_anew(db: Database, begun: Sequence[tuple[str, Alert, float]]) -> list[tuple[str, Alert, float]]:
-    """The alerts of Alertmanager's, or of thresholds, that are over because they have begun anew: of the same labels only
-    one can fire. When one ends and begins again between two notifications, Alertmanager tells of the new one and never of
+def _begun_again(db: Database, begun: Sequence[tuple[str, Alert, float]]) -> list[tuple[str, Alert, float]]:
+    """Alerts of Alertmanager or of thresholds that ended because they began again: only one of the same labels can
+    fire. When one ends and begins again between two notifications, Alertmanager tells of the new one and never of
     the end; and a leader that died may have told of a breach which the next one sees begin later."""
     alike: dict[tuple[Source, str], dict[str, tuple[str, Alert, float]]] = {}
     for key, alert, now in begun:
@@ -201,13 +203,13 @@ def firing(db: Database) -> list[StoredAlert]:
     return [_alert(row) for row in db.execute(_FIRING)]
 
 
-def page(db: Database, service: str, firing_only: bool, before: int | None, limit: int) -> list[StoredAlert]:
+def newest(db: Database, service: str, firing_only: bool, before: int | None, limit: int) -> list[StoredAlert]:
     below = TOP if before is None else before
     if service:
-        query = _PAGE_FIRING_OF_SERVICE if firing_only else _PAGE_OF_SERVICE
+        query = _NEWEST_FIRING_OF_SERVICE if firing_only else _NEWEST_OF_SERVICE
         rows = db.execute(query, (service, below, limit))
     else:
-        rows = db.execute(_PAGE_FIRING if firing_only else _PAGE, (below, limit))
+        rows = db.execute(_NEWEST_FIRING if firing_only else _NEWEST, (below, limit))
     return [_alert(row) for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""The future: times of what has happened that a clock that was set back has made to lie ahead."""
+"""Repairs times of past events that lie in the future after the clock was set back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RESOLVED = """
 """
 
 
-def bring_back(db: Database, now: float) -> int:
-    """Have what has happened be over by now; how many rows were changed."""
+def repair_clock(db: Database, now: float) -> int:
+    """Move such times to `now`. Returns the number of changed rows."""
     statements = (_RUNS, _ENDED_RUNS, _OPEN, _CLOSED, _FIRING, _RESOLVED)
     return sum(db.execute(statement, {"now": now}).rowcount for statement in statements)

@@ -19,7 +19,7 @@ from remediator.store.interface import NewIncident, Summary
 from remediator.store.tables import alerts as alert_table
 from remediator.store.tables import steps as step_table
 from remediator.store.tables.columns import encode
-from remediator.store.tables.journal import TOP, because, note
+from remediator.store.tables.journal import TOP, with_comment, write_entry
 from remediator.store.tables.steps import dashboard, open_row
 
 _OPEN = """
@@ -41,14 +41,14 @@ _REDEEM = "UPDATE step_runs SET redeemed = ? WHERE incident = ?"
 _ONE = "SELECT * FROM incidents WHERE id = ?"
 # The plus keeps SQLite from walking through all incidents for their order.
 _ALL_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL ORDER BY +id"
-_PAGE = "SELECT * FROM incidents WHERE id < ? ORDER BY id DESC LIMIT ?"
-_PAGE_OF_SERVICE = "SELECT * FROM incidents WHERE service = ? AND id < ? ORDER BY id DESC LIMIT ?"
-_PAGE_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL AND id < ? ORDER BY id DESC LIMIT ?"
-_PAGE_OPEN_OF_SERVICE = (
+_NEWEST = "SELECT * FROM incidents WHERE id < ? ORDER BY id DESC LIMIT ?"
+_NEWEST_OF_SERVICE = "SELECT * FROM incidents WHERE service = ? AND id < ? ORDER BY id DESC LIMIT ?"
+_NEWEST_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL AND id < ? ORDER BY id DESC LIMIT ?"
+_NEWEST_OPEN_OF_SERVICE = (
     "SELECT * FROM incidents WHERE closed_at IS NULL AND service = ? AND id < ? ORDER BY id DESC LIMIT ?"
 )
 
-_CLOSINGS = """
+_SUMMARIES = """
     SELECT id, service, closed_at, verdict, relapse_of FROM incidents
     WHERE closed_at IS NOT NULL AND closed_at >= ? ORDER BY closed_at, id
 """
@@ -112,7 +112,7 @@ def open_new(db: Database, new: NewIncident, settlements: Sequence[Settlement]) 
         "relapse_of": new.relapse_of,
         **dashboard(new.plan),
     }
-    note(db, new.opened_at, EntryKind.INCIDENT_OPENED, new.text, data, new.service, incident.id)
+    write_entry(db, new.opened_at, EntryKind.INCIDENT_OPENED, new.text, data, new.service, incident.id)
     return incident
 
 
@@ -122,10 +122,10 @@ def hold(db: Database, incident: int, hold: Hold | None, now: float) -> None:
     db.execute(_HOLD, (None if hold is None else encode(hold), incident))
     if hold is not None and hold.gate != held:
         data = {"gate": hold.gate, "until": hold.until}
-        note(db, now, EntryKind.HELD, hold.text, data, opened["service"], incident)
+        write_entry(db, now, EntryKind.HELD, hold.text, data, opened["service"], incident)
     elif hold is None and held:
         text = f"{held} holds no more"
-        note(db, now, EntryKind.RELEASED, text, {"gate": held}, opened["service"], incident)
+        write_entry(db, now, EntryKind.RELEASED, text, {"gate": held}, opened["service"], incident)
 
 
 def answer(db: Database, incident: int, given: Approval) -> Incident:
@@ -146,8 +146,8 @@ def answer(db: Database, incident: int, given: Approval) -> Incident:
         )
     row = db.execute(_ANSWER, (encode(given), incident)).fetchone()
     data = {"approved": given.approved, "author": given.author, "comment": given.comment}
-    text = f"{given.author} {word} it{because(given.comment)}"
-    note(db, given.at, EntryKind.ANSWERED, text, data, opened["service"], incident)
+    text = f"{given.author} {word} it{with_comment(given.comment)}"
+    write_entry(db, given.at, EntryKind.ANSWERED, text, data, opened["service"], incident)
     return _whole(db, row)
 
 
@@ -172,7 +172,7 @@ def close(db: Database, incident: int, verdict: Verdict, text: str, health: Heal
         "health": health,
         **dashboard(closed.plan),
     }
-    note(db, now, EntryKind.INCIDENT_CLOSED, text, data, closed.service, incident)
+    write_entry(db, now, EntryKind.INCIDENT_CLOSED, text, data, closed.service, incident)
     return closed
 
 
@@ -185,20 +185,20 @@ def all_open(db: Database) -> list[Incident]:
     return _with_runs(db.execute(_ALL_OPEN).fetchall(), step_table.of_open_incidents(db))
 
 
-def page(db: Database, service: str, open_only: bool, before: int | None, limit: int) -> list[Incident]:
+def newest(db: Database, service: str, open_only: bool, before: int | None, limit: int) -> list[Incident]:
     below = TOP if before is None else before
     if service:
-        query = _PAGE_OPEN_OF_SERVICE if open_only else _PAGE_OF_SERVICE
+        query = _NEWEST_OPEN_OF_SERVICE if open_only else _NEWEST_OF_SERVICE
         rows = db.execute(query, (service, below, limit)).fetchall()
     else:
-        rows = db.execute(_PAGE_OPEN if open_only else _PAGE, (below, limit)).fetchall()
+        rows = db.execute(_NEWEST_OPEN if open_only else _NEWEST, (below, limit)).fetchall()
     return _with_runs(rows, step_table.of_incidents(db, rows))
 
 
-def closings(db: Database, since: float) -> list[IncidentSummary]:
+def summaries(db: Database, since: float) -> list[IncidentSummary]:
     return [
         IncidentSummary(row["id"], row["service"], row["closed_at"], Verdict(row["verdict"]), row["relapse_of"])
-        for row in db.execute(_CLOSINGS, (since,))
+        for row in db.execute(_SUMMARIES, (since,))
     ]
 
 

@@ -37,7 +37,7 @@ _PUT_ANNOTATION = """
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def note(
+def write_entry(
     db: Database,
     at: float,
     kind: EntryKind,
@@ -51,7 +51,7 @@ def note(
     db.execute(_NOTE, (at, kind, text, service, incident, run, encode(data)))
 
 
-def because(comment: str) -> str:
+def with_comment(comment: str) -> str:
     """How an operator's comment ends a sentence."""
     return f": {comment}" if comment else ""
 

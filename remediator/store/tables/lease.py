@@ -1,7 +1,7 @@
 """The lease: who leads, until when by the database's clock, and in which epoch. For a database that processes share.
 
-Whoever leads renews; whoever finds it expired may claim it, which begins a new epoch. A write that names an older epoch
-is refused, so that a leader that was stopped and wakes up changes nothing. (M. Kleppmann, "How to do distributed locking",
+The leader renews it. Any process may claim an expired lease, which begins a new epoch. A write that names an older epoch
+is refused, so a leader that was stopped and wakes up changes nothing. (M. Kleppmann, "How to do distributed locking",
 2016: the fencing token.)
 """
 
@@ -27,19 +27,19 @@ _EPOCH = "SELECT epoch, holder FROM lease WHERE name = 'leader'"
 
 
 def read(db: Database) -> Lease:
-    """The lease as it stands."""
+    """The current lease."""
     row: Row = db.execute(_READ).fetchone()
     return Lease(row["holder"], row["url"], row["epoch"], row["since"], row["expires_at"], row["clock"])
 
 
 def claim(db: Database, holder: str, url: str, ttl: float) -> tuple[Lease, bool]:
-    """Take the lease if it has expired: the lease as it stands then, and whether it was taken."""
+    """Take the lease if it has expired. Returns the lease after that, and whether it was taken."""
     taken = db.execute(_CLAIM, (holder, url, ttl)).rowcount == 1
     return read(db), taken
 
 
 def renew(db: Database, epoch: int, ttl: float) -> Lease:
-    """Hold the lease of this epoch for longer; the lease as it stands then, whoever's it is."""
+    """Extend the lease of this epoch. Returns the lease after that, whose holder may be another process."""
     db.execute(_RENEW, (ttl, epoch))
     return read(db)
 

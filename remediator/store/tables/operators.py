@@ -1,4 +1,4 @@
-"""What operators add and take back at run time: pauses and services, each journalled with who and why.
+"""Pauses and services that operators add and remove at run time, each journalled with author and comment.
 
 What each function promises is said in `Store`.
 """
@@ -17,7 +17,7 @@ from remediator.model.matcher import Matcher
 from remediator.model.rulebook import Service
 from remediator.store.database import Database, Row
 from remediator.store.tables.columns import encode
-from remediator.store.tables.journal import because, note
+from remediator.store.tables.journal import with_comment, write_entry
 
 _ADD_PAUSE = """
     INSERT INTO pauses (matchers, starts_at, ends_at, author, comment) VALUES (?, ?, ?, ?, ?) RETURNING *
@@ -38,8 +38,8 @@ def add_pause(
 ) -> Pause:
     row = db.execute(_ADD_PAUSE, (encode(tuple(matchers)), starts_at, ends_at, author, comment)).fetchone()
     added = _pause(row)
-    text = f"{author} paused healing of {_whom(added)} until {rfc3339(ends_at)}{because(comment)}"
-    note(db, starts_at, EntryKind.PAUSED, text, _pause_data(added))
+    text = f"{author} paused healing of {_whom(added)} until {rfc3339(ends_at)}{with_comment(comment)}"
+    write_entry(db, starts_at, EntryKind.PAUSED, text, _pause_data(added))
     return added
 
 
@@ -49,7 +49,7 @@ def end_pause(db: Database, id: int, author: str, now: float) -> Pause:
         raise ConflictError(f"cannot end pause {id}: it has ended already, or never was")
     ended = _pause(row)
     text = f"{author} resumed healing of {_whom(ended)}"
-    note(db, now, EntryKind.RESUMED, text, {**_pause_data(ended), "author": author})
+    write_entry(db, now, EntryKind.RESUMED, text, {**_pause_data(ended), "author": author})
     return ended
 
 
@@ -61,13 +61,13 @@ def add_service(db: Database, service: Service, author: str, now: float) -> None
     if db.execute(_ADD_SERVICE, (service.name, encode(service), author, now)).rowcount == 0:
         raise ConflictError(f"cannot add the service {service.name}: there is one of this name")
     text = f"{author} added the service {service.name}"
-    note(db, now, EntryKind.SERVICE_ADDED, text, {"author": author}, service.name)
+    write_entry(db, now, EntryKind.SERVICE_ADDED, text, {"author": author}, service.name)
 
 
 def remove_service(db: Database, name: str, author: str, now: float) -> None:
     if db.execute(_REMOVE_SERVICE, (name,)).rowcount == 0:
         raise ConflictError(f"cannot remove the service {name}: none of this name was added at run time")
-    note(db, now, EntryKind.SERVICE_REMOVED, f"{author} removed the service {name}", {"author": author}, name)
+    write_entry(db, now, EntryKind.SERVICE_REMOVED, f"{author} removed the service {name}", {"author": author}, name)
 
 
 def added_services(db: Database) -> list[Service]:

@@ -1,4 +1,4 @@
-"""Forgetting: what is deleted once it is old enough, in steps small enough that other writes need not wait.
+"""Retention: deletes what is old enough, in steps small enough that other writes need not wait.
 
 Incidents go before the journal, so that the entries of an incident that is kept are kept with it.
 """
@@ -38,11 +38,11 @@ _FORGET_ENTRIES = """
 
 def forget_incidents(db: Database, before: float) -> int:
     """Delete one step of incidents that closed before this time, with what hangs on them; how many rows went."""
-    went = 0
+    deleted = 0
     for (incident,) in db.execute(_OLD_INCIDENTS, (before, STEP)).fetchall():
         for statement in (_FORGET_RUN_ANNOTATION, _FORGET_INCIDENT_ANNOTATION, _FORGET_RUNS, _FORGET_INCIDENT):
-            went += db.execute(statement, (incident,)).rowcount
-    return went
+            deleted += db.execute(statement, (incident,)).rowcount
+    return deleted
 
 
 def forget_alerts(db: Database, before: float) -> int:

@@ -16,7 +16,7 @@ from remediator.model.incident import EntryKind, StepRun
 from remediator.model.rulebook import Dashboard, Plan
 from remediator.store.database import Database, Row
 from remediator.store.tables.columns import encode
-from remediator.store.tables.journal import note
+from remediator.store.tables.journal import write_entry
 
 _BEGIN = """
     INSERT INTO step_runs (incident, service, runbook, step, attempt, action, started_at, deadline, text, call)
@@ -94,7 +94,7 @@ def begin(
         "runbook": run.runbook,
         **dashboard(_decode_shown(opened["plan"])),
     }
-    note(db, now, EntryKind.STEP_STARTED, text, data, run.service, incident, run.id)
+    write_entry(db, now, EntryKind.STEP_STARTED, text, data, run.service, incident, run.id)
     return run
 
 
@@ -115,7 +115,7 @@ def end(db: Database, run: int, result: Result, now: float, call: str) -> StepRu
         "runbook": ended.runbook,
         **dashboard(_decode_shown(db.execute(_PLAN_OF, (ended.incident,)).fetchone()["plan"])),
     }
-    note(db, now, EntryKind.STEP_ENDED, result.text, data, ended.service, ended.incident, run)
+    write_entry(db, now, EntryKind.STEP_ENDED, result.text, data, ended.service, ended.incident, run)
     return ended
 
 
@@ -130,7 +130,7 @@ def pass_over(db: Database, incident: int, step: int, action: str, text: str, no
         )
     run = _step_run(row)
     data = {"step": step, "action": action, "runbook": run.runbook}
-    note(db, now, EntryKind.PASSED_OVER, text, data, run.service, incident, run.id)
+    write_entry(db, now, EntryKind.PASSED_OVER, text, data, run.service, incident, run.id)
     return run
 
 

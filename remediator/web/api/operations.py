@@ -1,4 +1,4 @@
-"""What an operator can do, the same for the API and the pages: checked, carried out, and recorded with who and why."""
+"""Operations of operators, shared by API and pages: checked, applied, and recorded with author and comment."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ async def heal(request: web.Request, name: str, author: str, comment: str, force
 
 async def answer(request: web.Request, id: int, approved: bool, author: str, comment: str) -> Incident:
     """Say yes or no to an incident that waits for approval."""
-    parts = request.app[CONTEXT]
-    approval = Approval(approved, author_of(request, author), _text(comment, "comment"), parts.clock.now())
+    context = request.app[CONTEXT]
+    approval = Approval(approved, author_of(request, author), _text(comment, "comment"), context.clock.now())
     await _existing(request, id)
-    incident = await parts.store.answer(id, approval)
-    parts.system.woken()
+    incident = await context.store.answer(id, approval)
+    context.system.on_operator_action()
     return incident
 
 
 async def dismiss(request: web.Request, id: int, author: str, comment: str) -> Incident:
     """Close an incident by hand. Not while a step runs: what it does could not be verified any more."""
-    parts = request.app[CONTEXT]
+    context = request.app[CONTEXT]
     author, comment = author_of(request, author), _text(comment, "comment")
     if not comment:
         raise PayloadError("bad_data", "cannot dismiss an incident without a comment: say why")
     incident = await _existing(request, id)
     if not incident.open:
         raise ConflictError(f"cannot dismiss incident {id}: it is closed already")
-    view = parts.system.service(incident.service)
+    view = context.system.service(incident.service)
     health = view.health if view is not None else Health.UNKNOWN
     text = f"dismissed by {author}: {comment}"
-    closed = await parts.store.close_incident(id, Verdict.DISMISSED, text, health, parts.clock.now())
-    parts.system.woken()
+    closed = await context.store.close_incident(id, Verdict.DISMISSED, text, health, context.clock.now())
+    context.system.on_operator_action()
     return closed
 
 
@@ -65,26 +65,26 @@ async def pause(
     request: web.Request, matchers: list[str], duration: str, ends_at: float | None, author: str, comment: str
 ) -> Pause:
     """Pause the healing of the services that match, all of them when there are no matchers."""
-    parts = request.app[CONTEXT]
-    now = parts.clock.now()
+    context = request.app[CONTEXT]
+    now = context.clock.now()
     author, comment = author_of(request, author), _text(comment, "comment")
     if not comment:
         raise PayloadError("bad_data", "cannot pause without a comment: say why")
     ends_at = _end(now, duration, ends_at)
-    stored = await parts.store.add_pause(_matchers(matchers), now, ends_at, author, comment)
-    parts.system.woken()
+    stored = await context.store.add_pause(_matchers(matchers), now, ends_at, author, comment)
+    context.system.on_operator_action()
     return stored
 
 
 async def resume(request: web.Request, id: int, author: str) -> Pause:
     """End a pause."""
-    parts = request.app[CONTEXT]
+    context = request.app[CONTEXT]
     author = author_of(request, author)
-    now = parts.clock.now()
-    if all(pause.id != id for pause in await parts.store.pauses(now)):
+    now = context.clock.now()
+    if all(pause.id != id for pause in await context.store.pauses(now)):
         raise web.HTTPNotFound(text=f"cannot find pause {id}: there is none, or it has ended")
-    ended = await parts.store.end_pause(id, author, now)
-    parts.system.woken()
+    ended = await context.store.end_pause(id, author, now)
+    context.system.on_operator_action()
     return ended
 
 

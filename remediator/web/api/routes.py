@@ -12,24 +12,24 @@ from aiohttp import web
 from remediator import __version__
 from remediator.decision.case import ServiceView
 from remediator.errors import ConfigError, PayloadError
-from remediator.web.api import operations as acts
+from remediator.web.api import operations
 from remediator.web.api.events import stream
 from remediator.web.api.rule_text import rule_text
 from remediator.web.api.serialize import (
-    alert_shape,
-    entry_shape,
-    incident_shape,
-    leader_shape,
-    page_shape,
-    pause_shape,
-    service_shape,
-    time_shape,
-    why_shape,
+    serialize_alert,
+    serialize_entry,
+    serialize_incident,
+    serialize_leader,
+    serialize_page_alert,
+    serialize_pause,
+    serialize_service,
+    serialize_time,
+    serialize_why,
 )
 from remediator.web.context import CONTEXT
 from remediator.web.request_body import read_json
-from remediator.web.responses import failure, success, success_aside
-from remediator.web.threads import aside
+from remediator.web.responses import failure, success, success_list
+from remediator.web.threads import in_thread
 
 _MOST = 1000
 
@@ -61,54 +61,54 @@ class PauseRequest(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 async def health(request: web.Request) -> web.Response:
     """The system's summary."""
-    parts = request.app[CONTEXT]
-    now = parts.clock.now()
-    summary = await parts.store.summary()
-    reasons = parts.system.not_ready()
-    leader = parts.system.leader()
+    context = request.app[CONTEXT]
+    now = context.clock.now()
+    summary = await context.store.summary()
+    reasons = context.system.not_ready()
+    leader = context.system.leader()
     return success(
         {
             "version": __version__,
             "ready": not reasons,
             "notReady": reasons,
             "leads": leader is None or leader.me,
-            "leader": None if leader is None or not leader.name else leader_shape(leader),
-            "startedAt": time_shape(parts.started_at),
-            "uptimeSeconds": max(0.0, now - parts.started_at),
-            "services": Counter(view.health for view in parts.system.services()),
+            "leader": None if leader is None or not leader.name else serialize_leader(leader),
+            "startedAt": serialize_time(context.started_at),
+            "uptimeSeconds": max(0.0, now - context.started_at),
+            "services": Counter(view.health for view in context.system.services()),
             "incidentsOpen": summary.open,
             "verdicts": summary.verdicts,
             "meanTimeToRecoverySeconds": summary.mean_time_to_recovery,
             "alerts": summary.dispositions,
-            "pauses": len(await parts.store.pauses(now)),
-            "pages": [page_shape(page) for page in parts.system.pages()],
+            "pauses": len(await context.store.pauses(now)),
+            "pages": [serialize_page_alert(page) for page in context.system.page_alerts()],
         }
     )
 
 
 async def services(request: web.Request) -> web.Response:
     """Every service."""
-    return await success_aside(service_shape, request.app[CONTEXT].system.services())
+    return await success_list(serialize_service, request.app[CONTEXT].system.services())
 
 
 async def add_service(request: web.Request) -> web.Response:
     """Remember a service, given as in a rule file."""
-    parts = request.app[CONTEXT]
-    document = await read_json(request, dict[str, Any], parts.body_timeout)
-    author = acts.author_of(request, request.query.get("author", ""))
-    await parts.system.add_service(document, author)
-    view = parts.system.service(str(document.get("name", "")))
-    return success(None if view is None else service_shape(view), 201)
+    context = request.app[CONTEXT]
+    document = await read_json(request, dict[str, Any], context.body_timeout)
+    author = operations.author_of(request, request.query.get("author", ""))
+    await context.system.add_service(document, author)
+    view = context.system.service(str(document.get("name", "")))
+    return success(None if view is None else serialize_service(view), 201)
 
 
 async def service(request: web.Request) -> web.Response:
     """One service."""
-    return success(service_shape(_service(request)))
+    return success(serialize_service(_service(request)))
 
 
 async def remove_service(request: web.Request) -> web.Response:
     """Forget a service added at run time."""
-    author = acts.author_of(request, request.query.get("author", ""))
+    author = operations.author_of(request, request.query.get("author", ""))
     view = _service(request)
     await request.app[CONTEXT].system.remove_service(view.name, author)
     return success({"name": view.name})
@@ -119,15 +119,15 @@ async def why(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     account = await request.app[CONTEXT].system.why(name)
     if account is None:
-        raise acts.no_service(name)
-    return success(why_shape(account))
+        raise operations.no_service(name)
+    return success(serialize_why(account))
 
 
 async def heal(request: web.Request) -> web.Response:
     """Ask for a heal; answered when it is recorded, which is before anything is run."""
     given = await read_json(request, HealRequest, request.app[CONTEXT].body_timeout)
-    stored = await acts.heal(request, request.match_info["name"], given.author, given.comment, given.force)
-    return success(alert_shape(stored), 202)
+    stored = await operations.heal(request, request.match_info["name"], given.author, given.comment, given.force)
+    return success(serialize_alert(stored), 202)
 
 
 async def incidents(request: web.Request) -> web.Response:
@@ -139,7 +139,7 @@ async def incidents(request: web.Request) -> web.Response:
         before=_number(request, "before"),
         limit=_limit(request),
     )
-    return await success_aside(incident_shape, found)
+    return await success_list(serialize_incident, found)
 
 
 async def incident(request: web.Request) -> web.Response:
@@ -147,8 +147,8 @@ async def incident(request: web.Request) -> web.Response:
     id = int(request.match_info["id"])
     found = await request.app[CONTEXT].store.incident(id)
     if found is None:
-        raise acts.no_incident(id)
-    return success(incident_shape(found))
+        raise operations.no_incident(id)
+    return success(serialize_incident(found))
 
 
 async def answer(request: web.Request) -> web.Response:
@@ -156,10 +156,10 @@ async def answer(request: web.Request) -> web.Response:
     given = await read_json(request, AnswerRequest, request.app[CONTEXT].body_timeout)
     id, verb = int(request.match_info["id"]), request.match_info["verb"]
     if verb == "dismiss":
-        found = await acts.dismiss(request, id, given.author, given.comment)
+        found = await operations.dismiss(request, id, given.author, given.comment)
     else:
-        found = await acts.answer(request, id, verb == "approve", given.author, given.comment)
-    return success(incident_shape(found))
+        found = await operations.answer(request, id, verb == "approve", given.author, given.comment)
+    return success(serialize_incident(found))
 
 
 async def history(request: web.Request) -> web.Response:
@@ -167,7 +167,7 @@ async def history(request: web.Request) -> web.Response:
     found = await request.app[CONTEXT].store.recent_journal(
         service=request.query.get("service", ""), before=_number(request, "before"), limit=_limit(request)
     )
-    return await success_aside(entry_shape, found)
+    return await success_list(serialize_entry, found)
 
 
 async def alerts(request: web.Request) -> web.Response:
@@ -178,47 +178,47 @@ async def alerts(request: web.Request) -> web.Response:
         before=_number(request, "before"),
         limit=_limit(request),
     )
-    return await success_aside(alert_shape, found)
+    return await success_list(serialize_alert, found)
 
 
 async def alert(request: web.Request) -> web.Response:
     """What became of the alerts of one fingerprint, the newest first, and the account of the newest one's service."""
-    parts, fingerprint = request.app[CONTEXT], request.match_info["fingerprint"]
-    found = await parts.store.alerts_with(fingerprint)
+    context, fingerprint = request.app[CONTEXT], request.match_info["fingerprint"]
+    found = await context.store.alerts_with(fingerprint)
     if not found:
         raise web.HTTPNotFound(text=f"cannot find an alert with the fingerprint {fingerprint!r}")
-    account = await parts.system.why(found[0].service) if found[0].service else None
-    why = None if account is None else why_shape(account)
-    return success({"alerts": [alert_shape(stored) for stored in found], "why": why})
+    account = await context.system.why(found[0].service) if found[0].service else None
+    why = None if account is None else serialize_why(account)
+    return success({"alerts": [serialize_alert(stored) for stored in found], "why": why})
 
 
 async def pauses(request: web.Request) -> web.Response:
     """Pauses that have not ended."""
-    parts = request.app[CONTEXT]
-    return success([pause_shape(pause) for pause in await parts.store.pauses(parts.clock.now())])
+    context = request.app[CONTEXT]
+    return success([serialize_pause(pause) for pause in await context.store.pauses(context.clock.now())])
 
 
 async def add_pause(request: web.Request) -> web.Response:
     """Pause healing."""
     given = await read_json(request, PauseRequest, request.app[CONTEXT].body_timeout)
     ends_at = given.ends_at.timestamp() if given.ends_at else None
-    pause = await acts.pause(request, given.matchers, given.duration, ends_at, given.author, given.comment)
-    return success(pause_shape(pause), 201)
+    pause = await operations.pause(request, given.matchers, given.duration, ends_at, given.author, given.comment)
+    return success(serialize_pause(pause), 201)
 
 
 async def end_pause(request: web.Request) -> web.Response:
     """End a pause."""
-    pause = await acts.resume(request, int(request.match_info["id"]), request.query.get("author", ""))
-    return success(pause_shape(pause))
+    pause = await operations.resume(request, int(request.match_info["id"]), request.query.get("author", ""))
+    return success(serialize_pause(pause))
 
 
 async def rules(request: web.Request) -> web.Response:
     """The rules in use."""
-    return success(await aside(rule_text, request.app[CONTEXT].system.rules()))
+    return success(await in_thread(rule_text, request.app[CONTEXT].system.rules()))
 
 
 async def reload(request: web.Request) -> web.Response:
-    """Load config and rules anew; 500 when they cannot be used, as Prometheus answers, and the old ones stay."""
+    """Reload config and rules. 500 when they are wrong, as Prometheus answers; the old ones stay in use."""
     try:
         await request.app[CONTEXT].system.reload()
     except ConfigError as error:
@@ -257,7 +257,7 @@ def _service(request: web.Request) -> ServiceView:
     name = request.match_info["name"]
     view = request.app[CONTEXT].system.service(name)
     if view is None:
-        raise acts.no_service(name)
+        raise operations.no_service(name)
     return view
 
 

@@ -1,4 +1,4 @@
-"""What the API and the event stream show of each thing: plain mappings for JSON, times in RFC 3339.
+"""Serializes domain objects for the API and the event stream: plain mappings for JSON, times in RFC 3339.
 
 Plans are left out on purpose: an action's environment and headers may hold secrets.
 """
@@ -15,83 +15,83 @@ from remediator.model.incident import Entry, Hold, Incident, Pause, StepRun, Sto
 from remediator.model.paging import PageAlert
 from remediator.web.context import Leader
 
-Shape = dict[str, Any]
+Json = dict[str, Any]
 
 
-def time_shape(seconds: float | None) -> str | None:
+def serialize_time(seconds: float | None) -> str | None:
     """RFC 3339, or null for what has not happened."""
     return rfc3339(seconds) if seconds else None
 
 
-def value_shape(value: float | None) -> float | str | None:
+def serialize_value(value: float | None) -> float | str | None:
     """A number, or the text Prometheus writes for one that JSON does not know."""
     if value is None or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
 
 
-def service_shape(view: ServiceView) -> Shape:
+def serialize_service(view: ServiceView) -> Json:
     """A service."""
     return {
         "name": view.name,
         "labels": view.labels,
         "health": view.health,
         "text": view.judgement.text,
-        "since": time_shape(view.judgement.since),
-        "seenAt": time_shape(view.judgement.at),
-        "readings": [reading_shape(reading) for reading in view.judgement.readings],
+        "since": serialize_time(view.judgement.since),
+        "seenAt": serialize_time(view.judgement.at),
+        "readings": [serialize_reading(reading) for reading in view.judgement.readings],
         "firingAlerts": view.alerts,
         "runbook": view.runbook,
         "target": view.target,
         "dependsOn": view.depends_on,
         "incident": view.incident,
-        "hold": hold_shape(view.hold),
+        "hold": serialize_hold(view.hold),
         "decision": view.decision,
     }
 
 
-def reading_shape(reading: Reading) -> Shape:
+def serialize_reading(reading: Reading) -> Json:
     """What a threshold said of a service."""
     return {
         "threshold": reading.threshold,
         "health": reading.health,
         "sight": reading.sight,
-        "value": value_shape(reading.value),
+        "value": serialize_value(reading.value),
         "series": reading.series,
         "text": reading.text,
-        "since": time_shape(reading.since),
-        "seenAt": time_shape(reading.at),
+        "since": serialize_time(reading.since),
+        "seenAt": serialize_time(reading.at),
     }
 
 
-def hold_shape(hold: Hold | None) -> Shape | None:
+def serialize_hold(hold: Hold | None) -> Json | None:
     """A gate's reason not to act."""
     if hold is None:
         return None
     return {
         "gate": hold.gate,
         "text": hold.text,
-        "until": time_shape(hold.until),
-        "since": time_shape(hold.since),
+        "until": serialize_time(hold.until),
+        "since": serialize_time(hold.since),
         "wayOut": hold.way_out,
     }
 
 
-def alert_shape(stored: StoredAlert) -> Shape:
+def serialize_alert(stored: StoredAlert) -> Json:
     """An alert and what became of it."""
     alert = stored.alert
     return {
         "seq": stored.seq,
         "fingerprint": alert.fingerprint,
         "status": "firing" if alert.firing else "resolved",
-        "startsAt": time_shape(alert.starts_at),
-        "endsAt": time_shape(alert.ends_at),
+        "startsAt": serialize_time(alert.starts_at),
+        "endsAt": serialize_time(alert.ends_at),
         "labels": alert.labels,
         "annotations": alert.annotations,
         "source": alert.source,
         "generatorURL": alert.generator_url,
-        "receivedAt": time_shape(stored.received_at),
-        "updatedAt": time_shape(stored.updated_at),
+        "receivedAt": serialize_time(stored.received_at),
+        "updatedAt": serialize_time(stored.updated_at),
         "service": stored.service,
         "disposition": stored.disposition,
         "gate": stored.gate,
@@ -100,7 +100,7 @@ def alert_shape(stored: StoredAlert) -> Shape:
     }
 
 
-def incident_shape(incident: Incident) -> Shape:
+def serialize_incident(incident: Incident) -> Json:
     """An incident with its step runs."""
     answer = incident.approval
     return {
@@ -108,8 +108,8 @@ def incident_shape(incident: Incident) -> Shape:
         "service": incident.service,
         "runbook": incident.runbook,
         "open": incident.open,
-        "openedAt": time_shape(incident.opened_at),
-        "closedAt": time_shape(incident.closed_at),
+        "openedAt": serialize_time(incident.opened_at),
+        "closedAt": serialize_time(incident.closed_at),
         "health": incident.health,
         "text": incident.text,
         "verdict": incident.verdict,
@@ -122,21 +122,21 @@ def incident_shape(incident: Incident) -> Shape:
         "thresholds": incident.thresholds,
         "relapseOf": incident.relapse_of,
         "owed": incident.owed,
-        "hold": hold_shape(incident.hold),
+        "hold": serialize_hold(incident.hold),
         "approval": None
         if answer is None
         else {
             "approved": answer.approved,
             "author": answer.author,
             "comment": answer.comment,
-            "at": time_shape(answer.at),
+            "at": serialize_time(answer.at),
         },
         "steps": [{"name": step.name, "action": step.action} for step in incident.plan.runbook.steps],
-        "runs": [run_shape(run) for run in incident.runs],
+        "runs": [serialize_run(run) for run in incident.runs],
     }
 
 
-def run_shape(run: StepRun) -> Shape:
+def serialize_run(run: StepRun) -> Json:
     """One execution of a step; `step` is null for the gathering of evidence, and for what puts something back."""
     return {
         "id": run.id,
@@ -144,9 +144,9 @@ def run_shape(run: StepRun) -> Shape:
         "title": run.title,
         "attempt": run.attempt,
         "action": run.action,
-        "startedAt": time_shape(run.started_at),
-        "deadline": time_shape(run.deadline),
-        "endedAt": time_shape(run.ended_at),
+        "startedAt": serialize_time(run.started_at),
+        "deadline": serialize_time(run.deadline),
+        "endedAt": serialize_time(run.ended_at),
         "outcome": run.outcome,
         "text": run.text,
         "call": run.call,
@@ -155,11 +155,11 @@ def run_shape(run: StepRun) -> Shape:
     }
 
 
-def entry_shape(entry: Entry) -> Shape:
+def serialize_entry(entry: Entry) -> Json:
     """A line of the journal."""
     return {
         "id": entry.id,
-        "at": time_shape(entry.at),
+        "at": serialize_time(entry.at),
         "kind": entry.kind,
         "service": entry.service,
         "incident": entry.incident,
@@ -168,45 +168,45 @@ def entry_shape(entry: Entry) -> Shape:
     }
 
 
-def pause_shape(pause: Pause) -> Shape:
+def serialize_pause(pause: Pause) -> Json:
     """A pause."""
     return {
         "id": pause.id,
         "matchers": [str(matcher) for matcher in pause.matchers],
-        "startsAt": time_shape(pause.starts_at),
-        "endsAt": time_shape(pause.ends_at),
+        "startsAt": serialize_time(pause.starts_at),
+        "endsAt": serialize_time(pause.ends_at),
         "author": pause.author,
         "comment": pause.comment,
     }
 
 
-def page_shape(page: PageAlert) -> Shape:
+def serialize_page_alert(page: PageAlert) -> Json:
     """What people are being told."""
     return {
         "labels": page.labels,
         "annotations": page.annotations,
-        "startsAt": time_shape(page.starts_at),
+        "startsAt": serialize_time(page.starts_at),
         "path": page.path,
     }
 
 
-def leader_shape(leader: Leader) -> Shape:
+def serialize_leader(leader: Leader) -> Json:
     """Who leads among the processes that share the store."""
     return {
         "name": leader.name,
         "url": leader.url,
-        "since": time_shape(leader.since),
+        "since": serialize_time(leader.since),
         "epoch": leader.epoch,
         "me": leader.me,
     }
 
 
-def why_shape(why: Why) -> Shape:
+def serialize_why(why: Why) -> Json:
     """The account of a service."""
     return {
-        "service": service_shape(why.service),
-        "alerts": [alert_shape(stored) for stored in why.alerts],
-        "incident": None if why.incident is None else incident_shape(why.incident),
-        "gates": [{"gate": gate, "hold": hold_shape(hold)} for gate, hold in why.gates],
+        "service": serialize_service(why.service),
+        "alerts": [serialize_alert(stored) for stored in why.alerts],
+        "incident": None if why.incident is None else serialize_incident(why.incident),
+        "gates": [{"gate": gate, "hold": serialize_hold(hold)} for gate, hold in why.gates],
         "facts": why.facts,
     }

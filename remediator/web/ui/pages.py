@@ -19,17 +19,17 @@ from remediator.model.health import Health
 from remediator.model.incident import Entry, EntryKind, Incident, StepRun
 from remediator.model.matcher import parse_matchers
 from remediator.model.rulebook import Mode
-from remediator.web.api import operations as acts
+from remediator.web.api import operations
 from remediator.web.api.rule_text import rule_text
 from remediator.web.context import CONTEXT, USER
-from remediator.web.threads import aside
+from remediator.web.threads import in_thread
 from remediator.web.ui.forms import csrf_token, read_form, remembered_author, see_other, set_token
 
 TEMPLATES: web.AppKey[Environment] = web.AppKey("templates", Environment)
 
 _SHOWN = 200
 """Services shown at once; the filter finds the others."""
-_PAGE = 50
+_ROWS = 50
 _URGENT = (Health.FAILED, Health.DEGRADED, Health.RECOVERING, Health.UNKNOWN, Health.HEALTHY)
 _DONE = {
     "heal": "The heal is asked for. What becomes of it shows here and on the incident.",
@@ -44,11 +44,11 @@ _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 async def overview(request: web.Request) -> web.Response:
     """Every service at a glance, the ones in trouble first."""
-    parts = request.app[CONTEXT]
-    now = parts.clock.now()
-    views = parts.system.services()
+    context = request.app[CONTEXT]
+    now = context.clock.now()
+    views = context.system.services()
     wanted, health = request.query.get("q", "").strip(), request.query.get("health", "")
-    shown, found, counts = await aside(_choose, views, wanted, health)
+    shown, found, counts = await in_thread(_choose, views, wanted, health)
     return await _page(
         request,
         "overview.html",
@@ -59,13 +59,13 @@ async def overview(request: web.Request) -> web.Response:
         q=wanted,
         health=health,
         healths=_URGENT,
-        summary=await parts.store.summary(),
-        pauses=await parts.store.pauses(now),
-        paged=parts.system.pages(),
-        not_ready=parts.system.not_ready(),
-        leader=parts.system.leader(),
-        entries=await parts.store.recent_journal(limit=12),
-        uptime=max(0.0, now - parts.started_at),
+        summary=await context.store.summary(),
+        pauses=await context.store.pauses(now),
+        paged=context.system.page_alerts(),
+        not_ready=context.system.not_ready(),
+        leader=context.system.leader(),
+        entries=await context.store.recent_journal(limit=12),
+        uptime=max(0.0, now - context.started_at),
     )
 
 
@@ -75,9 +75,9 @@ async def incidents(request: web.Request) -> web.Response:
         service=request.query.get("service", ""),
         open_only=request.query.get("open") == "true",
         before=_before(request),
-        limit=_PAGE,
+        limit=_ROWS,
     )
-    older = _older(request, found[-1].id) if len(found) == _PAGE else ""
+    older = _older(request, found[-1].id) if len(found) == _ROWS else ""
     return await _page(
         request, "incidents.html", incidents=found, older=older, open_only=request.query.get("open") == "true",
         service=request.query.get("service", ""),
@@ -89,7 +89,7 @@ async def incident(request: web.Request) -> web.Response:
     store, id = request.app[CONTEXT].store, int(request.match_info["id"])
     found = await store.incident(id)
     if found is None:
-        raise acts.no_incident(id)
+        raise operations.no_incident(id)
     entries = await store.journal(incident=id, limit=500)
     asks = found.open and found.approval is None and found.plan.runbook.mode is Mode.APPROVE
     return await _page(request, "incident.html", incident=found, timeline=_timeline(found, entries), asks=asks)
@@ -97,17 +97,17 @@ async def incident(request: web.Request) -> web.Response:
 
 async def service(request: web.Request) -> web.Response:
     """One service: why it is what it is, and why something is or is not done about it."""
-    parts, name = request.app[CONTEXT], request.match_info["name"]
-    account = await parts.system.why(name)
+    context, name = request.app[CONTEXT], request.match_info["name"]
+    account = await context.system.why(name)
     if account is None:
-        raise acts.no_service(name)
+        raise operations.no_service(name)
     return await _page(
         request,
         "service.html",
         why=account,
         view=account.service,
-        entries=await parts.store.recent_journal(service=name, limit=20),
-        past=await parts.store.incidents(service=name, limit=5),
+        entries=await context.store.recent_journal(service=name, limit=20),
+        past=await context.store.incidents(service=name, limit=5),
     )
 
 
@@ -115,22 +115,24 @@ async def alerts(request: web.Request) -> web.Response:
     """Every alert with what became of it."""
     firing, service = request.query.get("firing") == "true", request.query.get("service", "")
     found = await request.app[CONTEXT].store.alerts(
-        service=service, firing_only=firing, before=_before(request), limit=_PAGE
+        service=service, firing_only=firing, before=_before(request), limit=_ROWS
     )
-    older = _older(request, found[-1].seq) if len(found) == _PAGE else ""
+    older = _older(request, found[-1].seq) if len(found) == _ROWS else ""
     return await _page(request, "alerts.html", alerts=found, older=older, firing=firing, service=service)
 
 
 async def rules(request: web.Request) -> web.Response:
     """The rules in use, in their own notation."""
-    shown = await aside(rule_text, request.app[CONTEXT].system.rules())
+    shown = await in_thread(rule_text, request.app[CONTEXT].system.rules())
     return await _page(request, "rules.html", rules=shown)
 
 
 async def heal(request: web.Request) -> web.Response:
     """The heal button."""
     fields, name = await read_form(request), request.match_info["name"]
-    await acts.heal(request, name, fields.get("author", ""), fields.get("comment", ""), fields.get("force") == "yes")
+    await operations.heal(
+        request, name, fields.get("author", ""), fields.get("comment", ""), fields.get("force") == "yes"
+    )
     return see_other(request, f"/services/{quote(name)}?done=heal", fields)
 
 
@@ -139,9 +141,9 @@ async def answer(request: web.Request) -> web.Response:
     fields, id = await read_form(request), int(request.match_info["id"])
     verb, author, comment = request.match_info["verb"], fields.get("author", ""), fields.get("comment", "")
     if verb == "dismiss":
-        await acts.dismiss(request, id, author, comment)
+        await operations.dismiss(request, id, author, comment)
     else:
-        await acts.answer(request, id, verb == "approve", author, comment)
+        await operations.answer(request, id, verb == "approve", author, comment)
     return see_other(request, f"/incidents/{id}?done={verb}", fields)
 
 
@@ -155,14 +157,16 @@ async def pause(request: web.Request) -> web.Response:
     if not matchers and fields.get("everything") != "yes":
         raise PayloadError("bad_data", "cannot pause: write matchers, or tick that every service is meant")
     author, comment = fields.get("author", ""), fields.get("comment", "")
-    await acts.pause(request, matchers, fields.get("duration", ""), None, author, comment)
+    await operations.pause(request, matchers, fields.get("duration", ""), None, author, comment)
     return see_other(request, "/?done=pause", fields)
 
 
 async def resume(request: web.Request) -> web.Response:
     """The button that ends a pause."""
     fields = await read_form(request)
-    await acts.resume(request, int(request.match_info["id"]), fields.get("author", "") or remembered_author(request))
+    await operations.resume(
+        request, int(request.match_info["id"]), fields.get("author", "") or remembered_author(request)
+    )
     return see_other(request, "/?done=resume", fields)
 
 
@@ -175,7 +179,7 @@ async def static(request: web.Request) -> web.Response:
 
 async def error_page(request: web.Request, status: int, message: str) -> web.Response:
     """What went wrong, for people. Says nothing of the system, for it is shown to strangers too."""
-    text = await aside(_render, request.app[TEMPLATES], "error.html", status=status, message=message)
+    text = await in_thread(_render, request.app[TEMPLATES], "error.html", status=status, message=message)
     return web.Response(text=text, status=status, content_type="text/html")
 
 
@@ -198,7 +202,7 @@ ROUTES = (
 
 async def _page(request: web.Request, template: str, **context: Any) -> web.Response:
     token = csrf_token(request)
-    text = await aside(
+    text = await in_thread(
         _render,
         request.app[TEMPLATES],
         template,

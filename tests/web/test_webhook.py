@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from doubles.site import Site, send_raw, serving
 
-from remediator.web.request_body import Room
+from remediator.web.request_body import ByteBudget
 
 PAYLOADS = sorted((Path(__file__).parents[1] / "payloads").glob("am-*/*.json"))
 
@@ -90,7 +90,7 @@ async def test_a_body_that_is_too_large(tmp_path: Path) -> None:
 
 
 async def test_bodies_have_so_much_room_in_all_and_no_more(tmp_path: Path) -> None:
-    async with serving(tmp_path, room=Room(20_000)) as site:
+    async with serving(tmp_path, body_budget=ByteBudget(20_000)) as site:
         slow = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(2)]
         for _, writer in slow:
             writer.write(b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000\r\n\r\n" + b" " * 9_000)
