@@ -1,7 +1,8 @@
 """The command line: one module per command, each with `add` (its arguments) and `run` (exit code 0, 1 or 2).
 
-Exit codes as promtool's: 0 all is well, 1 what was looked at is not, 2 the command itself could not be carried out.
-Modules here import at their top only what parsing arguments needs; the rest waits until the command runs.
+Exit codes are those of promtool: 0 no problem was found, 1 problems were found, 2 the command could not run.
+A module imports at its top only what parsing arguments needs. It imports the rest in `run`, so that `--help` is fast.
+Larger commands are packages: `check`, `backtest`, `demo`, `init`. Nothing else imports this package.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ _MODULES = (
     "schema",
     "demo.command",
 )
-"""The modules of the commands, in the order of the help text."""
+"""The modules that declare commands, in the order of the help text."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the console script's entry."""
+    """Run one command. Entry point of the console script."""
     parser = argparse.ArgumentParser(
         prog="remediator", description="Heals services by rule, on alerts from Alertmanager, verified by PromQL."
     )
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of our output, such as head, has seen enough.
+        # The program that reads the output, such as head, has closed the pipe.
         sys.stderr.close()
         return 0
     return code

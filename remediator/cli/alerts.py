@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
 
 @answered
 def run(args: argparse.Namespace, client: Client) -> None:
-    """Show them, newest change first."""
+    """Print the alerts, most recently changed first."""
     found = client.get("/api/v1/alerts", service=args.service, firing=args.firing, before=args.before, limit=args.limit)
     if args.output == "json":
         return show_json(found)

@@ -27,7 +27,7 @@ _VERBS = {
         "is dismissed",
     ),
 }
-"""For each verb its help, its description, the help of its comment, and how the sentence about it ends."""
+"""For each verb: its help, its description, the help of `--comment`, and the end of the printed sentence."""
 
 
 def add(commands: Any) -> None:
@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
 
 @answered
 def run(args: argparse.Namespace, client: Client) -> None:
-    """Send the answer, and print what it did."""
+    """Send the answer, and print its result."""
     body = {"author": author_of(args), "comment": args.comment}
     found = client.post(f"/api/v1/incidents/{args.incident}/{args.command}", body)
     if args.output == "json":

@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Copy it."""
+    """Copy the store."""
     from pathlib import Path
 
     from remediator.config.settings import load_config

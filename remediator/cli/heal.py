@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 @answered
 def run(args: argparse.Namespace, client: Client) -> None:
-    """Ask for it."""
+    """Ask for the heal."""
     body = {"author": author_of(args), "comment": args.comment, "force": args.force}
     found = client.post(service_path(args.service, "/heal"), body)
     if args.output == "json":

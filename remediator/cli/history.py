@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
 
 @answered
 def run(args: argparse.Namespace, client: Client) -> None:
-    """Show it."""
+    """Print the journal."""
     if args.follow:
         return _follow(args, client)
     found = client.get("/api/v1/history", service=args.service, before=args.before, limit=args.limit)

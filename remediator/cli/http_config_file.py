@@ -1,4 +1,4 @@
-"""The file of `--http.config.file`: how the client commands are let in, in the words of Prometheus' http config."""
+"""The file of `--http.config.file`: credentials of the client commands, in the format of Prometheus' http config."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from remediator.errors import ConfigError
 
 
 class HttpFile(msgspec.Struct, frozen=True):
-    """Who to be, and whom to trust. Names of files are relative to where the command is run."""
+    """Credentials and TLS settings. File names in it are relative to the working directory."""
 
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
@@ -21,7 +21,7 @@ class HttpFile(msgspec.Struct, frozen=True):
 
 
 def read_http_file(url: str, path: Path) -> HttpClient:
-    """The client of an address with the credentials of a file. ConfigError with every problem in it."""
+    """The client options for `url` with the credentials of the file. Raises ConfigError with every problem in it."""
     document = open_document(path)
     given = read_document(document, HttpFile)
     if document.problems or given is None:

@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
 
 @answered
 def run(args: argparse.Namespace, client: Client) -> None:
-    """Show them, newest first."""
+    """Print the incidents, newest first."""
     if args.id is not None:
         found = client.get(f"/api/v1/incidents/{args.id}")
         return show_json(found) if args.output == "json" else _tell(found)

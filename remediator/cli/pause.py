@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 @answered
 def run(args: argparse.Namespace, client: Client) -> None:
-    """Pause."""
+    """Create the pause."""
     body = {
         "matchers": _matchers(args),
         "duration": args.duration,

@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
 
 @answered
 def run(args: argparse.Namespace, client: Client) -> None:
-    """End it, or show them."""
+    """End the pause, or print all pauses."""
     if args.id is None:
         return _show(args, client.get("/api/v1/pauses"))
     found = client.delete(f"/api/v1/pauses/{args.id}", author=author_of(args))

@@ -20,13 +20,13 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the schema."""
     print(schema_text(args.file), end="")
     return 0
 
 
 def schema_text(file: str) -> str:
-    """The schema of a kind of file (rules, tests or config) as JSON text."""
+    """The schema of one kind of file (rules, tests or config), as JSON text."""
     from remediator.config.schema import json_schema
     from remediator.config.settings import Config
     from remediator.rules.fields import RuleFileDoc

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
 
 @answered
 def run(args: argparse.Namespace, client: Client) -> None:
-    """Show them, those in trouble first."""
+    """Print the services, those in trouble first."""
     found = [view for view in client.get("/api/v1/services") if args.health in ("", view["health"])]
     if args.output == "json":
         return show_json(found)

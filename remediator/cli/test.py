@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play them, and show what is not as expected."""
+    """Play the tests, and print what differs from the expectations."""
     from remediator.errors import ConfigError, RemediatorError
     from remediator.simulation.ruletest.junit import junit_xml
     from remediator.simulation.ruletest.loader import load_tests

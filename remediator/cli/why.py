@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 @answered
 def run(args: argparse.Namespace, client: Client) -> None:
-    """Tell the account."""
+    """Print the account."""
     if args.alert is not None:
         found = client.get(f"/api/v1/alerts/{quote(args.alert, safe='')}")
         lines = [*map(_alert, found["alerts"]), *(account(found["why"]) if found["why"] else ())]
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, client: Client) -> None:
 
 
 def account(why: dict[str, Any]) -> Iterator[str]:
-    """The account as sentences, one to a line."""
+    """The account as sentences, one per line."""
     service = why["service"]
     since = f" since {ago(service['since'])}" if service["since"] else ""
     yield f"{service['name']} is {service['health']}{since}: {service['text']}"

@@ -66,7 +66,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay, and show what came of it."""
+    """Replay, and print the report."""
     from remediator.cli.backtest.html_file import page_file
     from remediator.cli.backtest.text_report import show_report
     from remediator.simulation.backtest.report import as_json
@@ -152,7 +152,7 @@ def _config(args: argparse.Namespace) -> Config:
     if args.prometheus and args.prometheus.rstrip("/") != config.prometheus.url:
         import msgspec
 
-        # Credentials go to the address they were written for.
+        # Credentials of the config are only for the address in the config.
         config = msgspec.structs.replace(config, prometheus=Server(url=args.prometheus))
     return config
 
@@ -211,7 +211,7 @@ def _history(
         times = [end, (start + end) // 2 // step * step, start]
         exprs += [expr for rules in rule_sets for expr in plain_conditions(rules)]
         stretch = stretch_for(prometheus, list(dict.fromkeys(exprs)), times, step)
-        # Others may be let see other series at the same address.
+        # Another user may see other series at the same address.
         source = repr((config.prometheus.url, sorted(config.prometheus.all_headers().items())))
         history = History(prometheus, source, folder, start, end, step, stretch, asked, args.refresh)
         try:
@@ -236,7 +236,8 @@ def _tell_kept(history: History) -> None:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str, int], Callable[[], None]]]:
-    """Bars on the terminal: given what is done and in how many parts, what to call after each part."""
+    """Progress bars on the terminal. Yields a function that takes a text and a number of parts, and returns
+    what to call after each part."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -252,7 +253,7 @@ def _progress() -> Iterator[Callable[[str, int], Callable[[], None]]]:
 
 
 def _moment(text: str) -> Callable[[float], float]:
-    """A time as it is written, as what it is when it is now."""
+    """A time from the command line, as a function from now to seconds since the epoch."""
     from datetime import UTC, datetime
 
     from remediator.model.durations import parse_duration

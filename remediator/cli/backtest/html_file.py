@@ -1,4 +1,4 @@
-"""A backtest's page as a file."""
+"""Writing a backtest's HTML page to a file, whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from remediator.simulation.backtest.report import Report
 
 @contextlib.contextmanager
 def page_file(name: str | None) -> Iterator[Callable[[Report], None]]:
-    """What writes the page, once it is known that it can be written. A page that is there stays until another is whole."""
+    """Yields the function that writes the page. Fails at once when the file cannot be written.
+
+    An existing page is replaced only when the new one is complete.
+    """
     if name is None:
         yield lambda _: None
         return
-    # A link stays one, and what is no file, as /dev/stdout, is written to as it is.
+    # A symbolic link is kept. What is no regular file, such as /dev/stdout, is written to directly.
     file = Path(name).resolve()
     aside = file if file.exists() and not file.is_file() else file.with_name(f".{file.name}.{os.getpid()}.part")
 

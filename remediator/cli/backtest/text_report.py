@@ -1,4 +1,4 @@
-"""A backtest's report for people at a terminal."""
+"""A backtest's report as text for a terminal."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from remediator.simulation.backtest.report import READINGS, Report, restarts
 
 _ROWS = 40
 _LONG = 70
-"""How many characters of a command, or of an alert's labels, are shown."""
+"""Maximum number of characters shown of a command, or of an alert's labels."""
 
 
 def show_report(report: Report) -> None:
-    """Print it."""
+    """Print the report."""
     found = report.any
     span = rough_duration(found.end - found.start)
     print(f"{moment(found.start)} to {moment(found.end)} ({span}, every {found.step}s), {_many(found)}")

@@ -1,1 +1,1 @@
-"""`remediator check`: the command, what Prometheus and promtool say of the rules, and the formats of its report."""
+"""`remediator check`: the command, its questions to Prometheus and promtool, and the formats of its report."""

@@ -1,4 +1,4 @@
-"""`remediator check`: every problem of config and rule files at once; with a Prometheus, of their PromQL too."""
+"""`remediator check`: reports every problem of config and rule files; with a Prometheus, of their PromQL too."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONFIG_KEYS = frozenset(
 )
 
 _MAY_WARN = ("unknown-dependency", "empty-pattern", "unknown-allowance", "allowed-error")
-"""The warnings beside the lints and what Prometheus says."""
+"""Warnings that come neither from a lint nor from Prometheus."""
 
 
 def add(commands: Any) -> None:
@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check, and show what was found."""
+    """Check, and print the problems."""
     from remediator.config.document import open_document
     from remediator.config.settings import Global
     from remediator.problem import Severity
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _checked_offline(rules: RuleSet) -> tuple[list[Problem], str]:
-    """What promtool says of the PromQL, and why nothing if it could not be asked."""
+    """Problems that promtool finds in the PromQL, and the reason if promtool could not be run."""
     from remediator.cli.check.expressions import expressions
     from remediator.cli.check.promtool_syntax import check_syntax
     from remediator.errors import RemoteError
@@ -115,7 +115,7 @@ def _checked_offline(rules: RuleSet) -> tuple[list[Problem], str]:
 
 
 def _idle_allowances(documents: Iterable[Document]) -> list[Problem]:
-    """The allowances in comments that change nothing, which their authors would not find out."""
+    """Warnings about allowances in comments that have no effect, which authors would not notice."""
     allowed = [(name, place) for document in documents for name, place in document.allowances()]
     return [problem for name, place in allowed if (problem := _idle_allowance(name, place)) is not None]
 
@@ -138,7 +138,7 @@ def _idle_allowance(name: str, place: Position) -> Problem | None:
 
 
 def _configs_and_rules(documents: Sequence[Document]) -> tuple[list[Document], list[Document], Config | None]:
-    """The configs and the rule files among the documents, with the rule files that the configs name."""
+    """Split documents into configs and rule files, and add the rule files that the configs name."""
     from remediator.config.document import open_document
     from remediator.config.settings import read_config, rule_files
     from remediator.problem import Severity

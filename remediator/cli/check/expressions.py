@@ -1,4 +1,4 @@
-"""The PromQL that rules hold: what would be asked, with stand-ins for what is known only when it is asked."""
+"""The PromQL in rules, with placeholders for values that are known only when the query is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GUARD = re.compile(r"\bguard\([^()]*\)")
 
 @dataclass(frozen=True)
 class Expression:
-    """PromQL as it is written, and where it stands. A threshold's is expected to give series."""
+    """One PromQL expression and its position in a file. `threshold` is set when it is a threshold's."""
 
     written: str
     at: Callable[[int | None], Position]
@@ -25,13 +25,15 @@ class Expression:
 
     @property
     def asked(self) -> str:
-        """The expression with a word for each template and each guard, of the same length, so that places stay the
-        same. Templates stand within strings, and guards where a selector may."""
+        """The expression with each template and guard replaced by a word of the same length.
+
+        Offsets stay valid that way. Templates are within strings, and guards are where a selector may be.
+        """
         text = _TEMPLATE.sub(lambda found: "x" * len(found[0]), self.written)
         return _GUARD.sub(lambda found: re.sub(r"\W", "_", found[0]), text)
 
     def refused(self, error: str, remedy: str = "", severity: Severity = Severity.ERROR) -> Problem:
-        """The problem of which Prometheus' parser speaks, at the place that it names."""
+        """The problem that Prometheus' parser reports, at the position that it names."""
         found = _PARSE_ERROR.search(error)
         if found is None:
             return Problem(self.at(None), "bad-promql", error, remedy, severity)
@@ -44,7 +46,7 @@ class Expression:
 
 
 def expressions(rules: RuleSet) -> Iterator[Expression]:
-    """Every expression of the rules but those with an `{% if %}`, which are several, and the broken ones."""
+    """Every expression of the rules, except broken ones and those with `{% if %}`, which have several variants."""
     for threshold in rules.thresholds:
         if threshold.whole and "{{" not in threshold.item.expr:
             yield Expression(threshold.item.expr, _place(threshold.at, "expr"), threshold.item)

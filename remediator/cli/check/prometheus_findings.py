@@ -1,4 +1,4 @@
-"""What a running Prometheus says of the rules: which expressions it refuses, and whom each threshold sees."""
+"""Rules checked against a running Prometheus: which expressions it refuses, and which services have series."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ CHECKS = {
     "no-service-label": "a threshold's series belong to no service",
     "service-unseen": "a service has thresholds, but none of them has a series of it now",
 }
-"""What Prometheus is asked about, by the names of the problems."""
+"""The checks that need a Prometheus, by name."""
 
 
 @dataclass(frozen=True)
 class ServiceValue:
-    """What a threshold sees of a service now: the worst value of its series, and what that means before any `for`."""
+    """A service's value at a threshold now: the worst of its series, and the health it means before any `for`."""
 
     threshold: str
     service: str
@@ -41,10 +41,9 @@ class ServiceValue:
 
 
 def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[list[Problem], list[ServiceValue], str]:
-    """The problems of the rules' PromQL at this Prometheus, whom the thresholds see, and why it could not be asked, or
-    nothing.
+    """Returns problems of the rules' PromQL, the services' values, and why Prometheus could not be asked (or "").
 
-    The config's credentials are used when the address is its own.
+    The config's credentials are used only if the address is the config's.
     """
     client = HttpClient(url)
     if config is not None and config.prometheus.url == url.rstrip("/"):
@@ -59,7 +58,7 @@ def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[lis
 def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[list[Problem], list[ServiceValue], str]:
     problems: list[Problem] = []
     seen: list[ServiceValue] = []
-    # What could not be seen is not said to be unseen: only thresholds that were answered count.
+    # Without an answer nothing is known about a threshold, so only answered ones count.
     answered: set[str] = set()
     for expression in expressions(rules):
         answer = prometheus.query_blocking(expression.asked)
@@ -82,7 +81,7 @@ def _refused(expression: Expression, answer: Answer) -> Problem:
 
 
 def _values_by_service(threshold: Threshold, answer: Answer, rulebook: Rulebook) -> tuple[bool, list[ServiceValue]]:
-    """Whether any series belongs to a service, and the worst of each service that the threshold judges."""
+    """Whether any series belongs to a service, and the worst value of each service that the threshold judges."""
     owned, judged = False, dict[str, ServiceValue]()
     for series in answer.series:
         service = rulebook.service_for(series.labels)

@@ -1,6 +1,6 @@
-"""What promtool says of the syntax of PromQL, with no Prometheus at hand.
+"""Checks the syntax of PromQL with promtool, without a Prometheus.
 
-promtool has no command that checks an expression alone: it is given a file of recording rules, one of each expression.
+promtool has no command for a single expression, so it gets a file of recording rules, one per expression.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from remediator.errors import RemoteError
 from remediator.problem import Problem, Severity
 
 TIMEOUT = 60.0
-"""Seconds that promtool may take."""
+"""Maximum run time of promtool in seconds."""
 
 _REFUSED = re.compile(r'rule \d+, "expression:(\d+)": (?:could not parse expression: )?(.*)')
 
@@ -22,7 +22,7 @@ _REFUSED = re.compile(r'rule \d+, "expression:(\d+)": (?:could not parse express
 def check_syntax(asked: Sequence[Expression]) -> list[Problem]:
     """The expressions that promtool refuses. RemoteError when there is no promtool, or it cannot say.
 
-    A function that it does not know is a warning: the Prometheus that is asked later may be a newer one.
+    An unknown function is only a warning: the Prometheus that is asked later may be newer.
     """
     if not asked:
         return []
@@ -38,7 +38,7 @@ def _problem(expression: Expression, error: str) -> Problem:
 
 
 def _promtool_output(texts: Sequence[str]) -> str:
-    """What promtool says to rules of these expressions, which it names `expression:` and their index."""
+    """promtool's output about rules of these expressions; each is named `expression:` and its index."""
     rules = [{"record": f"expression:{index}", "expr": text} for index, text in enumerate(texts)]
     code, said = ask_promtool("check", {"groups": [{"name": "rules", "rules": rules}]}, TIMEOUT)
     if code and not _REFUSED.search(said):

@@ -1,4 +1,4 @@
-"""Problems for other programs: GitHub's annotations and checkstyle's XML."""
+"""Problems in formats of other programs: GitHub's annotations and checkstyle's XML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command by which rules, and people, control the demo's services: `./fleet VERB NAME` in the demo's folder.
+"""The command with which rules and people control the demo's services: `./fleet VERB NAME` in the demo's folder.
 
     restart NAME · scale NAME COUNT · replicas NAME · deploy NAME RELEASE · rollback NAME · diagnose NAME
     inject NAME errors|slow|leak · crash NAME · demand NAME FACTOR
@@ -19,7 +19,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def socket_in(folder: Path) -> Iterator[str]:
-    """The path of the socket in `folder`, however deep that lies: the system takes no more than 107 bytes of one."""
+    """A short path of the socket in `folder`: the system limits a socket's path to 107 bytes."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{descriptor}/control.sock"
@@ -28,7 +28,7 @@ def socket_in(folder: Path) -> Iterator[str]:
 
 
 def ask(folder: Path, words: list[str]) -> tuple[int, str]:
-    """Have the fleet in `folder` do something; its exit code and sentence."""
+    """Send a command to the demo in `folder`. Returns its exit code and sentence."""
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             with socket_in(folder) as path:
@@ -45,7 +45,7 @@ def ask(folder: Path, words: list[str]) -> tuple[int, str]:
 
 
 def main() -> int:
-    """`--folder DIR` comes first; the rest is for the fleet."""
+    """`--folder DIR` comes first; the remaining arguments are sent to the demo."""
     arguments = sys.argv[1:]
     if len(arguments) < 3 or arguments[0] != "--folder":
         print(__doc__, file=sys.stderr)

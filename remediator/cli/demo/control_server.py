@@ -1,4 +1,4 @@
-"""The switchboard: listens in the fleet's folder for what `control` asks, and has the fleet do it."""
+"""Listens on a socket in the demo's folder, and executes the commands that `control_client` sends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from remediator.cli.demo.service import FaultKind
 
 
 def execute(services: DemoServices, words: list[str]) -> str:
-    """Do what the words ask for; the sentence that answers. DemoError when it cannot be done or is not understood."""
+    """Execute one command and return its answer. Raises DemoError when it fails or is unknown."""
     try:
         match words:
             case ["restart", name]:
@@ -43,7 +43,7 @@ def execute(services: DemoServices, words: list[str]) -> str:
 
 
 class ControlServer:
-    """Takes orders for a fleet while the `with` block lasts; `./fleet VERB NAME` in its folder gives them."""
+    """Executes commands while the `with` block lasts. `./fleet VERB NAME` in the demo's folder sends them."""
 
     def __init__(self, services: DemoServices) -> None:
         self._services = services
@@ -70,7 +70,7 @@ class ControlServer:
 
 
 class _ControlSocketServer(socketserver.ThreadingUnixStreamServer):
-    """One line of JSON, [WORD, ...], is answered with one, [EXIT CODE, TEXT]."""
+    """Protocol: one line of JSON, [WORD, ...], is answered with one line, [EXIT CODE, TEXT]."""
 
     block_on_close = True
 
@@ -88,6 +88,6 @@ class _ControlHandler(socketserver.StreamRequestHandler):
             answer = 0, execute(self.server.services, words)
         except DemoError as error:
             answer = 1, str(error)
-        # Whoever asked may have been killed meanwhile; the order is carried out all the same.
+        # The client may have been killed meanwhile. The command was executed all the same.
         with contextlib.suppress(ConnectionError):
             self.wfile.write(json.dumps(answer).encode() + b"\n")

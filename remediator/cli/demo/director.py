@@ -1,5 +1,5 @@
-"""The show: strikes the faults on time, follows remediator's HTTP API, says yes as its operator to what asks for
-approval, and knows how each fault ended."""
+"""Directs the demo: injects faults on time, follows remediator's HTTP API, approves as its operator, and records how
+each fault ended."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ Json = dict[str, Any]
 _EVERY = 0.4
 _HEALTHY_WITHIN = 40.0
 _HEALED_WITHIN = 90.0
-"""Seconds that remediator has after the last fault."""
+"""Maximum seconds from the last fault to the last recovery."""
 _SILENT_FOR = 10.0
 _CONSIDERS_FOR = 2.0
-"""Seconds that the operator takes to say yes: what asks may be well, or wait for what it depends on, a moment later."""
+"""Seconds until the operator approves. A moment later the service may be healthy, or wait for a dependency."""
 _OPERATOR = "the operator (whom the demo plays)"
 _HEALED = ("recovered", "cleared")
 
 
 @dataclass
 class FaultProgress:
-    """A fault and what became of it. Times are seconds since the epoch; `struck_at` 0 means not yet."""
+    """A fault and its outcome. Times are seconds since the epoch; `injected_at` is 0 until it is injected."""
 
     fault: DemoFault
     injected_at: float = 0.0
     incident: Json | None = None
     healed_by_root: bool = False
-    """Whether the root was healed before anything was noticed here."""
+    """Whether healing the root cause healed this service before remediator noticed it."""
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether nothing more will happen."""
         return self.healed_by_root or (self.incident is not None and not self.incident["open"])
 
     @property
     def healed(self) -> bool:
-        """Whether it is well again, as remediator has verified."""
+        """Whether the service is healthy again, as remediator verified."""
         return self.healed_by_root or (self.incident is not None and self.incident["verdict"] in _HEALED)
 
     @property
     def found_by(self) -> str:
-        """How the trouble came to remediator's knowledge."""
+        """Which alert or thresholds opened the incident."""
         if self.incident is None:
             return ""
         if self.incident["source"] == "alertmanager":
@@ -60,12 +60,12 @@ class FaultProgress:
 
     @property
     def steps(self) -> list[str]:
-        """The actions that were run, in order."""
+        """The actions that ran, in order."""
         return [run["action"] for run in (self.incident or {}).get("runs", ()) if run["step"] is not None]
 
     @property
     def took(self) -> float | None:
-        """Seconds from the strike to the end of the incident."""
+        """Seconds from the fault to the end of the incident."""
         if self.incident is None or self.incident["closedAt"] is None:
             return None
         return seconds(self.incident["closedAt"]) - self.injected_at
@@ -73,7 +73,7 @@ class FaultProgress:
 
 @dataclass
 class DemoState:
-    """What there is to see now."""
+    """Everything that the screen shows."""
 
     started_at: float
     progresses: list[FaultProgress]
@@ -81,14 +81,14 @@ class DemoState:
     journal: list[Json] = field(default_factory=list)
 
     def progress(self, service: str) -> FaultProgress:
-        """The fault of a service; each has one."""
+        """The progress of a service's fault. Each service has one fault."""
         return next(progress for progress in self.progresses if progress.fault.service == service)
 
 
 class Director:
-    """Runs the script against a remediator at `url`.
+    """Runs the faults against a remediator at `url`.
 
-    `changed` is called whenever the scene is new, `told` with each journal entry, `struck` with each fault.
+    `on_state` is called when the state changed, `on_entry` with each journal entry, `on_fault` with each fault.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Director:
         self.state = DemoState(time.time(), [FaultProgress(fault) for fault in faults])
 
     async def run(self) -> DemoState:
-        """Wait until all is well, break it all, and return when every fault is over, or has had its time."""
+        """Wait until all services are healthy, inject the faults, and return when all are over or time is up."""
         async with aiohttp.ClientSession(self._url, timeout=aiohttp.ClientTimeout(total=None, connect=5)) as session:
             listening = asyncio.create_task(self._listen(session))
             try:
@@ -134,7 +134,7 @@ class Director:
         return all(progress.over for progress in self.state.progresses)
 
     async def _inject_all(self) -> None:
-        """Break one thing after another."""
+        """Inject one fault after another, each at its time."""
         for progress in sorted(self.state.progresses, key=lambda progress: progress.fault.at):
             due = self.state.started_at + progress.fault.at / self._speed
             await asyncio.sleep(max(0.0, due - time.time()))
@@ -144,7 +144,7 @@ class Director:
                 await asyncio.to_thread(progress.fault.inject, self._demo_services)
 
     async def _follow(self, session: aiohttp.ClientSession, done: Callable[[], bool], within: float) -> None:
-        """Look at the API again and again until `done`, at the longest `within` seconds."""
+        """Poll the API until `done`, for at most `within` seconds."""
         deadline = heard_at = time.monotonic()
         deadline += within
         while time.monotonic() < deadline:
@@ -165,7 +165,7 @@ class Director:
             await asyncio.sleep(_EVERY)
 
     def _assign(self, incidents: list[Json]) -> None:
-        """Give each patient its incident: the newest that opened after the strike."""
+        """Assign each fault its incident: the newest that opened after the fault."""
         healthy = {service["name"] for service in self.state.services if _is_well(service)}
         for progress in self.state.progresses:
             mine = (
@@ -182,7 +182,7 @@ class Director:
                 progress.healed_by_root = root.healed and progress.fault.service in healthy
 
     async def _listen(self, session: aiohttp.ClientSession) -> None:
-        """Pass on each journal entry as it is told."""
+        """Pass on each journal entry of the event stream."""
         after = 0
         while True:
             try:
@@ -196,23 +196,23 @@ class Director:
 
 
 def seconds(text: str) -> float:
-    """The time an API answer names."""
+    """A time of the API as seconds since the epoch."""
     return datetime.fromisoformat(text).timestamp()
 
 
 def _is_well(service: Json) -> bool:
-    """Healthy, or, where no threshold looks at it, without an alert."""
+    """Whether a service is healthy; if no threshold judges it, whether it has no alert."""
     return service["health"] == "healthy" or (not service["readings"] and not service["firingAlerts"])
 
 
 def _awaits_approval(incident: Json) -> bool:
-    """Whether it has been waiting for approval for long enough to be given it."""
+    """Whether it has waited for approval for as long as the operator takes."""
     hold = incident["hold"] if incident["open"] else None
     return hold is not None and hold["gate"] == "approval" and seconds(hold["since"]) + _CONSIDERS_FOR <= time.time()
 
 
 async def _approve(session: aiohttp.ClientSession, id: int) -> None:
-    """What `remediator approve ID` does. An incident that has closed just now needs no answer any more."""
+    """Do what `remediator approve ID` does. 409 means that the incident has just closed."""
     path, timeout = f"/api/v1/incidents/{id}/approve", aiohttp.ClientTimeout(total=5)
     async with session.post(path, json={"author": _OPERATOR}, timeout=timeout) as response:
         if response.status != 409:

@@ -1,4 +1,4 @@
-"""The script: which services there are, what breaks in each, when, and what it takes to mend it."""
+"""The demo's services, and the fault of each: what breaks, when, and how it is injected."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ SERVICES = (
 
 @dataclass(frozen=True)
 class DemoFault:
-    """Something that breaks `at` seconds after the beginning.
+    """A fault that begins `at` seconds after the start.
 
-    `root` names the service whose fault this really is: then there is nothing to `strike`, and healing the root heals
-    this one.
+    `root` names the service that is the root cause. Then there is nothing to `inject`: healing the root heals this one.
     """
 
     service: str
@@ -35,8 +34,8 @@ class DemoFault:
     root: str = ""
 
 
-# Far enough apart that web.yml, which heals one of these services at a time, need hold back none, and that no more of
-# them are ill at once than remediator takes for the fault of each.
+# The faults are so far apart that web.yml, which heals one service at a time, holds none back, and that too few
+# services are in trouble at once for the panic gate.
 FAULTS = (
     DemoFault(
         "search",

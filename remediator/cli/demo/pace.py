@@ -1,4 +1,4 @@
-"""The demo's pace: rules are written for production, and a minute of theirs takes a second in the demo."""
+"""Shortens the times in rule files: they are written for production, and their minute is a second in the demo."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _DURATION = re.compile(r"(?<![\w.])\d+(?:ms|[smhdwy])(?:\d+(?:ms|[smhdwy]))*(?!\
 
 
 def speed_up(text: str) -> str:
-    """The text of a rule file with every duration shortened, in PromQL, rates and comments as well.
+    """The text of a rule file with every duration shortened, in PromQL, rates and comments too.
 
-    It is the text that is changed, and not the rules as loaded, so that people can read what is written.
+    The text is changed instead of the loaded rules, so that people can read the file that is used.
     """
     return _HEAD + _DURATION.sub(lambda found: format_duration(parse_duration(found[0]) / _TIMES_FASTER), text)

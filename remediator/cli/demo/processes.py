@@ -1,8 +1,8 @@
-"""The fleet: keeps the processes of the demo's services, and breaks and mends them.
+"""Starts, restarts, scales and breaks the processes of the demo's services.
 
-A replica is a process of its own session with a pipe from here as its standard input, so that none outlives this
-process, however it ends. The folder holds `state/NAME.json` (what replicas need to know), `targets/NAME.json` (what
-Prometheus scrapes) and `logs/NAME.log`.
+A replica is a process in its own session. Its standard input is a pipe from this process, so that no replica outlives
+it. The folder holds `state/NAME.json` (read by replicas), `targets/NAME.json` (targets for Prometheus) and
+`logs/NAME.log`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MOST_REPLICAS = 8
 
 
 class DemoError(RemediatorError):
-    """Something the demo needs cannot be had or done."""
+    """Something that the demo needs is missing or failed."""
 
 
 def free_port() -> int:
-    """A loopback port on which nothing listens, below those that the system gives to outgoing connections."""
+    """A free loopback port, below the range that the system uses for outgoing connections."""
     for port in random.sample(range(20_000, 30_000), 200):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -46,8 +46,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """A service of the demo: the kind it says to be when scraped, requests a second offered to it at first, how many
-    replicas it starts with, whom it asks."""
+    """A service of the demo: its `tier` label, initial requests a second and replicas, and the service it asks."""
 
     name: str
     tier: str = "web"
@@ -73,7 +72,10 @@ class _ServiceProcesses:
 
 
 class DemoServices:
-    """All services of the demo, each after the one it depends on. Methods block, may be called from any thread, and answer with a sentence."""
+    """All services of the demo, each after the one it depends on.
+
+    Methods block, may be called from any thread, and return a sentence.
+    """
 
     def __init__(self, folder: Path, specs: Iterable[ServiceSpec]) -> None:
         self.folder = folder
@@ -96,7 +98,7 @@ class DemoServices:
         self.close()
 
     def close(self) -> None:
-        """Stop every process; none is started any more."""
+        """Stop every process, and start no more."""
         self._closed = True
         for service in self._services.values():
             with service.lock:
@@ -127,7 +129,7 @@ class DemoServices:
         return str(len(self._service(name).replicas))
 
     def deploy(self, name: str, release: str) -> str:
-        """Put another release in place of the present one."""
+        """Replace the current release by another one."""
         service = self._service(name)
         with service.lock:
             service.previous.append(service.release)
@@ -136,7 +138,7 @@ class DemoServices:
         return f"deployed release {release} of {name}"
 
     def rollback(self, name: str) -> str:
-        """Put the release before the present one back."""
+        """Return to the release before the current one."""
         service = self._service(name)
         with service.lock:
             if not service.previous:
@@ -146,7 +148,7 @@ class DemoServices:
         return f"rolled {name} back from release {bad} to {service.release}"
 
     def diagnose(self, name: str) -> str:
-        """What the processes do, and the end of their log."""
+        """The state of the processes, and the end of their log."""
         service = self._service(name)
         with service.lock:
             alive = [
@@ -157,7 +159,7 @@ class DemoServices:
         return "\n".join([f"release {service.release}, {_count(service)}", *alive, *log])
 
     def inject(self, name: str, kind: FaultKind) -> str:
-        """Break every replica from within, until its process ends."""
+        """Inject a fault into every replica. It lasts until the process ends."""
         service = self._service(name)
         for replica in service.replicas:
             request = urllib.request.Request(f"http://127.0.0.1:{replica.port}/fault/{kind}", method="POST")
@@ -177,7 +179,7 @@ class DemoServices:
         return f"killed {_count(service)} of {name}"
 
     def demand(self, name: str, factor: float) -> str:
-        """Offer the service this many times the requests it was first offered."""
+        """Set the requests a second to this many times the initial number."""
         service = self._service(name)
         with service.lock:
             service.demand = service.spec.demand * factor
@@ -196,7 +198,7 @@ class DemoServices:
             raise DemoError(f"cannot find service {name}: there are {', '.join(self._services)}") from None
 
     def _restart(self, service: _ServiceProcesses) -> None:
-        """Each new process listens before the old one ends: a gap would look like a crash of its own."""
+        """Start each new process before the old one ends: a gap would look like a crash."""
         for replica in service.replicas:
             old, replica.process = replica.process, self._spawn(service, replica.port)
             _stop([old])
@@ -208,7 +210,7 @@ class DemoServices:
         self._write_files(service)
 
     def _write_files(self, service: _ServiceProcesses) -> None:
-        """Write down where the service is, for other replicas and for Prometheus."""
+        """Write the service's ports, for other replicas and for Prometheus."""
         name, ports = service.spec.name, tuple(replica.port for replica in service.replicas)
         ServiceLoad(service.demand, ports).write(self.folder / "state", name)
         labels = {"service": name, "tier": service.spec.tier}
@@ -218,7 +220,7 @@ class DemoServices:
         fresh.rename(self.folder / "targets" / f"{name}.json")
 
     def _spawn(self, service: _ServiceProcesses, port: int) -> subprocess.Popen[bytes]:
-        """Start one replica and return when it listens."""
+        """Start one replica. Returns when it listens."""
         if self._closed:
             raise DemoError(f"cannot start {service.spec.name}: the demo is ending")
         argv = [sys.executable, "-m", "remediator.cli.demo.service", service.spec.name, f"--port={port}"]
@@ -244,7 +246,7 @@ class DemoServices:
 
 
 def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    """End processes: asked first, all at once, and then made to."""
+    """End processes: TERM to all at once, then KILL to those that remain."""
     processes = list(processes)
     for process in processes:
         process.terminate()

@@ -1,4 +1,4 @@
-"""The demo from its beginning to its end: everything started in order, and everything taken away again."""
+"""Runs the demo: starts everything in order, and removes everything at the end."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from remediator.cli.demo.screen import Screen, closing_line, summary
 from remediator.cli.demo.servers import ServerUrls, find_programs, last_lines, running_servers
 
 _WIDTH = 160
-"""Columns of the summary where there is no terminal to fit it to."""
+"""Width of the summary without a terminal."""
 
 
 def run_demo(*, keep: bool, speed: float) -> int:
-    """Run the demo in a temporary folder: 0 when every fault was healed, else 1. DemoError when it cannot be run.
+    """Run the demo in a temporary folder. Returns 0 when every fault was healed, else 1; DemoError when it cannot run.
 
-    With `keep` all goes on until Ctrl-C, and the folder stays.
+    With `keep` everything runs until Ctrl-C, and the folder is kept.
     """
     find_programs()
     console = Console(highlight=False)
@@ -42,7 +42,7 @@ def run_demo(*, keep: bool, speed: float) -> int:
         services = stack.enter_context(DemoServices(folder, SERVICES))
         stack.enter_context(ControlServer(services))
         urls = stack.enter_context(running_servers(folder))
-        # From here on a second Ctrl-C must not interrupt the taking away.
+        # From here on a second Ctrl-C must not interrupt the removal.
         stack.callback(_ignore_signals)
         with Screen(console) as screen:
             director = Director(
@@ -85,7 +85,7 @@ Break something yourself, look at it, and approve what asks, as nobody else does
 
 
 def _end_on_signals(stack: contextlib.ExitStack) -> None:
-    """Make TERM and HUP end the demo as Ctrl-C does, and put back what was."""
+    """Make TERM and HUP end the demo like Ctrl-C. The handlers before are restored on exit."""
     for number, handler in (
         (signal.SIGINT, signal.default_int_handler),
         (signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)),

@@ -1,4 +1,4 @@
-"""What people see of the demo: a live table on a terminal, plain lines elsewhere, and the summary at the end."""
+"""The demo's output: a live table on a terminal, plain lines elsewhere, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LINES = 9
 
 
 class Screen:
-    """Shows a scene. Use as a context manager; the live table is there only while it is entered."""
+    """Shows the demo's state. The live table is shown only inside the `with` block."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -45,19 +45,19 @@ class Screen:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """A line of our own."""
+        """Print a line."""
         self._line(Text(text))
 
     def on_fault(self, fault: DemoFault) -> None:
-        """Something breaks."""
+        """Print that a fault was injected."""
         self._line(Text.assemble((f"{fault.service:<11}", "bold"), (f"BREAKS: {fault.name}, {fault.text}", "magenta")))
 
     def on_entry(self, entry: Json) -> None:
-        """A journal entry of remediator's."""
+        """Print a journal entry of remediator."""
         self._line(Text.assemble((f"{entry['service']:<11}", "bold"), entry["text"].split("\n")[0]))
 
     def on_state(self, state: DemoState) -> None:
-        """The scene is new."""
+        """Show the new state."""
         self._state = state
         if self._live is not None:
             self._live.update(Group(_table(state), *self._lines[-_LINES:]))
@@ -89,7 +89,7 @@ def _table(state: DemoState) -> RenderableType:
 
 
 def _seen(service: Json) -> str:
-    """The readings that make the service what it is; its health has a column of its own."""
+    """The readings that explain the service's health, without the health, which has its own column."""
     health = service["health"]
     readings = [reading["text"] for reading in service["readings"] if reading["health"] == health]
     return ", ".join(text.removesuffix(f" ({health})") for text in readings) or service["text"]

@@ -1,7 +1,7 @@
-"""The demo's neighbours: real Prometheus and Alertmanager, and remediator itself, each a process in the demo's folder.
+"""The demo's servers: real Prometheus and Alertmanager, and remediator itself, each a process in the demo's folder.
 
 All listen on free loopback ports, scrape and evaluate every second, and write to `logs/`. They end with this process,
-even if it is killed. They have to be started from the main thread: that is what their end is tied to.
+even if it is killed. They must be started from the main thread, because the kernel ties their end to that thread.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from remediator.cli.demo.processes import DemoError, free_port
 _READY_WITHIN = 30.0
 _STOP_WITHIN = 10.0
 _RULES = ("rules.yml", "web.yml")
-"""The shop's own rules, and the file of the library that it uses; what comes first has the first say."""
+"""The demo's own rules, and the library's file that it uses. Earlier files take precedence."""
 _PACKAGES = "apt-get install prometheus prometheus-alertmanager"
 
 
 @dataclass(frozen=True)
 class ServerUrls:
-    """Where they are: URLs without a slash at the end."""
+    """The servers' URLs, without a slash at the end."""
 
     prometheus: str
     alertmanager: str
@@ -43,11 +43,11 @@ class ServerUrls:
 
 
 def find_programs() -> tuple[str, str]:
-    """The paths of Prometheus and Alertmanager; DemoError names the packages when one is missing."""
+    """The paths of Prometheus and Alertmanager. DemoError names the packages when one is missing."""
     prometheus = shutil.which("prometheus")
     if prometheus is None:
         raise DemoError(f"cannot find prometheus: {_PACKAGES}")
-    # Debian's package prefixes the name that the project itself gives it.
+    # Debian's package adds a prefix to the program's name.
     alertmanager = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     if alertmanager is None:
         raise DemoError(f"cannot find prometheus-alertmanager: {_PACKAGES}")
@@ -56,7 +56,7 @@ def find_programs() -> tuple[str, str]:
 
 @contextlib.contextmanager
 def running_servers(folder: Path) -> Iterator[ServerUrls]:
-    """Start all three, ready when entered and stopped on leaving."""
+    """Start all three. They are ready inside the `with` block, and stopped after it."""
     prometheus, alertmanager = find_programs()
     urls = ServerUrls(*(f"http://127.0.0.1:{free_port()}" for _ in range(3)))
     write_files(folder, urls)
@@ -74,7 +74,7 @@ def running_servers(folder: Path) -> Iterator[ServerUrls]:
             "--storage.tsdb.path=prometheus-data",
             f"--web.listen-address={_address(urls.prometheus)}",
             "--rules.alert.resend-delay=5s",
-            # Without it a new target is first scraped after up to ten seconds.
+            # Without this a new target is first scraped after up to ten seconds.
             "--scrape.discovery-reload-interval=200ms",
         )
         start(
@@ -97,7 +97,7 @@ def running_servers(folder: Path) -> Iterator[ServerUrls]:
 
 
 def write_files(folder: Path, urls: ServerUrls) -> None:
-    """The configuration of all three, and the rule files that come with the package, at the demo's pace."""
+    """Write the configuration of all three, and the package's rule files with shortened times."""
     scrape = {"job_name": "shop", "file_sd_configs": [{"files": ["targets/*.json"]}]}
     itself = {"job_name": "remediator", "static_configs": [{"targets": [_address(urls.remediator)]}]}
     prometheus = {
@@ -146,7 +146,7 @@ def _process(folder: Path, name: str, argv: list[str]) -> Iterator[subprocess.Po
     ends_with_us = shutil.which("setpriv")
     if ends_with_us:
         argv = [ends_with_us, "--pdeathsig", "TERM", *argv]
-    # In a session of its own: Ctrl-C shall reach only the demo, which ends the others in order.
+    # In its own session: Ctrl-C must reach only the demo, which ends the others in order.
     with _log(folder, name).open("ab") as log:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
@@ -175,7 +175,7 @@ def _wait_until_ready(folder: Path, name: str, process: subprocess.Popen[bytes],
 
 
 def last_lines(folder: Path, name: str, count: int = 5) -> list[str]:
-    """The end of what a process printed."""
+    """The last lines that a process printed."""
     return _log(folder, name).read_text(errors="replace").splitlines()[-count:]
 
 

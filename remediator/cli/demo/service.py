@@ -1,14 +1,14 @@
-"""One replica of a demo service: a process that answers a steady stream of requests and tells of it at /metrics.
+"""One replica of a demo service: a process that simulates a steady stream of requests, with metrics at /metrics.
 
-The stream is made inside the process, ten slices a second, so that no load generator is needed; a service that depends
-on another really asks it, over HTTP, in each slice. What can go wrong is real as far as it matters: the leak takes
-memory, an overload is demand above capacity, and a fault that was injected (`POST /fault/KIND`) lives in this process
-and nowhere else, so that only its end ends it. Release 2.1.0 of every service is a bad one.
+The process makes the requests itself, ten slices a second, so that no load generator is needed. A service that depends
+on another asks it over HTTP in each slice. Faults are real: the leak takes memory, and an overload is demand above
+capacity. An injected fault (`POST /fault/KIND`) lives only in this process, so that only its end clears the fault.
+Release 2.1.0 of every service is a bad one.
 
     python -m remediator.cli.demo.service NAME --port PORT --release RELEASE --state DIR [--depends-on NAME]
 
-`--state` is the folder where the fleet keeps NAME.json for each service (`Share`). The process prints `ready` once it
-listens, and ends when its standard input does.
+`--state` is the folder with NAME.json for each service (`ServiceLoad`). The process prints `ready` once it listens, and
+ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 CAPACITY = 40.0
-"""Requests a second that one replica can answer."""
+"""Capacity of one replica in requests a second."""
 
 NEEDS_DEPENDENCY = 0.6
-"""The share of a service's requests for which it has to ask the service it depends on."""
+"""Share of a service's requests that need the service it depends on."""
 
 BAD_RELEASES = frozenset({"2.1.0"})
 _SLICE = 0.1
@@ -43,7 +43,7 @@ _LEAK_MOST = 250_000_000
 
 
 class FaultKind(StrEnum):
-    """A fault that lives in the process."""
+    """A fault that can be injected into a process."""
 
     ERRORS = "errors"
     SLOW = "slow"
@@ -52,14 +52,14 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True)
 class ServiceLoad:
-    """What the fleet tells a service's replicas: requests a second for all of them, and where they listen."""
+    """A service's load: requests a second for all its replicas, and their ports."""
 
     demand: float
     ports: tuple[int, ...]
 
     @classmethod
     def read(cls, state: Path, name: str) -> ServiceLoad:
-        """The share of a service; nobody asks a service that has no file yet."""
+        """Read a service's load. A service without a file has no requests yet."""
         try:
             document = json.loads((state / f"{name}.json").read_text())
         except FileNotFoundError:
@@ -67,7 +67,7 @@ class ServiceLoad:
         return cls(document["demand"], tuple(document["ports"]))
 
     def write(self, state: Path, name: str) -> None:
-        """Replace the file in one motion, since replicas read it at any time."""
+        """Replace the file atomically, because replicas read it at any time."""
         fresh = state / f"{name}.json.new"
         fresh.write_text(json.dumps({"demand": self.demand, "ports": self.ports}))
         fresh.rename(state / f"{name}.json")
@@ -90,7 +90,7 @@ class DemoReplica:
         registry = self.registry
         ProcessCollector(registry=registry)
         requests = Counter("http_requests", "Requests by status code.", ["code"], registry=registry)
-        # Made at once, so that a ratio of errors is 0 and not absent while there are none.
+        # Created at once, so that an error ratio is 0 instead of absent while there are no errors.
         self.requests = {code: requests.labels(code) for code in ("200", "500", "503")}
         self.duration = Histogram(
             "http_request_duration_seconds",
@@ -106,7 +106,7 @@ class DemoReplica:
         ).set(1)
 
     def serve_slice(self) -> None:
-        """Answer the requests of one tenth of a second."""
+        """Simulate the requests of one tenth of a second."""
         share = ServiceLoad.read(self.state, self.name)
         offered = share.demand / max(1, len(share.ports))
         load = offered / CAPACITY
@@ -118,7 +118,7 @@ class DemoReplica:
             self._answer(load, dependency_fails)
 
     def work(self) -> bool:
-        """Answer one request of another service: whether it went well."""
+        """Answer one request of another service. Returns whether it succeeded."""
         return self._answer(0.0, False) == "200"
 
     def _answer(self, load: float, dependency_fails: bool) -> str:
@@ -128,7 +128,7 @@ class DemoReplica:
             code = "500"
         else:
             code = "200"
-        # The nearer to its capacity, the longer a queue.
+        # The queue grows near the capacity.
         took = random.uniform(0.01, 0.04) / (1 - min(load, 0.95))
         if FaultKind.SLOW in self.faults:
             took += random.uniform(6.0, 8.0)
@@ -153,7 +153,7 @@ class DemoReplica:
 
 class _ReplicaServer(ThreadingHTTPServer):
     daemon_threads = True
-    allow_reuse_port = True  # the replica that is to take over listens before the present one ends
+    allow_reuse_port = True  # a new replica listens before the old one ends
 
     def __init__(self, port: int, replica: DemoReplica) -> None:
         self.replica = replica
@@ -190,7 +190,7 @@ class _ReplicaHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes every second are not worth a line."""
+        """Do not log: there is a scrape every second."""
 
 
 def _end_with_owner() -> None:
@@ -199,7 +199,7 @@ def _end_with_owner() -> None:
 
 
 def main() -> None:
-    """Serve until killed, or until whoever started this is gone."""
+    """Serve until killed, or until the parent process is gone."""
     parser = argparse.ArgumentParser(prog="python -m remediator.cli.demo.service")
     parser.add_argument("name")
     parser.add_argument("--port", type=int, required=True)
@@ -216,7 +216,7 @@ def main() -> None:
     due = time.monotonic()
     while True:
         replica.serve_slice()
-        # A slice that came late is made up for, but a machine that slept is not.
+        # Catch up on late slices, but not on those missed while the machine slept.
         due = max(due + _SLICE, time.monotonic() - 1)
         time.sleep(max(0.0, due - time.monotonic()))
 

@@ -1,4 +1,4 @@
-"""What an Alertmanager's configuration says of remediator: the receiver that posts to it, and what is missing. Pure."""
+"""Finds remediator's receiver and route in an Alertmanager's configuration. Pure."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ class Receiver(NamedTuple):
 
 
 def find_receiver(config: str) -> Receiver | None:
-    """The receiver in a configuration whose webhook looks like remediator's: by its path and port, or, as newer
-    versions hide addresses, by its name. None as well when the text is no configuration."""
+    """The receiver whose webhook looks like remediator's: by path and port, or by name, because newer versions hide URLs.
+
+    None also when the text is no configuration.
+    """
     try:
         document = yaml.safe_load(config)
     except yaml.YAMLError:
@@ -54,7 +56,7 @@ def find_receiver(config: str) -> Receiver | None:
 
 
 def _routed(route: Any) -> Iterator[str]:
-    """The receivers that a route and those below it lead to."""
+    """The receivers of a route and of all routes below it."""
     todo = _mappings([route])
     while todo:
         one = todo.pop()

@@ -1,4 +1,4 @@
-"""`remediator init`: a first config and rule file from what a running Prometheus and Alertmanager already know."""
+"""`remediator init`: the command; asks, drafts, and writes the files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask, and write it down."""
+    """Ask Prometheus and Alertmanager, and write the files."""
     import asyncio
 
     from remediator.cli.init.draft import CONFIG_SCHEMA, RULE_FILE, RULES_SCHEMA, draft_config, draft_rules
@@ -96,8 +96,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _client(url: str, file: Path | None) -> HttpClient:
-    """How a neighbour is asked, and will be by the daemon: the names of files are made absolute, as the config has its
-    own folder."""
+    """The options of a server, for this command and for the drafted config.
+
+    File names become absolute, because names in the config are relative to the config's folder.
+    """
     from msgspec.structs import asdict, replace
 
     from remediator.cli.http_config_file import read_http_file
@@ -135,7 +137,7 @@ def _survey(client: HttpClient, label: str) -> Survey:
 
 
 async def _alertmanager_facts(client: HttpClient, *, optional: bool) -> AlertmanagerFacts | None:
-    """What Alertmanager knows, or None where it need not be there and is not."""
+    """What Alertmanager knows. None if it is optional and does not answer."""
     from remediator.cli.init.survey import survey_alertmanager
     from remediator.clients.alertmanager import Alertmanagers, Member
     from remediator.errors import RemoteError

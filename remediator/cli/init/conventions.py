@@ -1,7 +1,7 @@
-"""What widely used metrics mean: whose their series are, and which values are trouble. A table, and no more.
+"""A table of what widely used metrics mean: what their series describe, and which values are trouble.
 
-The names are those that the Prometheus client libraries' HTTP middlewares, Micrometer, OpenTelemetry's semantic conventions
-for HTTP servers, kube-state-metrics, cAdvisor, node exporter and blackbox exporter give.
+The names are those of the Prometheus client libraries' HTTP middlewares, Micrometer, OpenTelemetry's semantic
+conventions for HTTP servers, kube-state-metrics, cAdvisor, node exporter and blackbox exporter.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from enum import StrEnum
 from remediator.model.health import Comparison
 
 SERVICE_LABELS = ("service", "service_name", "app", "app_kubernetes_io_name", "application", "job")
-"""Labels that may name a service, the likeliest first. Prometheus gives `job` to every series it scrapes."""
+"""Labels that may name a service, the likeliest first. Prometheus adds `job` to every series that it scrapes."""
 STATUS_LABELS = ("code", "status", "status_code", "http_response_status_code", "http_status_code")
 """Labels that hold the status of an HTTP response."""
 
 
 class SeriesKind(StrEnum):
-    """What a series is of, and so how it names its service."""
+    """What a series describes, which decides how it names its service."""
 
     SERVICE = "service"
     DEPLOYMENT = "deployment"
@@ -34,20 +34,20 @@ IDENTITY: dict[SeriesKind, tuple[str, ...]] = {
     SeriesKind.CONTAINER: ("name",),
     SeriesKind.MACHINE: ("instance",),
     SeriesKind.PROBE: ("instance",),
-    # Units are many on every machine: they are looked at where a service has the name of one, and make none.
+    # A machine has many units. A unit that has a service's name belongs to it; other units make no service.
     SeriesKind.UNIT: (),
 }
-"""The labels that tell one thing of a kind from another. Those of a kind that names services name them."""
+"""The labels that identify one thing of each kind. Their values name the service."""
 
 
 @dataclass(frozen=True)
 class Convention:
     """One question about a service that a metric answers.
 
-    `metrics` are regular expressions of metric names, all of which have to be there; the first is the `<metric>` of
-    `expr`, once for each name it fits. Further marks in `expr` are `<service>`, the service label, and `<errors>`, the
-    rate of the metric's series with a status of 5xx; a metric without any label of a status is then passed over. A
-    service whose question an earlier convention answers is not asked again. `for_` is seconds.
+    `metrics` are regular expressions of metric names, all of which must exist. Each name that matches the first one
+    is `<metric>` in `expr`. Other marks in `expr` are `<service>`, the service label, and `<errors>`, the rate of the
+    metric's series with a 5xx status. With `<errors>`, metrics without a status label are skipped.
+    Only the first convention that answers a service's question is used for it. `for_` is in seconds.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Convention:
     meaning: str
 
 
-# Without traffic there are no errors, and nothing to be slow: 0, since NaN would hide the rest of the service's health.
+# Without traffic the value is 0: NaN would hide the rest of the service's health.
 _ERROR_RATIO = """\
 (
   sum by (<service>) (<errors>)
@@ -77,12 +77,12 @@ or 0 * sum by (<service>) (rate(<metric>{le="+Inf"}[5m]))
 """
 _ERRORS_MEANING = "responses with a status of 5xx, of all; with less than a request in 10 s, errors count less"
 _POD = "([a-z0-9.-]+)-[a-z0-9]{6,10}-[a-z0-9]{5}"
-"""The name of a deployment's pod: the deployment's, a hash of its template, five letters."""
+"""Pod name of a deployment: the deployment's name, a hash of its template, five letters."""
 _DISKLESS = "tmpfs|ramfs|overlay|squashfs|iso9660|erofs"
 
 
 def _of_histogram(source: str, errors: str, latency: str, metric: str) -> tuple[Convention, Convention]:
-    """What the histogram of an HTTP server's response times answers, with a label of the status among its own."""
+    """The conventions of a histogram of HTTP response times that has a status label."""
     return (
         Convention(
             name=errors,
@@ -280,8 +280,7 @@ min by (instance) (<metric> / node_memory_MemTotal_bytes)
 
 
 def expression(convention: Convention, metric: str, label: str, statuses: tuple[str, ...] = ()) -> str:
-    """The convention's PromQL for a metric, a service label and the status labels that the metric has; ends with a
-    line break."""
+    """The convention's PromQL for a metric, a service label and the metric's status labels. Ends with a line break."""
     errors = " or ".join(f'rate({metric}{{{status}=~"5.."}}[5m])' for status in statuses)
     marks = {"<service>": label, "<metric>": metric, "<errors>": errors}
     text = convention.expr

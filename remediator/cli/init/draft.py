@@ -1,5 +1,4 @@
-"""Writing an inventory down: the text of a config and of a rule file, with comments that say where things came from.
-Pure."""
+"""The text of a config and of a rule file for an inventory, with comments that name the sources. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ CONFIG_SCHEMA = "remediator-config.schema.json"
 RULES_SCHEMA = "remediator-rules.schema.json"
 
 _WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
-"""What YAML does not read as text."""
+"""Words that YAML does not read as text."""
 _HEADINGS = {
     SeriesKind.SERVICE: "Named by the label {label}: {reason}.",
     SeriesKind.DEPLOYMENT: "Deployments of Kubernetes that no service has the name of, or several.",
@@ -70,8 +69,10 @@ def draft_config(
     facts: AlertmanagerFacts | None = None,
     grafana: str = "",
 ) -> str:
-    """The text of the config. Without a neighbourhood Alertmanager was not found there; `grafana` is an address. Secrets
-    have to be in files, whose names are written as they are."""
+    """The text of the config. `facts` is None if no Alertmanager answered; `grafana` is an address.
+
+    Secrets must be in files, whose names are written unchanged.
+    """
     return "".join(
         (
             f"# yaml-language-server: $schema={CONFIG_SCHEMA}\n",
@@ -153,7 +154,7 @@ def _service(service: DraftedService, label: str) -> str:
         **({"reached_by": service.target} if service.target else {}),
         **{_judge(question): threshold for question, threshold in service.judged.items()},
     }
-    # That one always holds the service's name.
+    # The service label always holds the service's name.
     labels.pop(label, None)
     lines = [f"  - name: {_quoted(service.name)}"]
     if service.match:
@@ -167,12 +168,12 @@ def _service(service: DraftedService, label: str) -> str:
 
 
 def _judge(question: str) -> str:
-    """The label that names the threshold by which a service's question is answered."""
+    """The label that names the threshold which answers a service's question."""
     return f"{question}_by"
 
 
 def _unowned_alerts(label: str, facts: AlertmanagerFacts | None) -> Iterator[str]:
-    """Which of the alerts that fire do not name a service."""
+    """A comment about firing alerts that name no service."""
     alerts = facts.alerts if facts is not None else ()
     strangers = sorted({labels.get("alertname", "") for labels in alerts if not labels.get(label)} - {""})
     if strangers:
@@ -200,7 +201,7 @@ def _threshold(result: QuestionResult, inventory: Inventory) -> str:
 
 
 def _client(client: HttpClient, **more: str) -> str:
-    """The settings of a neighbour as they stand in the config: what differs from the defaults."""
+    """A server's settings for the config: those that differ from the defaults."""
     return _mapping({**_given(client), **more})
 
 
@@ -224,7 +225,7 @@ def _written(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A text as YAML has it: as it is where that is plainly text, else in single quotes."""
+    """A text as YAML scalar: plain where YAML reads that as the same text, else in single quotes."""
     if re.fullmatch(r"[A-Za-z][\w./-]*", text, re.ASCII) and text.lower() not in _WORDS:
         return text
     return "'" + text.replace("'", "''") + "'"

@@ -6,4 +6,4 @@ from remediator.errors import RemediatorError
 
 
 class DraftError(RemediatorError):
-    """There is nothing to draft rules from, or no place for them; the message says what to do."""
+    """No rules can be drafted, or the files cannot be written. The message says what to do."""

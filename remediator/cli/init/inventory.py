@@ -1,4 +1,4 @@
-"""From the series that were seen to services: their names, what judges each of them, and how it may be reached. Pure."""
+"""Makes services of series: their names, their thresholds, and how they may be reached. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from remediator.cli.init.survey_result import QuestionResult, Survey
 from remediator.template.compile import templated
 
 TO_BE_WRITTEN = "to_be_written"
-"""The target of services that nothing tells how to reach."""
+"""The target of services for which no series tells how to reach them."""
 _LONGEST = 200
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass
 class DraftedService:
-    """A service to be. Without `match` it owns what has its name in the service label. `judged` is the threshold that
-    answers each question about it; `target` is empty for what a command hardly mends, and `why` says who told of it."""
+    """A service of the draft. Without `match` it owns what has its name in the service label.
+
+    `judged` maps each question to the threshold that answers it. `target` is empty where a command hardly helps.
+    `why` names the source of the target.
+    """
 
     name: str
     kind: SeriesKind
@@ -33,8 +36,7 @@ class DraftedService:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The services, those with a match of their own first; the sightings that judge any of them; and the names that no
-    service can have."""
+    """The services, those with `match` first; the question results that judge any of them; names that are unusable."""
 
     services: tuple[DraftedService, ...]
     results: tuple[QuestionResult, ...]
@@ -79,18 +81,18 @@ def take_inventory(survey: Survey) -> Inventory:
 
 
 def _alias(labels: Mapping[str, str], kind: SeriesKind, label: str) -> str:
-    """The service that a series says it is of; the job of a probe is the exporter's, not that of what it looks at."""
+    """The service that a series names. A probe's job is the exporter's, not that of the probed address."""
     return "" if kind is SeriesKind.PROBE and label == "job" else labels.get(label, "")
 
 
 def _identity(labels: Mapping[str, str], kind: SeriesKind, label: str) -> dict[str, str]:
-    """The labels that tell this thing from others of its kind; none where one is missing."""
+    """The labels that identify this thing; empty if one is missing."""
     names = [label if name == "<service>" else name for name in IDENTITY[kind]]
     return {name: labels[name] for name in names} if all(labels.get(name) for name in names) else {}
 
 
 def _ambiguous(survey: Survey) -> frozenset[str]:
-    """The names that deployments of several namespaces have: which of them is the service's, nobody knows."""
+    """Names that deployments in several namespaces have. Which one is the service's is unknown."""
     namespaces: dict[str, set[str]] = defaultdict(set)
     for result in survey.results:
         if result.question.convention.kind is SeriesKind.DEPLOYMENT:
@@ -100,16 +102,15 @@ def _ambiguous(survey: Survey) -> frozenset[str]:
 
 
 def _usable(name: str) -> bool:
-    """Whether a rule file can have this as a name: on one line, with no blanks around it, and no template."""
+    """Whether a rule file can have this as a name: printable, without surrounding blanks, and no template."""
     return 0 < len(name) <= _LONGEST and name == name.strip() and name.isprintable() and not templated(name)
 
 
 def _reach(service: DraftedService, kind: SeriesKind, labels: Mapping[str, str], source: str) -> None:
-    """Note what a series tells of how to reach its service. Who tells of it first is believed: what has the name of a
-    deployment and is none is something else."""
+    """Set the service's target from a series. The first source wins; only a deployment overrides others."""
     if kind is SeriesKind.DEPLOYMENT and service.target != "kubernetes":
         at = {"namespace": labels["namespace"], "deployment": labels["deployment"]}
-        # Guards and alerts speak of a deployment by these labels.
+        # Guards and alerts refer to a deployment by these labels.
         service.labels.update(at)
         service.target, service.params, service.why = "kubernetes", at, source
     elif kind is SeriesKind.UNIT and service.target == "systemd":

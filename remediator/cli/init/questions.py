@@ -1,4 +1,4 @@
-"""From the metrics that are there to what is asked: the service label, and one expression for each threshold. Pure."""
+"""Chooses the service label, and makes one expression for each threshold from the existing metrics. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HTTP = tuple(one for one in CONVENTIONS if one.kind is SeriesKind.SERVICE and o
 
 @dataclass
 class Metric:
-    """A metric that is there: how many series it has, and how many of them carry each label."""
+    """An existing metric: its number of series, and how many of them carry each label."""
 
     name: str
     series: int = 0
@@ -37,7 +37,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Question:
-    """A threshold to be: a convention for one metric. `name` is unique among them."""
+    """A convention applied to one metric, which becomes a threshold. `name` is unique."""
 
     name: str
     convention: Convention
@@ -46,8 +46,10 @@ class Question:
 
 
 def choose_label(metrics: Mapping[str, Metric]) -> tuple[str, str]:
-    """The label that names services, and why: the likeliest one that most series of a metric of HTTP servers carry, or
-    else of `up`. By the metric, since what Prometheus and its like say of themselves has no label but `job`."""
+    """The label that names services, and the reason: the likeliest one that most series of an HTTP server's metric carry.
+
+    If there is none, `up` decides. Each metric counts alone: metrics of Prometheus itself have only `job`.
+    """
     telling = [metric for metric in metrics.values() if any(_fits(one, metric.name) for one in _HTTP)]
     for candidates in (telling, [metric for metric in metrics.values() if metric.name == "up"]):
         for label in SERVICE_LABELS:
@@ -64,7 +66,7 @@ def _share(metric: Metric, label: str) -> str:
 
 
 def questions(metrics: Mapping[str, Metric], label: str) -> list[Question]:
-    """What to ask, in the order of the conventions."""
+    """The questions, in the order of the conventions."""
     asked: dict[str, Question] = {}
     for convention in CONVENTIONS:
         if not all(any(re.fullmatch(pattern, name) for name in metrics) for pattern in convention.metrics):
@@ -78,7 +80,7 @@ def questions(metrics: Mapping[str, Metric], label: str) -> list[Question]:
 
 
 def _askable(convention: Convention, metrics: Mapping[str, Metric]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """The metrics that the convention's expression can be about, each with its prefix and its status labels."""
+    """The metrics that fit the convention, each with its prefix and its status labels."""
     for name in sorted(metrics):
         found = re.fullmatch(convention.metrics[0], name)
         statuses = tuple(label for label in STATUS_LABELS if metrics[name].labels[label])

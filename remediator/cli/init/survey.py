@@ -1,6 +1,6 @@
-"""Asking Prometheus and Alertmanager what they know: which conventions' metrics there are, and whom they see.
+"""Asks Prometheus which metrics of the conventions exist and which series they have, and Alertmanager for its facts.
 
-Everything is asked by instant queries, so that only what has data now is found.
+All queries are instant queries, so that only series with data now are found.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Ask = Callable[[str], Answer]
 """An instant query."""
 
 _KNOWN = '{{__name__=~"{}"}}'.format("|".join(chain.from_iterable(convention.metrics for convention in CONVENTIONS)))
-"""Every series of a metric that the conventions know."""
+"""Selects every series of a metric that the conventions know."""
 
 
 def survey_prometheus(ask: Ask, label: str = "") -> Survey:
-    """What a Prometheus knows. `label` is the service label where its user has said which one it is.
+    """What a Prometheus knows. `label` is the service label if the user named one.
 
     RemoteError when Prometheus cannot be asked, DraftError when it has nothing that the conventions know, or no series
     of theirs with that label.
@@ -70,7 +70,7 @@ async def survey_alertmanager(alertmanagers: Alertmanagers) -> AlertmanagerFacts
 
 
 def _metrics(ask: Ask, label: str) -> dict[str, Metric]:
-    """The metrics that are there, by name, with how many of their series carry which of the labels that matter."""
+    """The existing metrics by name, with counts of the relevant labels of their series."""
     labels = dict.fromkeys((*SERVICE_LABELS, *STATUS_LABELS, *([label] if label else ())))
     answer = _asked(ask, f"count by (__name__, {', '.join(labels)}) ({_KNOWN})")
     if answer.sight is not QueryStatus.SEEN:
@@ -83,7 +83,7 @@ def _metrics(ask: Ask, label: str) -> dict[str, Metric]:
 
 
 def _labels(ask: Ask) -> list[str]:
-    """The labels that the series of those metrics carry. Some of each metric tell: a large Prometheus has very many."""
+    """The label names of those metrics' series. A sample of each metric is enough: a large Prometheus has very many."""
     found = _asked(ask, f"topk by (__name__) (50, {_KNOWN})").series
     return sorted({name for series in found for name in series.labels} - {"__name__", "le"})
 

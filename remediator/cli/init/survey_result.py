@@ -1,4 +1,4 @@
-"""What a survey comes back with: whom each question's expression sees, and what Alertmanager knows. Plain data."""
+"""The result of a survey: the series of each question's expression, and facts from Alertmanager. Plain data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from remediator.cli.init.questions import Question
 
 @dataclass(frozen=True)
 class QuestionResult:
-    """Whom a question's expression sees now: the labels of its series, those without a number left out."""
+    """The labels of the series that a question's expression has now, except those without a finite value."""
 
     question: Question
     series: tuple[Mapping[str, str], ...]
@@ -18,7 +18,7 @@ class QuestionResult:
 
 @dataclass(frozen=True)
 class Survey:
-    """What Prometheus knows. `reason` is why `label` is the service label, `blind` why questions were passed over."""
+    """What Prometheus knows. `reason` says why `label` is the service label; `unanswered` why questions were skipped."""
 
     label: str
     reason: str
@@ -28,7 +28,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class AlertmanagerFacts:
-    """What Alertmanager knows: its configuration as it runs, and the labels of the alerts that fire."""
+    """What Alertmanager knows: its running configuration, and the labels of the firing alerts."""
 
     config: str
     alerts: tuple[Mapping[str, str], ...] = ()
