@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from real.kubernetes import RealKubernetes
 
 MANIFESTS = Path(__file__).parents[2] / "examples/kubernetes/remediator.yml"
@@ -55,3 +56,23 @@ def test_an_account_acts_by_a_kubeconfig_of_its_own(cluster: RealKubernetes) -> 
     said = cluster.kubectl(f"--kubeconfig={own}", "get", "deployments", "--namespace=kube-system", check=False)
     assert "system:serviceaccount:remediator:remediator" in said
     assert "forbidden" in said
+
+
+def test_its_pods_are_restricted_as_pod_security_has_it() -> None:
+    objects = list(yaml.safe_load_all(MANIFESTS.read_text()))
+    (namespace,) = [item for item in objects if item["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
+    (deployment,) = [item for item in objects if item["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert [container["securityContext"] for container in pod["containers"]] == [
+        {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    ]
+
+
+def test_the_kustomize_base_is_the_manifests(cluster: RealKubernetes) -> None:
+    built = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(MANIFESTS.parent))))
+    written = list(yaml.safe_load_all(MANIFESTS.read_text()))
+    names = [sorted((item["kind"], item["metadata"]["name"]) for item in objects) for objects in (built, written)]
+    assert names[0] == names[1]
