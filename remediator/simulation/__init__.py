@@ -1,10 +1,9 @@
-"""Rehearsal: the real store, evaluator, gates and engine in a world of its own, where time costs nothing.
+"""The real engine on virtual time: rule tests and backtests.
 
-Nothing here decides anything. A rehearsal gives the parts that `app` gives the daemon other neighbours: the event loop's
-time leaps from one thing to the next (`loop`), Prometheus and the hands are a script (`stage`), the store is in memory.
-So what is seen here is what would happen. `process` puts remediator together, in that one place; `world` is what stories
-are told with: values over time, alerts, operators, crashes. No threads, no sleeping, no chance: the same story has the
-same end, to the last entry of the journal.
+Nothing here decides anything. A simulation runs the daemon's own store, evaluator, gates and engine in other
+surroundings: the event loop makes time (`virtual_loop`), Prometheus and the commands are a script (`scripted`), and the
+store is in memory. `process` puts remediator together; `scenario` tells its stories: values over time, alerts,
+operators, crashes. There are no threads, no sleeps and no chance: the same story ends with the same journal.
 
-`ruletest` plays the tests of rule files that `testfile` reads.
+`ruletest` runs the tests of rule files, `backtest` replays what Prometheus remembers.
 """

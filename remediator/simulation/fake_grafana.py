@@ -1,4 +1,4 @@
-"""A Grafana that only remembers: what the real announcer tells it in a rehearsal."""
+"""An in-memory Grafana, for the real announcer to write annotations to in a simulation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from remediator.errors import RemoteError
 
 
 class FakeGrafana(Grafana):
-    """Annotations by their ids, in the order in which they were made. Asks nobody."""
+    """Keeps annotations by id, in the order of their creation. Sends no request."""
 
     def __init__(self) -> None:
         super().__init__(HttpClient("http://grafana.invalid"))

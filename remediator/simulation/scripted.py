@@ -1,7 +1,7 @@
-"""What surrounds remediator in a rehearsal: a Prometheus whose answers are a script, and hands that only take note.
+"""The scripted environment of a simulation: a Prometheus whose answers are a script, and calls that are only recorded.
 
-Series are the results of queries, by the text of the expression: a value holds until the next one. What no series was
-ever given for has an empty answer, which as a guard means false.
+Series are the results of queries, by the text of the expression. A value holds until the next one. An expression without
+any series has an empty answer, which is false as a guard.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Threshold
 
 Sample = float | None
-"""A value of a series; None: it has none, as if it did not exist."""
+"""A value of a series. None: the series does not exist at that time."""
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """What one call does: how long it takes in seconds, how it ends, what it prints, and what it changes when it has
-    ended well or not. One that hangs ends at its timeout and changes nothing."""
+    """What one call does. It takes `takes` seconds, exits, prints `output`, and calls `then` at its end, however it ended.
+    A call that hangs ends at its timeout and changes nothing."""
 
     takes: float = 1.0
     exit_code: int = 0
@@ -41,7 +41,7 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """One call that was made: when, in seconds since the epoch, and what."""
+    """A call that was made at `at`, in seconds since the epoch."""
 
     at: float
     call: Call
@@ -63,13 +63,13 @@ class Values(Protocol):
         ...
 
     def after(self, now: float) -> Iterable[tuple[float, Sample]]:
-        """The values it is still to have that may be judged otherwise than the one before, with their times, soonest
-        first."""
+        """Times and values still to come, soonest first. Values that are certainly judged like the one before may be left
+        out."""
         ...
 
 
 class ScriptedSeries:
-    """A scripted series: the times at which it gets another value, and the values."""
+    """A scripted series: the times at which its value changes, and the values."""
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self.labels = dict(labels)
@@ -77,7 +77,7 @@ class ScriptedSeries:
         self._values: list[Sample] = []
 
     def put(self, at: float, values: Iterable[Sample], interval: float) -> None:
-        """From `at` on it has these values, one per interval, and keeps the last; what it was to have is forgotten."""
+        """Set the values from `at` on, one per interval. They replace later values, and the last one stays."""
         keep = bisect_left(self._times, at)
         del self._times[keep:], self._values[keep:]
         before = self._values[-1] if self._values else math.nan
@@ -97,7 +97,7 @@ class ScriptedSeries:
 
 
 class ScriptedEnvironment:
-    """Everything outside of remediator. `ran` lists every call that was made, in order."""
+    """Everything outside remediator. `ran` lists every call that was made, in order."""
 
     def __init__(self) -> None:
         self.ran: list[Ran] = []
@@ -106,12 +106,12 @@ class ScriptedEnvironment:
         self.asked = 0
         """How many queries were asked."""
         self.changes = 0
-        """How often somebody has changed what Prometheus answers."""
+        """How often the script has changed what Prometheus answers."""
         self.changed_at = -math.inf
-        """When that was last."""
+        """When the script last changed it."""
         self.lines: dict[str, dict[tuple[tuple[str, str], ...], Values]] = {}
         self.watch: Callable[[], None] = lambda: None
-        """Called when somebody has changed it."""
+        """Called at each change of the script."""
         self._loop = asyncio.get_running_loop()
         self._refusals: dict[str, tuple[QueryStatus, str]] = {}
         self._effects: list[tuple[Callable[[Call], bool], list[Effect]]] = []
@@ -125,7 +125,7 @@ class ScriptedEnvironment:
     # Prometheus.
 
     def put(self, expr: str, labels: Mapping[str, str], values: Iterable[Sample], interval: float = 60.0) -> None:
-        """From now on a query's answer holds these values, one per interval; the last one stays."""
+        """Set the values of a series in a query's answer from now on, one per interval. The last one stays."""
         lines = self.lines.setdefault(expr.strip(), {})
         key = tuple(sorted(labels.items()))
         line = lines.get(key)
@@ -135,18 +135,18 @@ class ScriptedEnvironment:
         self.changed()
 
     def know_as(self, pattern: re.Pattern[str], expr: str) -> None:
-        """Queries that fit the pattern, as a template filled in does, get the answer of this expression."""
+        """Answer queries that match the pattern, such as a rendered template, with the answer of this expression."""
         self._known_as.append((pattern, expr.strip()))
 
     def refuse(self, expr: str, sight: QueryStatus, error: str = "") -> None:
-        """From now on a query is not answered, or is again when the sight is SEEN. The expression '' stands for all."""
+        """Refuse a query from now on, or answer it again when `sight` is SEEN. The expression '' stands for all."""
         self._refusals.pop(expr.strip(), None)
         if sight is not QueryStatus.SEEN:
             self._refusals[expr.strip()] = (sight, error or f"Prometheus: {sight}")
         self.changed()
 
     def answer(self, expr: str) -> Answer:
-        """What Prometheus says to a query now."""
+        """Prometheus' present answer to a query."""
         self.asked += 1
         now, expr = self.now, expr.strip()
         if expr not in self.lines:
@@ -162,28 +162,28 @@ class ScriptedEnvironment:
         return Answer(now, QueryStatus.SEEN, series, kind="vector")
 
     def steady_until(self, threshold: Threshold, since: float) -> float:
-        """Until when no series gets a value that this threshold judges otherwise than the one it had."""
+        """The time of the next value that this threshold judges differently from the one before it."""
         lines = self.lines.get(threshold.expr.strip(), {}).values()
         return min((_changes(threshold, line, since) for line in lines), default=math.inf)
 
     async def query(self, expr: str) -> Answer:
-        """The same, as the engine asks."""
+        """The same answer, as the engine asks for it."""
         return self.answer(expr)
 
     def changed(self) -> None:
-        """Somebody has changed what Prometheus answers, as of now."""
+        """Note that the script changed what Prometheus answers from now on."""
         self.changes += 1
         self.changed_at = self.now
         self.watch()
 
-    # The hands.
+    # Commands and requests.
 
     def on(self, matches: Callable[[Call], bool], effects: Sequence[Effect]) -> None:
-        """What calls of this kind do, one effect after another; the last one stays. What was said later comes first."""
+        """Set what matching calls do: one effect after another, and the last one stays. Later settings win."""
         self._effects.insert(0, (matches, list(effects)))
 
     async def run(self, call: Call) -> Result:
-        """Make a call: take note of it, let its time pass and its effect be seen."""
+        """Make a call: record it, let its time pass, and apply its effect."""
         self.ran.append(Ran(self.now, call))
         effect = self._effect_of(call)
         self.under_way += 1
@@ -214,7 +214,7 @@ class ScriptedEnvironment:
 
 
 def _changes(threshold: Threshold, line: Values, since: float) -> float:
-    """When a series gets a value next that this threshold judges otherwise than the one it had."""
+    """The time of a series' next value that this threshold judges differently from its value at `since`."""
     later = iter(line.after(since))
     first = next(later, None)
     if first is None:

@@ -1,8 +1,7 @@
-"""Virtual time: an event loop whose clock stands still while anything can be done, and then leaps to what is due next.
+"""Virtual time: an event loop whose clock stands still while there is work, and then jumps to the next timer.
 
-Everything of asyncio that waits for time to pass (`sleep`, `timeout`, `call_later`) does so in virtual time by itself.
-What would go to a thread is done at once, by the loop. There are no sockets, processes and signals: a rehearsal has no
-outside.
+Everything in asyncio that waits for time (`sleep`, `timeout`, `call_later`) does so in virtual time. Work for a thread
+runs at once, in the loop. There are no sockets, processes or signals.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from remediator.model.clock import Clock, SystemClock
 T = TypeVar("T")
 
 START = 1_700_006_400.0
-"""When virtual time begins unless told otherwise: 2023-11-15 00:00:00 UTC."""
+"""Default start of virtual time: 2023-11-15 00:00:00 UTC."""
 
 
 class StandstillError(RuntimeError):
-    """Nothing is left that could ever happen, though someone waits."""
+    """A task waits, and nothing is left that could wake it."""
 
 
 class Doze:
@@ -58,16 +57,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = start
         self._resting: list[asyncio.Future[None]] = []
         self._dozing: list[Doze] = []
-        # The loop asks its selector to wait for the network until the next timer: this is where time is made.
+        # The loop asks its selector to wait for the network until the next timer. `select` advances the time instead.
         self._selector = self
-        # What is due this soon is due: smaller steps are lost when they are added to seconds since the epoch.
+        # Timers this close are due: smaller steps get lost when they are added to seconds since the epoch.
         self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self._now
 
     async def rest(self) -> None:
-        """Return when nothing more happens at this time: everybody waits for a later one."""
+        """Return when nothing more happens at this time: every task waits for a later one."""
         resting = self.create_future()
         self._resting.append(resting)
         await resting
@@ -90,7 +89,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             pass
 
     def select(self, timeout: float | None) -> tuple[()]:
-        """Called by the loop when it has nothing to do for `timeout` seconds, or for ever."""
+        """Called by the loop when it has nothing to do for `timeout` seconds, or without end."""
         if timeout == 0:
             return ()
         if self._resting:
@@ -99,7 +98,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     resting.set_result(None)
             self._resting.clear()
             return ()
-        # Exactly the time of the timer: the sum of now and the timeout would miss it by a rounding error.
+        # The timer's own time, because now + timeout would miss it by a rounding error.
         leap = math.inf if timeout is None else self._scheduled[0].when()  # type: ignore[attr-defined]
         for dozing in list(self._dozing):
             wakes = dozing.wakes(leap)
@@ -114,24 +113,24 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return ()
 
     def run_in_executor(self, executor: object, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
-        """Do it now; the future has its result."""
+        """Call the function now. The future already holds its result."""
         future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
         except Exception as error:  # noqa: BLE001
-            # It is for the one who waits.
+            # The error belongs to the task that waits.
             future.set_exception(error)
         return future
 
     def _process_events(self, event_list: object) -> None:
-        """There are none."""
+        """There are no events, because there are no sockets."""
 
     def _write_to_self(self) -> None:
-        """Nobody waits in a system call who would have to be woken."""
+        """The loop never blocks in a system call, so there is nothing to interrupt."""
 
 
 class VirtualClock:
-    """A `Clock` by the time of the running loop. Where the loop makes time, so does the clock."""
+    """A `Clock` that shows the time of the running loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -145,7 +144,6 @@ class VirtualClock:
 
 
 def run_virtually(story: Callable[[], Coroutine[Any, Any, T]], start: float = START) -> T:
-    """Run a story to its end on a loop of its own, and end whatever it left running. To be called from outside of any
-    event loop."""
+    """Run a story to its end on a new loop, and cancel the tasks it left running. Call it outside of any event loop."""
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(start)) as runner:
         return runner.run(story())

@@ -1,1 +1,1 @@
-"""Unit tests of rule files (`remediator test`): reading them, playing them, and comparing what came of it."""
+"""Unit tests of rule files (`remediator test`): read them, play them in a scenario, and compare."""

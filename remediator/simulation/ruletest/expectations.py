@@ -1,4 +1,4 @@
-"""Expectations: what was expected of a world at a time, beside what is there."""
+"""Expectations of a rule test: compares what a test expects of a scenario at one time with what is there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Part = tuple[str | int, ...]
 
 
 class Mismatch(NamedTuple):
-    """Something that is not as expected: where in the expectation it is written, and both sides, as lines."""
+    """An unmet expectation: its key path within the expectation, and both sides as lines."""
 
     part: Part
     expected: list[str]
@@ -26,7 +26,7 @@ class Mismatch(NamedTuple):
 
 
 async def mismatches(scenario: Scenario, expect: ExpectDoc, service: str, calls: list[Call]) -> AsyncIterator[Mismatch]:
-    """What is not as expected now. `calls` are those that were made since commands were last looked at."""
+    """The unmet parts of an expectation. `calls` are the calls since the last expectation about commands."""
     if expect.health is not None and scenario.health(service) is not expect.health:
         yield Mismatch(("health",), [expect.health], [scenario.health(service)])
     if expect.held is not None:
@@ -83,5 +83,5 @@ def _shows(expected: AnnotationDoc, text: str, tags: tuple[str, ...]) -> bool:
 
 
 def _plain(text: str) -> str:
-    """The text of an annotation without its markup, on one line."""
+    """The annotation's text without markup, on one line."""
     return one_line(html.unescape(re.sub(r"<[^>]*>", " ", text)))

@@ -1,6 +1,6 @@
-"""What may be written in a test file of rules, as typed structs; `testfile` makes tests of them.
+"""The keys of test files, as typed structs. `loader` reads them.
 
-The docstrings and descriptions here are what editors show. Times are counted from the beginning of a test.
+Editors show the docstrings and descriptions of this module. Times count from the beginning of a test.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What became of tests, as JUnit XML, which CI servers show."""
+"""Test results as JUnit XML, the format that CI servers show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from remediator.simulation.ruletest.runner import Played
 
 
 def junit_xml(files: Mapping[str, Sequence[Played]]) -> str:
-    """The document: a test suite for each file."""
+    """The document, with a test suite for each file."""
     root = Element("testsuites")
     for file, tests in files.items():
         failed = sum(bool(test.failures) for test in tests)
@@ -27,5 +27,5 @@ def junit_xml(files: Mapping[str, Sequence[Played]]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without the characters that XML has no way to write."""
+    """The text with every character that XML cannot express replaced."""
     return "".join(char if char in "\n\t" or char.isprintable() else "\ufffd" for char in text)

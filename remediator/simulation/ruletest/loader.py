@@ -1,4 +1,4 @@
-"""Test files to tests: a file is read with its rule files, and every problem of all of them is told at once."""
+"""Loads a test file with its rule files. Reports the problems of all of them at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHECKS = {
     "unknown-gate": "a test speaks of a gate that does not exist",
     "bad-selector": 'a metric that is not written as name{label="value"}',
 }
-"""The problems of test files, by name, beside those of reading and of the rules."""
+"""The checks that only test files have, by name."""
 
 GATE_NAMES = (
     "none",
@@ -46,7 +46,7 @@ _LABEL = re.compile(r'\s*([a-zA-Z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)', re
 
 
 class SeriesValues(NamedTuple):
-    """What a query answers over time, for one series. `interval` is in seconds."""
+    """The values of one series in a query's answer, `interval` seconds apart."""
 
     expr: str
     labels: dict[str, str]
@@ -55,7 +55,7 @@ class SeriesValues(NamedTuple):
 
 
 class RuleTests:
-    """The tests of one file, with the rules they are of."""
+    """The tests of one file, and the rules under test."""
 
     def __init__(self, document: Document, doc: RuleTestsDoc, rulebook: Rulebook) -> None:
         self.file = document.file
@@ -65,15 +65,15 @@ class RuleTests:
         self._document = document
 
     def at(self, *path: str | int, key: bool = False) -> Position:
-        """Where something stands in the file, or its key."""
+        """The position of the value at a path of the file, or of its key."""
         return self._document.position(*path, key=key)
 
     def service(self, given: str) -> str:
-        """The service that is meant: the one given, or the only one there is."""
+        """The given service, or the only one when none is given."""
         return given or next(iter(self.rulebook.named), "")
 
     def series(self, doc: ValuesDoc, test: RuleTestDoc) -> SeriesValues:
-        """What a part of a test says of a query's answer."""
+        """The series that an entry under values: or then: describes."""
         expr = doc.expr or next((t.expr for t in self.rulebook.thresholds if t.name == doc.threshold), "")
         labels = self.labels(doc.service, doc.labels)
         return SeriesValues(
@@ -81,12 +81,12 @@ class RuleTests:
         )
 
     def labels(self, service: str, labels: dict[str, str]) -> dict[str, str]:
-        """Labels with the shorthand for the service label spelt out."""
+        """The labels, with the service label added when `service` is given."""
         return {**({self.rulebook.service_label: service} if service else {}), **labels}
 
 
 def load_tests(path: Path) -> RuleTests:
-    """The tests in a file. ConfigError with every problem of it, or of its rule files."""
+    """The tests in a file. ConfigError with every problem of the file, or of its rule files."""
     document = open_document(path)
     doc = read_document(document, RuleTestsDoc)
     if doc is None or document.problems:
@@ -106,13 +106,13 @@ def load_tests(path: Path) -> RuleTests:
 
 
 def _config(doc: RuleTestsDoc) -> Config:
-    """The config that the parts of it in a test file make."""
+    """The config that the test file's own config keys make."""
     nowhere = Server(url="http://prometheus.invalid")
     return Config(nowhere, doc.global_, limits=doc.limits, severity=doc.severity, maintenance=doc.maintenance)
 
 
 def selector(text: str) -> tuple[str, dict[str, str]]:
-    """The name and labels of `name{label="value"}`; ValueError with a sentence when it is none."""
+    """The name and labels of `name{label="value"}`. ValueError with a sentence when the text is not such a metric."""
     found = _SELECTOR.fullmatch(text)
     if found is None:
         raise ValueError(f'{text!r} is not a metric such as remediator_heals_total{{verdict="recovered"}}')
@@ -127,7 +127,10 @@ def selector(text: str) -> tuple[str, dict[str, str]]:
 
 
 def query_pattern(expr: str) -> re.Pattern[str] | None:
-    """What queries an expression becomes whose templates and guards are filled in; None when it stays as it is."""
+    """A pattern of the queries that an expression becomes when its templates and guards are filled in.
+
+    None when it has neither.
+    """
     whole = with_guards(expr).strip()
     parts = re.split(r"\{\{.*?\}\}", whole, flags=re.DOTALL)
     if len(parts) == 1 and whole == expr.strip():
@@ -149,7 +152,7 @@ def _rule_paths(document: Document, doc: RuleTestsDoc, folder: Path) -> Iterator
 
 
 def _check(document: Document, tests: RuleTests, test: RuleTestDoc, path: Path_) -> None:
-    """Note what is wrong between a test and the rules."""
+    """Report where a test does not fit the rules."""
     for index, values in enumerate(test.values):
         _check_values(document, tests, values, (*path, "values", index))
     for index, command in enumerate(test.commands):
@@ -183,7 +186,7 @@ def _check_values(document: Document, tests: RuleTests, doc: ValuesDoc, path: Pa
 
 
 def _check_owner(document: Document, tests: RuleTests, doc: ValuesDoc, path: Path_) -> None:
-    """A series that is nobody's, or that is not looked at for its service, would be as if it were not there."""
+    """Report a series without a service, or of a service that the threshold does not judge: it would have no effect."""
     labels = tests.labels(doc.service, doc.labels)
     try:
         service = tests.rulebook.service_for(labels)

@@ -1,7 +1,7 @@
-"""What expressions answer over time, by the real PromQL engine: promtool evaluates them over given series.
+"""Values of expressions over time, computed by the real PromQL engine: promtool evaluates them over given series.
 
-promtool's own unit tests are asked what they wrongly expect nothing of, and say then what they got (as of 2.42, the
-version of Debian 12). An answer that is empty is the one of which they say nothing.
+The expressions become promtool unit tests that expect no result. promtool then reports each result that it got (checked
+with 2.42, the version of Debian 12), and reports nothing where the result is empty.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from remediator.simulation.scripted import Sample
 Labels = tuple[tuple[str, str], ...]
 
 TIMEOUT = 120.0
-"""Seconds that promtool may take."""
+"""The most seconds that promtool may take."""
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _ASKED = re.compile(rf"\s*expr: ({_QUOTED}), time: (\w+),(?: err: (.*))?")
@@ -30,10 +30,10 @@ _LABEL = re.compile(rf"([a-zA-Z_]\w*)=({_QUOTED})")
 def evaluate(
     exprs: Iterable[str], series: Sequence[tuple[str, str]], interval: float, step: float, until: float
 ) -> dict[str, dict[Labels, list[Sample]]]:
-    """What each expression answers at 0, `step`, 2 * `step`, … up to `until` seconds: the values of each series, None
-    where it has none. `series` are pairs of a series and its values in promtool's notation, `interval` seconds apart.
+    """The values of each expression's series at 0, `step`, 2 * `step`, … up to `until` seconds, None where there is none.
 
-    RemoteError when there is no promtool, or it does not accept what it is given.
+    `series` are pairs of a series and its values in promtool's notation, `interval` seconds apart. RemoteError when
+    there is no promtool, or it refuses the series or an expression.
     """
     wanted = {_quoted(expr): expr for expr in exprs}
     times = [index * step for index in range(int(until / step) + 1)]
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def _run(document: object) -> str:
-    """What promtool says to a test file."""
+    """promtool's output for a test file."""
     try:
         code, said = ask_promtool("test", document, TIMEOUT)
     except RemoteError as error:
@@ -74,7 +74,7 @@ def _run(document: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    # As Go's %q, for what expressions are made of.
+    # The same as Go's %q for the characters of expressions.
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -1,4 +1,7 @@
-"""Playing the tests of rule files: each in a world of its own, with what is not as expected as problems in the file."""
+"""Runs the tests of rule files: each plays in a new scenario, and every unmet expectation becomes a problem in the file.
+
+What happens in a test lives here; how a failure is explained is in `failures`.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,16 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from remediator.config.document import nearest
 from remediator.errors import RefusedError, RemediatorError, RemoteError
 from remediator.model.action import Call
 from remediator.model.alert import Alert
-from remediator.model.durations import format_duration
-from remediator.model.incident import DIAGNOSE, Entry
 from remediator.model.matcher import Matcher
 from remediator.model.rulebook import Service
-from remediator.problem import Position, Problem
+from remediator.problem import Problem
 from remediator.rules.guards import with_guards
-from remediator.simulation.patterns import fits, one_line, typed
-from remediator.simulation.ruletest.expectations import Mismatch, mismatches
+from remediator.simulation.patterns import fits, typed
+from remediator.simulation.ruletest.expectations import mismatches
+from remediator.simulation.ruletest.failures import Failures, NoteErrors
 from remediator.simulation.ruletest.fields import Act, ActDoc, AlertDoc, CommandDoc, ExpectDoc, RuleTestDoc
 from remediator.simulation.ruletest.loader import RuleTests, SeriesValues, query_pattern
 from remediator.simulation.ruletest.promtool_values import evaluate
@@ -27,17 +28,11 @@ from remediator.simulation.scripted import Effect
 from remediator.simulation.virtual_loop import run_virtually
 from remediator.template.compile import LabelView, TemplateKind, compile_template
 
-_STORY = 12
-"""How many entries of the journal are shown with a failure."""
-
-_OF_ALL = ("ran", "metrics", "pages")
-"""What is expected of all services together."""
-
 Event = tuple[float, Callable[[], Awaitable[None]]]
 
 
 class Played(NamedTuple):
-    """One test that was played: its failures, how long it took, and how long its story lasted, in seconds."""
+    """One test that was played: its failures, how long it took, and how long its story lasted, both in seconds."""
 
     name: str
     failures: tuple[Problem, ...]
@@ -46,38 +41,39 @@ class Played(NamedTuple):
 
 
 def play(tests: RuleTests, index: int) -> Played:
-    """Play the test at this index of its file. RemoteError when it needs promtool, and that cannot help."""
+    """Play the test at this index of its file. RemoteError when it needs promtool and promtool fails."""
     started = time.perf_counter()
     script = _Script(tests, index)
     script.evaluate()
     test = tests.doc.tests[index]
     run_virtually(script.play, test.starts)
-    return Played(test.name, tuple(script.failures), time.perf_counter() - started, script.lasts)
+    return Played(test.name, tuple(script.failures.problems), time.perf_counter() - started, script.lasts)
 
 
 class _Script:
     """One test, played once."""
 
     def __init__(self, tests: RuleTests, index: int) -> None:
-        self.failures: list[Problem] = []
+        self.failures = Failures(tests, index)
         self._tests = tests
         self._index = index
         self._test: RuleTestDoc = tests.doc.tests[index]
         self._computed: list[SeriesValues] = []
-        self._looked_at = 0
+        self._compared_calls = 0
+        """How many calls earlier expectations have already compared."""
         self._fired: dict[int, Alert] = {}
         self._pauses: list[int] = []
         self._known: set[str] = set()
-        """The services that there are at any time of the test."""
+        """The services that exist at any time of the test."""
 
     @property
     def lasts(self) -> float:
-        """The time of the last thing that happens in it, or is expected."""
+        """The time of its last event or expectation."""
         times = [expect.at for expect in self._test.expect] + [act.at for act in self._test.acts]
         return max([*times, *(alert.resolves or alert.fires for alert in self._test.alerts)], default=0.0)
 
     def evaluate(self) -> None:
-        """Have what the thresholds ask answered by the real PromQL engine."""
+        """Compute the answers to the thresholds' expressions with the real PromQL engine."""
         promql, doc = self._test.promql, self._tests.doc
         if promql is None:
             return
@@ -101,7 +97,7 @@ class _Script:
             self._computed += [SeriesValues(expr, dict(labels), values, step) for labels, values in answer.items()]
 
     async def play(self) -> None:
-        """Let it happen, and compare."""
+        """Play the story and compare."""
         doc = self._tests.doc
         self._known = {service.name for service in self._services(self._sighted())}
         self._scenario = scenario = Scenario(self._tests.rulebook, self._tests.policy, doc.global_.evaluation_interval)
@@ -124,7 +120,7 @@ class _Script:
             await scenario.close()
 
     def _events(self) -> Iterator[Event]:
-        """Everything that is to be done, and at the end of each time what is to be compared."""
+        """Every event, in the order of the file. Comparisons come last, so that they follow the other events of their time."""
         for index, alert in enumerate(self._test.alerts):
             yield alert.fires, partial(self._fire, index, alert)
             if alert.resolves is not None:
@@ -140,8 +136,7 @@ class _Script:
             yield from (text.strip() for text in (step.if_, step.unless, str(step.args.get("replicas", ""))) if text)
 
     def _services(self, answered: Iterable[Mapping[str, str]]) -> list[Service]:
-        """The services of the test: those of a plain name, and what the series of answers and its alerts make of the
-        templated ones."""
+        """The services of the test: those with a plain name, and those that templates make of its series and alerts."""
         rulebook = self._tests.rulebook
         found = dict(rulebook.named)
         fired = (
@@ -165,7 +160,7 @@ class _Script:
         return (series.labels for series in (*self._computed, *given) if series.expr in exprs)
 
     def _queries(self, guard: str, services: Iterable[Service]) -> Iterator[str]:
-        """What a guard asks Prometheus for each service, as far as that rests on the service alone."""
+        """The query that a guard becomes for each service. Guards that need more than the service are left out."""
         for service in services:
             labels = LabelView(service.labels)
             context = {"labels": labels, "service": {"name": service.name, "labels": labels}}
@@ -196,18 +191,18 @@ class _Script:
 
     async def _fire(self, index: int, doc: AlertDoc) -> None:
         labels = self._tests.labels(doc.service, doc.labels)
-        with _Noted(self, ("alerts", index)):
+        with self._noted("alerts", index):
             self._fired[index] = await self._scenario.fire(doc.alertname, doc.annotations, **labels)
 
     async def _resolve(self, index: int) -> None:
-        with _Noted(self, ("alerts", index)):
+        with self._noted("alerts", index):
             if index in self._fired:
                 await self._scenario.resolve(self._fired[index])
 
     async def _act(self, index: int, doc: ActDoc) -> None:
         if self._missing("acts", index, doc.at, doc.service):
             return
-        with _Noted(self, ("acts", index)):
+        with self._noted("acts", index):
             await self._do(doc)
 
     async def _do(self, doc: ActDoc) -> None:
@@ -257,92 +252,22 @@ class _Script:
 
     async def _compare(self, index: int, expect: ExpectDoc) -> None:
         scenario, service = self._scenario, self._tests.service(expect.service)
-        calls = [ran.call for ran in scenario.ran[self._looked_at :]]
+        calls = [ran.call for ran in scenario.ran[self._compared_calls :]]
         if expect.ran is not None:
-            self._looked_at = len(scenario.ran)
+            self._compared_calls = len(scenario.ran)
         if self._missing("expect", index, expect.at, expect.service):
             return
-        with _Noted(self, ("expect", index)):
+        with self._noted("expect", index):
             wrong = [mismatch async for mismatch in mismatches(scenario, expect, service, calls)]
-            reasons = await self._reasons(service, whole=all(m.part[0] in _OF_ALL for m in wrong)) if wrong else []
-            for mismatch in wrong:
-                # The reasons are the same for all, and said once.
-                self.failures.append(self._problem(index, expect, service, mismatch, reasons))
-                reasons = []
+            await self.failures.explain(scenario, index, expect, service, wrong)
 
     def _missing(self, kind: str, index: int, at: float, service: str) -> bool:
-        """Whether a service is named that never comes into being, of which anything could be expected: then that is the
-        failure. Of one that is yet to come, it may well be expected that nothing is known of it."""
+        """Whether the service never exists in this test, which is a failure. One that is yet to come is none: it may be
+        expected that nothing is known of it."""
         if not service or service in self._known:
             return False
-        message = f"{self._test.name}: at {format_duration(at)} there is no service {service}, and at no other time of this test"
-        place = self._at(kind, index, "service")
-        self.failures.append(Problem(place, "unknown-service", message, nearest(service, self._known)))
+        self.failures.no_service(kind, index, at, service, self._known)
         return True
 
-    def _problem(self, index: int, expect: ExpectDoc, service: str, mismatch: Mismatch, reasons: list[str]) -> Problem:
-        part, expected, found = mismatch
-        whose = "" if part[0] in _OF_ALL else f" of {service}"
-        message = f"{self._test.name}: at {format_duration(expect.at)} {part[0]}{whose} is not as expected"
-        lines = [*_side_by_side(expected, found), *reasons]
-        return Problem(self._at("expect", index, *part), str(part[0]), message, "\n    ".join(lines))
-
-    async def _reasons(self, service: str, *, whole: bool) -> list[str]:
-        """What explains it: what is seen, what was decided and why, and what has happened."""
-        lines = []
-        up = self._scenario.process is not None
-        why = await self._scenario.why(service) if up and not whole else None
-        if why is not None:
-            lines += [f"health    {why.service.health}: {why.service.judgement.text}"]
-            lines += [f"decided   {one_line(self._scenario.decision(service))}"]
-            holds = [hold for _, hold in why.gates if hold is not None] if why.incident or why.alerts else []
-            lines += [f"gate      {hold.gate}: {one_line(hold.text)}" for hold in holds]
-        entries = [entry for entry in await self._scenario.journal() if whole or entry.service in ("", service)]
-        if entries:
-            lines.append(f"story{' of ' + service if not whole else ''}")
-            lines += ["  …"] if len(entries) > _STORY else []
-            lines += [_told(entry, self._test.starts, whole) for entry in entries[-_STORY:]]
-        return lines
-
-    def _at(self, *path: str | int) -> Position:
-        return self._tests.at("tests", self._index, *path)
-
-    def note(self, path: tuple[str | int, ...], error: RemediatorError) -> None:
-        """Something could not be done at all."""
-        message = f"{self._test.name}: at {format_duration(self._scenario.now)} {error}"
-        self.failures.append(Problem(self._at(*path), str(path[0]), message))
-
-
-class _Noted:
-    """What a person could not do in the story is a failure of the test, and the story goes on."""
-
-    def __init__(self, script: _Script, path: tuple[str | int, ...]) -> None:
-        self._script = script
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, RemediatorError):
-            self._script.note(self._path, error)
-            return True
-        return False
-
-
-def _side_by_side(expected: list[str], found: list[str]) -> list[str]:
-    """Both sides; of several lines each, those that differ are marked."""
-    if len(expected) == 1 and len(found) == 1:
-        return [f"expected  {expected[0]}", f"found     {found[0]}"]
-    import difflib
-
-    lines = [line.rstrip() for line in difflib.ndiff(expected, found) if not line.startswith("?")]
-    return ["- expected, + found", *lines]
-
-
-def _told(entry: Entry, start: float, whole: bool) -> str:
-    step = entry.data.get("action", "") if entry.run is not None and entry.data.get("step") != DIAGNOSE else ""
-    service = f"{entry.service}: " if whole and entry.service else ""
-    shown = f" ({entry.data['call']})" if step and entry.data.get("call") else ""
-    said = one_line(f"{service}{entry.kind.replace('_', ' ')}: {entry.text}{shown}")
-    return f"  {format_duration(entry.at - start):<8} {said}"
+    def _noted(self, *path: str | int) -> NoteErrors:
+        return NoteErrors(self.failures, path, lambda: self._scenario.now)

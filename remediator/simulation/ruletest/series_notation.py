@@ -1,4 +1,4 @@
-"""Values over time in the notation of promtool's unit tests: `0+0.02x10 _x3 stale`. Pure.
+"""The series notation of promtool's unit tests: `0+0.02x10 _x3 stale`. Pure functions.
 
     a        one value
     axn      n + 1 times a
@@ -6,7 +6,7 @@
     _ _xn    no value, once and n times
     stale    no value from here on, as when a target goes away
 
-Numbers are as in PromQL: 1, -0.5, 1e-3, Inf, NaN; but not to base 16, as 0x10 is eleven times 0.
+Numbers are PromQL's: 1, -0.5, 1e-3, Inf, NaN. Hexadecimal is not possible, because 0x10 means eleven times 0.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 
 MOST = 1_000_000
-"""How many values a series may have."""
+"""The most values that a series may have."""
 
 _FINITE = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _ITEM = re.compile(
@@ -24,7 +24,7 @@ _ITEM = re.compile(
 
 
 class NotationError(ValueError):
-    """A text is not in the notation; `offset` is the character at fault."""
+    """A text does not follow the notation. `offset` is the first wrong character."""
 
     def __init__(self, message: str, offset: int) -> None:
         self.offset = offset
@@ -32,7 +32,7 @@ class NotationError(ValueError):
 
 
 def parse_values(text: str) -> list[float | None]:
-    """The values, None where there is none. NotationError, with the place, when the text is not in the notation."""
+    """The values, None where there is none. NotationError with the position when the text breaks the notation."""
     values: list[float | None] = []
     place = 0
     for word in text.split():
@@ -58,7 +58,7 @@ def parse_values(text: str) -> list[float | None]:
 
 
 def _stepped(first: float, by: float, count: int) -> list[float]:
-    # Added up one by one, as Prometheus does it, rounding included.
+    # Added one by one as Prometheus does, so that rounding errors agree.
     values = [first]
     for _ in range(count - 1):
         values.append(values[-1] + by)
