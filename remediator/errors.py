@@ -1,4 +1,4 @@
-"""Every exception the package raises on purpose, as one tree, each a sentence a person can act on.
+"""The exceptions that the package raises on purpose, as one tree. Each message is a sentence a person can act on.
 
 RemediatorError
  ├── ConfigError        a config, rule or web file cannot be used; carries problems with positions
@@ -36,7 +36,7 @@ class ConfigError(RemediatorError):
 
 
 class TemplateError(RemediatorError):
-    """A template's text is wrong. `offset` is the character at fault in that text, or None."""
+    """A template's text is wrong. `offset` is the index of the wrong character, or None."""
 
     def __init__(self, message: str, offset: int | None = None) -> None:
         self.offset = offset
@@ -44,11 +44,11 @@ class TemplateError(RemediatorError):
 
 
 class RefusedError(RemediatorError):
-    """Rendering would have produced something unsafe or incomplete, so nothing is run."""
+    """Rendering would produce something unsafe or incomplete, so nothing is run."""
 
 
 class PayloadError(RemediatorError):
-    """A request body that no repetition can make acceptable. `reason` is a short word for metrics."""
+    """A request body that can never be accepted. `reason` is a short word for metrics."""
 
     def __init__(self, reason: str, message: str, status: int = 400) -> None:
         self.reason = reason
@@ -57,19 +57,19 @@ class PayloadError(RemediatorError):
 
 
 class BusyError(RemediatorError):
-    """Too much is being done already; trying again later helps."""
+    """Too much is under way already. A repetition later helps."""
 
 
 class StoreError(RemediatorError):
-    """The store cannot be opened, read or written; trying again later may help."""
+    """The store cannot be opened, read or written. A repetition later may help."""
 
 
 class ConflictError(StoreError):
-    """The write contradicts what is stored; trying again does not help."""
+    """The write contradicts the stored data. A repetition does not help."""
 
 
 class FencedError(StoreError):
-    """The write is the leader's to make, and this process does not lead, or no longer does."""
+    """Only the leader may write this, and this process does not lead."""
 
 
 class LeaseError(RemediatorError):

@@ -1,8 +1,8 @@
-"""Every metric remediator exports about itself: name, help, labels and buckets, in this one file.
+"""Every metric that remediator exports about itself, with name, help, labels and buckets.
 
 Names and units follow Prometheus' conventions. Label values are bounded: gates, outcomes and verdicts are enumerations;
-services, runbooks, thresholds and actions come from rule files. Each `Metrics` has a registry of its own, so that two
-can live in one process.
+services, runbooks, thresholds and actions come from rule files. Each `Metrics` has its own registry, so that a process
+can hold several.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from remediator import __version__
 
-# In the text format these would be twice the series, of times that `resets()` tells as well.
+# `_created` series would double the number of series in the text format, and `resets()` tells the same.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _QUERY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -28,9 +28,9 @@ _CYCLE = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
 class StateSet(Collector):
-    """A gauge that is 1 for the state each thing is in, and 0 for the other states, asked for at each scrape.
+    """A gauge that is 1 for the present state of each thing and 0 for the others. It is computed at each scrape.
 
-    It can write its own lines: prometheus_client would need most of a second for 10,000 things of five states.
+    It writes its own lines, because prometheus_client needs most of a second for 10,000 things of five states.
     """
 
     def __init__(self, name: str, text: str, thing: str, state: str) -> None:
@@ -39,12 +39,12 @@ class StateSet(Collector):
         self._source: Callable[[], Iterable[tuple[str, str]]] = tuple
 
     def follow(self, states: Iterable[str], source: Callable[[], Iterable[tuple[str, str]]]) -> None:
-        """Show what `source` returns at each scrape: every thing's name, once, with the state it is in."""
+        """Export what `source` returns at each scrape: the name of every thing, once, with its state."""
         self._states = tuple(states)
         self._source = source
 
     def collect(self) -> Iterator[Metric]:
-        """As prometheus_client's registry asks for it."""
+        """The metric for prometheus_client's registry."""
         family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
         for thing, current in self._source():
             for state in self._states:
@@ -52,7 +52,7 @@ class StateSet(Collector):
         yield family
 
     def render(self) -> str:
-        """The lines of the exposition format."""
+        """The metric in the text exposition format."""
         thing, state = self.labels
         sample = f'{self.name}{{{state}="%s",{thing}="\0"}} %s\n'
         around = {
@@ -68,7 +68,7 @@ def _escaped(value: str) -> str:
 
 
 class Metrics:
-    """The metrics of one running remediator. Who measures a thing updates it; `announce.metrics` counts the journal."""
+    """The metrics of one running remediator. Each part updates what it measures, and `notify.metrics` counts the journal."""
 
     def __init__(self) -> None:
         self._quick = registry = CollectorRegistry()
@@ -163,19 +163,21 @@ class Metrics:
         self.registry.register(self.service_health)
 
     def leader_seen(self, name: str) -> None:
-        """This one leads, of the processes that share the store."""
+        """Record the name of the process that leads."""
         self.leader.clear()
         self.leader.labels(name).set(1)
 
     def alerts_accepted(self, count: int) -> None:
-        """So many alerts were committed."""
+        """Count alerts that were committed to the store."""
         self.accepted.inc(count)
         self._undecided += count
         self.undecided.set(self._undecided)
 
     def alerts_decided(self, disposition: str, count: int = 1) -> None:
-        """It is decided what became of so many alerts. Those that a process before this one accepted are accepted by
-        this one as they are decided on."""
+        """Count alerts whose disposition was decided.
+
+        Alerts that an earlier process accepted are also counted as accepted here, so that the sums agree.
+        """
         self.accepted.inc(max(0, count - self._undecided))
         self._undecided = max(0, self._undecided - count)
         self.undecided.set(self._undecided)
@@ -183,8 +185,10 @@ class Metrics:
             self.alerts.labels(disposition).inc(count)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
-        """What `registry` holds as a scrape is answered, and its content type; `accept` is the header of the request.
-        With 10,000 services this takes 30 ms, and prometheus_client's own encoding of the registry 700."""
+        """The answer to a scrape and its content type. `accept` is the request's header.
+
+        With 10,000 services this takes 30 ms, where prometheus_client's own encoding of the registry takes 700 ms.
+        """
         encode, content_type = choose_encoder(accept)
         body = encode(self._quick)
         end = b"# EOF\n" if body.endswith(b"# EOF\n") else b""

@@ -1,4 +1,4 @@
-"""A problem in a file a person wrote: where it is, what is wrong, which check found it, and what to do."""
+"""A problem in a file that a person wrote: its position, what is wrong, the name of the check, and the remedy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How bad a problem is: an error keeps the file from being loaded, a warning does not."""
+    """The severity of a problem. An error keeps the file from being loaded, a warning does not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -15,7 +15,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a file: `line` and `column` count from 1, `source` is that line's text."""
+    """A place in a file. `line` and `column` count from 1, `source` is the text of the line."""
 
     file: str
     line: int
@@ -28,7 +28,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding: `check` is its documented name (kebab-case), `remedy` what the author can do about it."""
+    """One finding. `check` is its documented name in kebab-case, `remedy` what the author can do about it."""
 
     position: Position
     check: str
@@ -37,11 +37,11 @@ class Problem:
     severity: Severity = Severity.ERROR
 
     def render(self) -> str:
-        """Text for people: position and message, the source line with a caret, then the remedy."""
+        """The text for people: position and message, the source line with a caret, then the remedy."""
         lines = [f"{self.position}: {self.severity}: {self.message} [{self.check}]"]
         source = self.position.source
         if source.strip():
-            # Tabs stay tabs in front of the caret, so that it lands under its column whatever a tab's width.
+            # Tabs stay tabs in front of the caret, so that it stands under its column at any tab width.
             pad = "".join("\t" if char == "\t" else " " for char in source[: self.position.column - 1])
             lines += [f"    {source}", f"    {pad}^"]
         if self.remedy:

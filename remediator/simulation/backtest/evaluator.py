@@ -1,4 +1,4 @@
-"""Looks at recorded series, of which it is known when there is something new to see."""
+"""Evaluates thresholds over recorded series, skipping series whose judgement is known not to change."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from remediator.simulation.backtest.playback import RecordedEnvironment
 
 
 class RecordedEvaluator(Evaluator):
-    """An evaluator that looks at no more than what may be otherwise than before: with history at hand that is known. Of
-    services that are well it sees new values only where an incident or an alert is about them, of those that are not
-    always, since time alone may change what becomes of them."""
+    """An evaluator that reads only those series whose judgement may have changed, which the recording tells.
+
+    It reads new values of healthy services only where an incident or an alert concerns them. It always reads those of
+    the others, because time alone may change their state.
+    """
 
     def __init__(
         self, *args: Any, environment: RecordedEnvironment, concern: Callable[[], Collection[str]], **others: Any

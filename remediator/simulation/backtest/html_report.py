@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing else: totals, and a timeline of every service. Pure."""
+"""The report as one self-contained HTML page: totals, and a timeline of every service. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_TICKS = 12
 
 
 class Band(NamedTuple):
-    """Part of a timeline: where it begins and how long it is, in percent of the whole, what it is, and in words."""
+    """A part of a timeline: start and width in percent of the whole, its CSS classes, and its text."""
 
     left: float
     width: float
@@ -58,7 +58,7 @@ def page(report: Report) -> str:
 
 
 def bands(found: Findings, service: ServiceFindings) -> Iterator[Band]:
-    """When the service was not healthy, or alerts that judge it fired, when an incident of it was open, and when a gate held."""
+    """The times at which the service was unhealthy, its alerts fired, an incident was open, or a gate held."""
     for health, at, until in spells(service.healths, found.end):
         if health is not Health.HEALTHY:
             yield _band(found, at, until, str(health), str(health))
@@ -73,7 +73,7 @@ def bands(found: Findings, service: ServiceFindings) -> Iterator[Band]:
 
 
 def commands(found: Findings, service: ServiceFindings) -> Iterator[Band]:
-    """What would have been run."""
+    """The commands that would have been run."""
     for command in service.commands:
         yield _band(found, command.at, command.at, command.action, f"{command.action} {command.call}".strip())
 
@@ -86,7 +86,7 @@ def _band(found: Findings, since: float, until: float, kind: str, text: str) -> 
 
 
 def _ticks(found: Findings) -> Iterator[tuple[float, str]]:
-    """Where the timeline has a line, in percent, and what is written there."""
+    """The position of each line of the timeline, in percent, and its label."""
     whole = found.end - found.start
     apart = next((tick for tick in _TICKS if whole / tick <= _MOST_TICKS), _TICKS[-1])
     at = (found.start // apart + 1) * apart

@@ -1,4 +1,4 @@
-"""What was recorded, played back: series for the stage, and conditions when the engine asks for them."""
+"""Plays recordings back: series of thresholds, and conditions at the time at which the engine asks them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from remediator.simulation.scripted import Sample, ScriptedEnvironment
 
 
 class Playback:
-    """One recorded series, for the stage. From `cure` on it is healthy until it was so in the recording."""
+    """One recorded series. After `cure` it is healthy until the recording itself becomes healthy."""
 
     def __init__(self, recorded: Recorded, recording: Recording, thresholds: Sequence[Threshold], owner: str) -> None:
         self.labels = recorded.labels
         self.owner = owner
-        """The name of the service it belongs to, or ''."""
+        """The name of the service that owns it, or ''."""
         self._runs = recorded.runs
         self._recording = recording
         self._thresholds = thresholds
@@ -36,14 +36,14 @@ class Playback:
         self._turns = found[0] if len(found) == 1 else sorted({step for steps in found for step in steps})
         self._first = recorded.runs[0] if recorded.runs else Run(0, array("d"))
         self._cured: tuple[float, float] = (0, 0.0)
-        """Up to which step it is cured, and the value until then."""
+        """The step up to which it is cured, and its value until then."""
 
     def at(self, now: float) -> Sample:
         step = self._recording.step_at(now)
         until, value = self._cured
         if step < until:
             return value
-        # Most series have no gap, and are asked for their value again and again.
+        # A fast path: most series have no gap, and `at` is called very often.
         first, values = self._first
         return values[step - first] if 0 <= step - first < len(values) else value_at(self._runs, step)
 
@@ -57,7 +57,7 @@ class Playback:
                 yield start + turn * step, value_at(self._runs, turn)
 
     def cure(self, now: float, value: float) -> bool:
-        """Have this value until it is healthy in the recording; whether the recording ends before that."""
+        """Have this value until the recording is healthy. Returns whether the recording ends before that."""
         step = self._recording.step_at(now)
         later = self._turns[bisect_left(self._turns, step) :]
         until = next((turn for turn in (step, *later) if self._well(turn)), math.inf)
@@ -65,7 +65,7 @@ class Playback:
         return until >= self._recording.count
 
     def bad(self, now: float) -> bool:
-        """Whether its value is."""
+        """Whether its value is judged degraded or failed."""
         return self._bad(self.at(now))
 
     def _well(self, step: int) -> bool:
@@ -79,22 +79,22 @@ class Playback:
 
 
 class RecordedEnvironment(ScriptedEnvironment):
-    """A stage on which everything was recorded. Conditions are asked for when it is their turn; of how many there are of
-    a service nothing was recorded, and it is said to be 1."""
+    """An environment that answers from recordings. Conditions are fetched when the engine asks for them. A target's
+    replica count is not recorded, so the command that tells it answers 1."""
 
     def __init__(self, history: History) -> None:
         super().__init__()
         self.unanswered: dict[str, None] = {}
-        """Why conditions could not be answered."""
+        """The reasons why conditions could not be answered, in the order of their first occurrence."""
         self.counted = False
-        """Whether a count was asked for."""
+        """Whether a target's command was asked for the replica count."""
         self._owned: dict[str, dict[str, list[Playback]]] = {}
         self._recordings: dict[str, Recording] = {}
         self._steady: dict[str, tuple[int, float, float]] = {}
         self._history = history
 
     def load(self, expr: str, recording: Recording, playbacks: list[Playback]) -> None:
-        """From now on an expression is answered as it was recorded, with these series."""
+        """Answer an expression with these recorded series from now on."""
         self._recordings[expr] = recording
         owned = self._owned[expr] = {}
         for playback in playbacks:
@@ -103,7 +103,7 @@ class RecordedEnvironment(ScriptedEnvironment):
         self.changed()
 
     def owned(self, expr: str, name: str) -> list[Playback]:
-        """The series of an expression that belong to a service."""
+        """The series of an expression that the service owns."""
         return self._owned[expr.strip()].get(name, [])
 
     def steady_until(self, threshold: Threshold, since: float) -> float:
@@ -129,7 +129,7 @@ class RecordedEnvironment(ScriptedEnvironment):
         return self._as_seen(recording, Answer(self.now, QueryStatus.SEEN, series, kind=kind))
 
     def _as_seen(self, recording: Recording, answer: Answer) -> Answer:
-        """An answer with the warnings or the error that Prometheus answered with."""
+        """The answer with the warnings or the error that Prometheus had at this time."""
         unseen = recording.unseen_at(min(recording.step_at(self.now), recording.count - 1))
         if unseen is None:
             return answer
@@ -145,7 +145,7 @@ class RecordedEnvironment(ScriptedEnvironment):
 
 
 def healthy_value(threshold: Threshold) -> float:
-    """A value that a threshold judges healthy: 0 or 1 if they are, otherwise one near its bounds."""
+    """A value that the threshold judges healthy: 0 or 1 where possible, otherwise one near its bounds, or NaN."""
     bounds = [comparison.bound for comparison in (threshold.degraded, threshold.failed) if comparison is not None]
     near = [math.nextafter(bound, towards) for bound in bounds for towards in (-math.inf, math.inf)]
     tried = [0.0, 1.0, *bounds, *near, *(bound + way for bound in bounds for way in (-1.0, 1.0))]

@@ -1,4 +1,4 @@
-"""A replay: remediator on virtual time, with what Prometheus remembers as its Prometheus, and hands that only take note."""
+"""A replay: remediator on virtual time, with recorded answers as its Prometheus and calls that are only recorded."""
 
 from __future__ import annotations
 
@@ -31,17 +31,20 @@ _ALL = 10_000_000
 
 
 class ReplayReading(StrEnum):
-    """What is taken for the effect of a heal, of which history knows nothing."""
+    """The assumed effect of a heal, which history cannot know."""
 
     RECORDED = "recorded"
-    """None: everything goes on as it was recorded."""
+    """No effect: everything goes on as it was recorded."""
     CURED = "cured"
-    """Each first step that ends well ends the trouble, until there was an end of it in the recording."""
+    """The first successful step ends the trouble, until the recording itself shows its end."""
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What a replay left behind: incidents, alerts and the journal, oldest first; by service the times at which its health
-    by thresholds became another, and which; what could not be seen, as sentences, and whether counts were made up."""
+    """The outcome of a replay. Incidents, alerts and journal entries are oldest first.
+
+    `healths` are each service's changes of health by thresholds, `unanswered` the sentences on what could not be seen.
+    `counted` says whether a replica count of 1 was assumed.
+    """
 
     incidents: list[Incident]
     alerts: list[StoredAlert]
@@ -59,14 +62,16 @@ def replay(
     alerts: Sequence[Matcher] | None = (),
     on_stretch: Callable[[], None] = lambda: None,
 ) -> Replayed:
-    """Play the whole history. `alerts` says which of those that fired came by the webhook; None: none of them. `on_stretch`
-    is called after each stretch. To be called from outside of any event loop."""
+    """Play the whole history. Alerts that match `alerts` come by the webhook as well; None means no alerts at all.
+
+    `on_stretch` is called after each stretch. Call this outside of any event loop.
+    """
     story = functools.partial(_play, rulebook, policy, history, reading, alerts, on_stretch)
     return run_virtually(story, float(history.start))
 
 
 def in_earnest(rulebook: Rulebook, policy: Policy) -> tuple[Rulebook, Policy]:
-    """The rules as if they were all let do what they say: every runbook in the mode `auto`, healing switched on."""
+    """The rules with every runbook in the mode `auto`, and the policy with healing switched on."""
     runbooks = [msgspec.structs.replace(runbook, mode=Mode.AUTO) for runbook in rulebook.runbooks]
     earnest = Rulebook(
         rulebook.services, rulebook.thresholds, runbooks, rulebook.targets.values(), rulebook.service_label
@@ -93,7 +98,7 @@ async def _play(
 
 
 class _Owner(NamedTuple):
-    """Whose a series or alert is, and the thresholds that judge that."""
+    """The service that owns a series or an alert, and the thresholds that judge it."""
 
     name: str
     judging: tuple[Threshold, ...]
@@ -126,7 +131,7 @@ class _Replay:
             self._thresholds.setdefault(threshold.expr.strip(), []).append(threshold)
         self._environment = RecordedEnvironment(history)
         self._store = open_in_memory()
-        # A look sees what was recorded at its time, and is fresh until the next one.
+        # An evaluation sees what was recorded at its time. It has to stay fresh until the next one.
         policy = msgspec.structs.replace(policy, stale_after=max(policy.stale_after, 2.0 * history.step + 1))
         self._process = Process(
             rulebook,
@@ -145,16 +150,16 @@ class _Replay:
         self._healths: dict[str, list[tuple[float, Health]]] = {}
         self._owners: dict[tuple[str, ...], _Owner] = {}
         self._sees: dict[str, bool] = {}
-        """The thresholds that had series, and whether any was of a service that they judge."""
+        """The thresholds that had series, and whether any belonged to a service that they judge."""
         self._coming: set[str] = set()
-        """The services of the alerts that come next: a look at the same time is what they are held against."""
+        """The services of the alerts that come next. The evaluation at that time has to see them, for corroboration."""
         self._read_up_to = 0
         self._reads: set[asyncio.Task[None]] = set()
         self._healthy: dict[tuple[str, tuple[str, ...]], float] = {}
-        """The values of series whose cure outlasts the stretch."""
+        """The values of series whose cure goes on after the stretch."""
 
     async def pass_stretch(self, start: int, end: int) -> None:
-        """Load what was recorded, and let time pass until its end."""
+        """Load the stretch's recordings, and let time pass until its end."""
         self._load(start, end)
         if not self._started:
             self._started = True
@@ -173,7 +178,7 @@ class _Replay:
             await self._process.intake(alerts.sent(at, turns))
 
     async def ended(self) -> Replayed:
-        """What it left behind."""
+        """The outcome, after the last stretch."""
         incidents = list(reversed(await self._store.incidents(limit=_ALL)))
         alerts = sorted(await self._store.alerts(limit=_ALL), key=lambda stored: stored.alert.key[::-1])
         entries = await self._store.journal(limit=_ALL)
@@ -186,7 +191,7 @@ class _Replay:
         return Replayed(incidents, alerts, entries, self._healths, unanswered, self._environment.counted)
 
     async def close(self) -> None:
-        """The end of it."""
+        """End remediator and close its store."""
         if self._started:
             await self._process.kill()
         await self._store.close()
@@ -202,7 +207,7 @@ class _Replay:
                 self._go_on_cured(expr, playbacks, start)
 
     def _playback(self, one: Recorded, recording: Recording, thresholds: list[Threshold]) -> Playback:
-        """A series as those thresholds see it that judge its service."""
+        """The series for playing back, as the thresholds see it that judge its service."""
         owner = self._owner(one.labels)
         judging = [threshold for threshold in thresholds if threshold in owner.judging]
         for threshold in thresholds:
@@ -226,7 +231,7 @@ class _Replay:
             self._owners[key] = _Owner(service.name, self._rulebook.thresholds_for(service)) if service else _NOBODY
         return self._owners[key]
 
-    # What is seen, and what is done.
+    # Callbacks of the process, and cures.
 
     def _concern(self) -> set[str]:
         return self._process.state.troubled | self._coming

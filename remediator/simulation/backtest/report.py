@@ -1,4 +1,4 @@
-"""A report: the findings of every reading, and of the rules they are compared with, as one document. Pure."""
+"""The report of a backtest: the findings of every reading, and of the rules compared with. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ READINGS = {
     ReplayReading.RECORDED: "everything goes on as it was recorded, whatever is run",
     ReplayReading.CURED: "each first step that ends well ends the trouble, until the recording has an end of it",
 }
-"""The readings, and what each takes for true."""
+"""The readings, and what each assumes."""
 
 CAVEATS = (
     "History does not react to a heal: what happened after it would have been another story.",
     "Of alerts only their labels and times are remembered: annotations, silences and what Alertmanager waited are not.",
 )
-"""What every backtest has to say of itself."""
+"""The caveats of every backtest."""
 
 LITTLE = 2 * 86400.0
-"""Seconds of history that say little of a week: days and nights, work and weekends differ."""
+"""Histories shorter than this many seconds say little about a week, because days, nights and weekends differ."""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`findings` are by reading; `against` those of the rules to compare with, if there are any. `earnest` names the
-    runbooks that were played as if their mode were `auto`; `warnings` are Prometheus', `remarks` are sentences about what it
-    remembers, `interval` is how often the daemon evaluates, in seconds."""
+    """The findings by reading. `against` has those of the rules to compare with, where there are any.
+
+    `earnest` names the runbooks that were played as if their mode were `auto`. `warnings` are Prometheus' warnings,
+    `remarks` sentences about what it remembers. `interval` is the daemon's evaluation interval in seconds.
+    """
 
     findings: dict[ReplayReading, Findings]
     against: dict[ReplayReading, Findings]
@@ -43,12 +45,12 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def any(self) -> Findings:
-        """The findings of the first reading, for what is the same in all."""
+        """The findings of the first reading, for values that all readings share."""
         return next(iter(self.findings.values()))
 
     @property
     def columns(self) -> dict[str, Findings]:
-        """The findings side by side, by what to call them: of each reading those of the other rules come first."""
+        """The findings by the title of their column. For each reading, those of the other rules come first."""
         columns: dict[str, Findings] = {}
         for reading, found in self.findings.items():
             if reading in self.against:
@@ -58,7 +60,7 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def caveats(self) -> list[str]:
-        """What this backtest has to say of itself."""
+        """The caveats of this backtest, as sentences."""
         played = f"Played as if their mode were auto: {', '.join(self.earnest)}." if self.earnest else ""
         warned = [f"Prometheus warned, so data may be missing: {warning}." for warning in self.warnings]
         warned += self.remarks
@@ -72,7 +74,7 @@ class Report(msgspec.Struct, frozen=True):
         return [*CAVEATS, *([played] if played else []), *warned, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
 
     def differences(self, reading: ReplayReading) -> list[Difference]:
-        """What is otherwise than by the rules it is compared with."""
+        """The differences from the rules compared with."""
         return differences(self.against[reading], self.findings[reading]) if reading in self.against else []
 
 
@@ -144,10 +146,10 @@ def _trouble(trouble: Trouble) -> dict[str, Any]:
 
 
 def restarts(service: ServiceFindings) -> int:
-    """How often a service would have been restarted."""
+    """The number of restarts of the service."""
     return sum(command.action == "restart" for command in service.commands)
 
 
 def first_after(trouble: Trouble) -> float | None:
-    """Seconds from the opening of an incident to its first command; None when there is none."""
+    """Seconds from the opening of an incident to its first command. None when it had no command."""
     return trouble.commands[0].at - trouble.since if trouble.commands else None

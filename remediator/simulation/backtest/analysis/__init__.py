@@ -1,1 +1,1 @@
-"""What came of a replay, as numbers: heals, holds, episodes, totals, comparisons. Pure functions."""
+"""The outcome of a replay as numbers: heals, holds, episodes, totals, comparisons. Pure functions."""

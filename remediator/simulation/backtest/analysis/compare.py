@@ -1,4 +1,4 @@
-"""Two rule sets over the same history, side by side. Pure."""
+"""Compares two rule sets over the same history. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import msgspec
 from remediator.simulation.backtest.analysis.findings import Command, Findings
 
 SAME = 600.0
-"""Two sets of rules do the same when they do it to the same service within so many seconds."""
+"""Two equal commands for a service count as the same when they are at most this many seconds apart."""
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What only one of two rule sets would have run, of one service; `before` and `after` are how many commands each has
-    for it."""
+    """The commands for one service that only one of two rule sets would have run.
+
+    `before` and `after` are the number of commands that each rule set has for it.
+    """
 
     service: str
     before: int
@@ -24,7 +26,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def differences(before: Findings, after: Findings) -> list[Difference]:
-    """Service by service, those left out for which both would have run the same."""
+    """The differences by service, without services for which both would have run the same."""
     old = {service.name: service.commands for service in before.services}
     new = {service.name: service.commands for service in after.services}
     found = []
@@ -37,7 +39,7 @@ def differences(before: Findings, after: Findings) -> list[Difference]:
 
 
 def _only(commands: tuple[Command, ...], others: tuple[Command, ...]) -> tuple[Command, ...]:
-    """The commands that have no counterpart among the others, each of which can be that of one."""
+    """The commands without a counterpart among the others. Each of the others is the counterpart of at most one."""
     times: dict[tuple[str, str], list[float]] = {}
     for other in others:
         times.setdefault((other.action, other.call), []).append(other.at)

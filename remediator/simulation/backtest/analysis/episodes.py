@@ -1,4 +1,4 @@
-"""Stretches of time in which something was so: that alerts fired, that a service was in trouble. Pure."""
+"""Episodes: spans of time in which alerts fired or a service was in trouble. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from remediator.model.incident import StoredAlert
 
 
 class Episode(msgspec.Struct, frozen=True):
-    """From when to when, in seconds since the epoch; `until` is None when no end of it was seen. `seconds` is for how
-    long of that it is known to have been so."""
+    """A span from `since` to `until`, in seconds since the epoch. `until` is None when its end was not seen.
+
+    `seconds` is the part of it that was actually seen.
+    """
 
     since: float
     until: float | None
@@ -22,19 +24,21 @@ class Episode(msgspec.Struct, frozen=True):
 
 
 def fired(alerts: Iterable[StoredAlert], end: float) -> list[Episode]:
-    """When any of these alerts fired, up to `end`, oldest first; what follows without a gap is one."""
+    """The episodes up to `end` in which any of these alerts fired, oldest first. Adjacent ones are joined."""
     return _joined(((one.alert.starts_at, ended(one, end)) for one in alerts), end)
 
 
 def spells(healths: Sequence[tuple[float, Health]], end: float) -> Iterator[tuple[Health, float, float]]:
-    """Each health with from when to when a service had it, by the times at which its health became another."""
+    """Each health with the start and end of the time in which the service had it. `healths` are the changes."""
     for (at, health), until in zip(healths, [*(at for at, _ in healths[1:]), end], strict=False):
         yield health, at, until
 
 
 def unwell(healths: Sequence[tuple[float, Health]], end: float) -> list[Episode]:
-    """When a service was degraded or failed, by the times at which its health became another. It is over when it is seen
-    healthy; what cannot be seen ends nothing, and is not counted."""
+    """The episodes in which a service was degraded or failed. `healths` are the changes of its health.
+
+    An episode ends when the service is seen healthy. Unknown health ends nothing, and its seconds are not counted.
+    """
     found: list[Episode] = []
     since: float | None = None
     seconds = 0.0
@@ -49,23 +53,23 @@ def unwell(healths: Sequence[tuple[float, Health]], end: float) -> list[Episode]
 
 
 def either(one: Iterable[Episode], other: Iterable[Episode], end: float) -> list[Episode]:
-    """When it was so by one of two accounts."""
+    """The episodes of both lists, joined where they overlap."""
     every = (*one, *other)
     return _joined(((each.since, end if each.until is None else each.until) for each in every), end)
 
 
 def median(episodes: Sequence[Episode]) -> float:
-    """The median of how many seconds they lasted; 0 when there are none."""
+    """The median duration in seconds; 0 without episodes."""
     return statistics.median(one.seconds for one in episodes) if episodes else 0.0
 
 
 def ended(stored: StoredAlert, end: float) -> float:
-    """When an alert was over, or `end` if it fired on."""
+    """When the alert ended, at the latest `end`."""
     return end if stored.alert.ends_at is None else min(stored.alert.ends_at, end)
 
 
 def lasting(episodes: Sequence[Episode], at: float, end: float) -> float:
-    """Until when the episode of this time goes on; the time itself when there is none. They are in order of time."""
+    """The end of the episode around this time; the time itself when there is none. Episodes are in order of time."""
     before = bisect_right(episodes, at, key=lambda one: one.since)
     if not before:
         return at

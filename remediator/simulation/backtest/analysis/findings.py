@@ -1,4 +1,4 @@
-"""What came of a replay: heals and what they were for, holds and their gates, and how long trouble lasted. Pure."""
+"""Findings: the heals of a replay and their reasons, holds and their gates, and the length of trouble. Pure functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HOUR = 3600.0
 
 
 class Command(msgspec.Struct, frozen=True):
-    """A step that would have been run: when, in seconds since the epoch, what, and how it is taken to have ended."""
+    """A step that would have been run at `at`, in seconds since the epoch, with its assumed outcome."""
 
     at: float
     action: str
@@ -30,8 +30,7 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """An incident: what was seen, what would have been run, and how it would have ended. `until` is None when it had not
-    ended with the history."""
+    """An incident: its cause, its commands, and how it would have ended. `until` is None when it outlasted the history."""
 
     service: str
     runbook: str
@@ -44,8 +43,10 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 class ServiceFindings(msgspec.Struct, frozen=True):
-    """One service. `healths` are the times at which its health by thresholds became another, and which; `alerting` is when
-    alerts fired of one that is judged by them; `episodes` is when it was in trouble by either."""
+    """The findings of one service. `healths` are the changes of its health by thresholds.
+
+    `alerting` are the episodes of its alerts, where alerts judge it. `episodes` is its trouble by either.
+    """
 
     name: str
     troubles: tuple[Trouble, ...]
@@ -56,22 +57,22 @@ class ServiceFindings(msgspec.Struct, frozen=True):
 
     @property
     def commands(self) -> tuple[Command, ...]:
-        """Everything that would have been run for it."""
+        """The commands for this service."""
         return tuple(command for trouble in self.troubles for command in trouble.commands)
 
     @property
     def bad(self) -> float:
-        """For how many seconds it was in trouble."""
+        """Total seconds in trouble."""
         return sum(episode.seconds for episode in self.episodes)
 
     @property
     def longest(self) -> float:
-        """For how many seconds it was in trouble at a stretch, at most."""
+        """Seconds of the longest episode."""
         return max((episode.seconds for episode in self.episodes), default=0.0)
 
     @property
     def cleared(self) -> tuple[Episode, ...]:
-        """Its troubles that ended without any command having been run for it meanwhile."""
+        """The episodes that ended without any command for the service in between."""
         times = sorted(command.at for command in self.commands)
         return tuple(
             one
@@ -81,8 +82,10 @@ class ServiceFindings(msgspec.Struct, frozen=True):
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """The outcome of one replay from `start` to `end`; Prometheus has data from `seen_from` on. `unheeded` are the alerts that led to nothing, most often first;
-    `notes` say what it rests on that history does not have."""
+    """The outcome of one replay from `start` to `end`. Prometheus has data from `seen_from` on.
+
+    `unhandled_alerts` has the most frequent first. `notes` say which assumptions it rests on.
+    """
 
     reading: ReplayReading
     start: float
@@ -95,12 +98,12 @@ class Findings(msgspec.Struct, frozen=True):
 
     @property
     def episodes(self) -> int:
-        """How often a service was in trouble."""
+        """The number of episodes of all services."""
         return sum(len(service.episodes) for service in self.services)
 
     @property
     def cleared(self) -> tuple[Episode, ...]:
-        """The troubles that ended without any command having been run for their service meanwhile."""
+        """The episodes that ended without any command for their service in between."""
         return tuple(episode for service in self.services for episode in service.cleared)
 
     @property
@@ -110,22 +113,22 @@ class Findings(msgspec.Struct, frozen=True):
 
     @property
     def commands(self) -> list[Command]:
-        """Everything that would have been run, oldest first."""
+        """Every command, oldest first."""
         return sorted((c for service in self.services for c in service.commands), key=lambda c: c.at)
 
     @property
     def verdicts(self) -> Counter[str]:
-        """How many incidents ended how."""
+        """The number of incidents by verdict."""
         return Counter(trouble.verdict for trouble in self.troubles)
 
     @property
     def actions(self) -> Counter[str]:
-        """How often each action would have been run."""
+        """The number of commands by action."""
         return Counter(command.action for command in self.commands)
 
     @property
     def gates(self) -> dict[str, float]:
-        """For how many seconds each gate held, of all services together; the longest first."""
+        """Seconds that each gate held, summed over all services, the longest first."""
         seconds: dict[str, float] = {}
         for held in (held for service in self.services for held in service.held):
             seconds[held.gate] = seconds.get(held.gate, 0.0) + held.seconds
@@ -133,7 +136,7 @@ class Findings(msgspec.Struct, frozen=True):
 
     @property
     def led_to_nothing(self) -> Counter[Disposition]:
-        """How many alerts led to nothing, by reason."""
+        """The number of alerts that led to nothing, by reason."""
         counts: Counter[Disposition] = Counter()
         for one in self.unhandled_alerts:
             counts[one.reason] += one.count
@@ -141,7 +144,7 @@ class Findings(msgspec.Struct, frozen=True):
 
     @property
     def hours(self) -> dict[float, int]:
-        """How many services would have been healed in each hour, by when it begins; without those in which none."""
+        """The number of services healed by hour, keyed by the hour's start. Hours without heals are left out."""
         hours: dict[float, set[str]] = {}
         for service in self.services:
             for command in service.commands:
@@ -150,16 +153,16 @@ class Findings(msgspec.Struct, frozen=True):
 
     @property
     def busiest(self) -> tuple[float, int]:
-        """The hour in which most services would have been healed: when it begins, and how many."""
+        """The start of the hour with most services healed, and their number."""
         return max(self.hours.items(), key=lambda hour: (hour[1], -hour[0]), default=(self.start, 0))
 
     @property
     def seen(self) -> float:
-        """For how many seconds there are data."""
+        """Seconds of history that have data; at least 1."""
         return max(self.end - self.seen_from, 1.0)
 
     def a_week(self, count: int) -> float:
-        """So many in the time that there are data of, as a number a week."""
+        """A count over the time that has data, as a number a week."""
         return count * WEEK / self.seen
 
 
@@ -172,8 +175,10 @@ def findings(
     named: Iterable[str],
     seen_from: float | None = None,
 ) -> Findings:
-    """What came of a replay; `named` are the services of the rules, to be there though nothing was seen of them.
-    `seen_from` is when what Prometheus remembers begins, if that is after `start`."""
+    """The findings of a replay. `named` are the rules' services, which are listed even if nothing was seen of them.
+
+    `seen_from` is when Prometheus' data begin, where that is after `start`.
+    """
     troubles: dict[str, list[Trouble]] = {}
     for incident in replayed.incidents:
         troubles.setdefault(incident.service, []).append(_trouble(incident))
@@ -208,7 +213,7 @@ def findings(
 
 
 def _speaking(alerts: Iterable[StoredAlert]) -> Iterator[StoredAlert]:
-    """Those that say themselves that the service is in trouble: a severity may be said to mean that it is not."""
+    """The alerts that say by themselves that the service is in trouble."""
     for stored in alerts:
         if stored.alert.source is Source.ALERTMANAGER and stored.disposition is not Disposition.NOT_CORROBORATED:
             yield stored

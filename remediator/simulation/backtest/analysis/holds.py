@@ -1,4 +1,4 @@
-"""From when to when gates held, by what the journal and the alerts of a replay say. Pure."""
+"""The periods in which gates held, derived from a replay's journal and alerts. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from remediator.simulation.backtest.analysis.episodes import Episode, lasting
 
 
 class HeldPeriod(msgspec.Struct, frozen=True):
-    """From when to when a gate held a service's heal, in seconds since the epoch, and its sentence."""
+    """A period in which a gate held a service's heal, in seconds since the epoch, and the gate's sentence."""
 
     service: str
     gate: str
@@ -25,19 +25,17 @@ class HeldPeriod(msgspec.Struct, frozen=True):
 
 
 def holds(entries: Iterable[Entry], firing: Mapping[str, Sequence[Episode]], end: float) -> Iterator[HeldPeriod]:
-    """The holds of the journal's `entries`, which are in order of time; `firing` are by service the times at which any
-    alert of it fired.
+    """The holds in the journal. `entries` are in order of time, `firing` has the episodes of each service's alerts.
 
-    A hold ends with what happens to the service next. One of alerts, of which there is no incident yet, ends at the latest
-    when the last of them is over: there is no entry for that. That alerts are not corroborated is no hold: nothing
-    waits for anything.
+    A hold ends with the service's next entry. A hold of alerts without an incident also ends with the last of these
+    alerts, because the journal has no entry for that. An alert that is not corroborated is not held: it waits for nothing.
     """
     holding: dict[str, tuple[Entry, float]] = {}
     for entry in entries:
         name = entry.service
         before, until = holding.get(name, (None, end))
         if before is not None:
-            # Each alert that comes while a gate holds has an entry of its own.
+            # Each alert that arrives while a gate holds has its own entry.
             if _of_alerts(entry) and entry.data["gate"] == before.data["gate"] and entry.at <= until:
                 continue
             yield from _held(before, min(until, entry.at))

@@ -1,4 +1,4 @@
-"""The totals of a report, row by row, for every way of showing them. Pure."""
+"""The rows of a report's totals, for the text and the HTML report. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class TotalsRow(NamedTuple):
-    """What is told, and what it is by each of the findings; `part` of what the row above it tells, or not."""
+    """A row's name and its cells, one per column. `part` marks a breakdown of the row above."""
 
     name: str
     cells: tuple[str, ...]
@@ -24,7 +24,7 @@ class TotalsRow(NamedTuple):
 
 
 def totals(every: Sequence[Findings]) -> Iterator[TotalsRow]:
-    """The rows for findings that are shown side by side."""
+    """The rows for findings that stand side by side."""
 
     def row(name: str, cell: Callable[[Findings], object], *, part: bool = False) -> TotalsRow:
         return TotalsRow(name, tuple(str(cell(found)) for found in every), part)
@@ -49,12 +49,12 @@ def totals(every: Sequence[Findings]) -> Iterator[TotalsRow]:
 
 
 def cleared(episodes: Sequence[Episode]) -> str:
-    """How many, and how long they lasted."""
+    """Their number and their median duration."""
     return f"{len(episodes)} (median {rough_duration(median(episodes))})" if episodes else "0"
 
 
 def moment(at: float) -> str:
-    """A time, to the second."""
+    """The time in UTC, to the second."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 

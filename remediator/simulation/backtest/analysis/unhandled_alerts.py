@@ -1,4 +1,4 @@
-"""Alerts that led to nothing, and why: nobody owns them, no runbook takes them, thresholds contradict them. Pure."""
+"""Alerts that led to nothing: no service owns them, no runbook takes them, or thresholds contradict them. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ REASONS = {
     Disposition.NO_RUNBOOK: "no runbook",
     Disposition.NOT_CORROBORATED: "not corroborated",
 }
-"""Why an alert led to nothing, in words."""
+"""The dispositions of alerts that lead to nothing, in words."""
 
 
 class UnhandledAlerts(msgspec.Struct, frozen=True):
-    """The alerts of one name that led to nothing for one reason: how often they fired, for how many seconds in all, of
-    which services, and the labels of one of them."""
+    """The alerts of one name that led to nothing for one reason.
+
+    `seconds` is their total duration, `labels` are those of one of them.
+    """
 
     alert: str
     reason: Disposition
@@ -33,8 +35,10 @@ class UnhandledAlerts(msgspec.Struct, frozen=True):
 def unhandled_alerts(
     alerts: Iterable[StoredAlert], entries: Iterable[Entry], incidents: Iterable[Incident], end: float
 ) -> list[UnhandledAlerts]:
-    """What led to nothing of these alerts, most often first; entries and incidents are in order of time. Those that were
-    part of an incident are none of them, nor are those that a gate held for most of their time."""
+    """The alerts that led to nothing, the most frequent first. Entries and incidents are in order of time.
+
+    Alerts that were part of an incident are left out, and so are those that a gate held for most of their time.
+    """
     told: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.kind is EntryKind.ALERT_SETTLED:
@@ -62,7 +66,7 @@ def unhandled_alerts(
 
 
 def _fate(stored: StoredAlert, entries: Sequence[Entry], end: float) -> Disposition | None:
-    """What was said of an alert for most of its time: thresholds see trouble later than it does, and its end, too."""
+    """The alert's disposition for most of its time. It may differ for a while, as thresholds lag behind alerts."""
     until = ended(stored, end)
     first = bisect_left(entries, stored.alert.starts_at, key=lambda entry: entry.at)
     mine = entries[first : bisect_right(entries, until, key=lambda entry: entry.at)]
@@ -74,12 +78,12 @@ def _fate(stored: StoredAlert, entries: Sequence[Entry], end: float) -> Disposit
 
 
 def _part_of(stored: StoredAlert, incidents: Sequence[Incident], end: float) -> bool:
-    """Whether an incident of its service was open while it fired: then it has opened it, or joined."""
+    """Whether an incident of its service was open while the alert fired. It then opened or joined that incident."""
     since, until = stored.alert.starts_at, ended(stored, end)
     later = bisect_right(incidents, since, key=lambda one: one.closed_at or end)
     return later < len(incidents) and incidents[later].opened_at < until
 
 
 def shown_labels(labels: Mapping[str, str]) -> str:
-    """The labels of an alert beside its name, as one writes matchers."""
+    """The alert's labels without its name, written as matchers."""
     return ", ".join(f'{name}="{value}"' for name, value in labels.items() if name != "alertname")

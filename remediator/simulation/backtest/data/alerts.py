@@ -1,4 +1,4 @@
-"""The alerts that Prometheus remembers to have fired, as Alertmanager would have sent them."""
+"""The alerts that Prometheus remembers, as Alertmanager would have sent them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _NOT_THEIRS = ("__name__", "alertstate")
 
 
 class Turn(NamedTuple):
-    """An alert with these labels begins to fire, or ends."""
+    """An alert with these labels starts to fire, or ends."""
 
     labels: dict[str, str]
     fires: bool
 
 
 class RecordedAlerts:
-    """Alerts whose labels fit the matchers, stretch by stretch. Annotations are not remembered, nor what Alertmanager
-    waits, groups and silences."""
+    """The alerts whose labels match, stretch by stretch. Prometheus remembers neither annotations nor what Alertmanager
+    does: waiting, grouping, silences."""
 
     def __init__(self, history: History, matchers: Sequence[Matcher]) -> None:
         self._history = history
@@ -33,9 +33,9 @@ class RecordedAlerts:
         self._cured: set[str] = set()
 
     def turns(self, start: int, end: int) -> list[tuple[float, list[Turn]]]:
-        """Those that begin or end in a stretch, by time; to be asked for once the stretch before is over."""
+        """The alerts that start or end in a stretch, by time. Call it when the stretch before is over."""
         recording = self._history.recording(ALERTS, start, end)
-        # Where it is not known whether an alert fired, it is taken to be as it was before.
+        # Where nothing was seen, an alert is taken to stay as it was before.
         seen = recording.seen_from(0)
         events: dict[float, list[Turn]] = {}
         here: set[str] = set()
@@ -44,7 +44,7 @@ class RecordedAlerts:
                 continue
             if first <= seen:
                 here.add(fingerprint(labels))
-            # What begins with the last step of a stretch does so with the first of the next.
+            # The last step of a stretch is the first of the next, which counts it.
             if first < recording.count - 1 or end >= self._history.end:
                 events.setdefault(self._time(start, first), []).append(Turn(labels, True))
             if last < recording.count:
@@ -55,18 +55,19 @@ class RecordedAlerts:
         return sorted(events.items())
 
     def sent(self, at: float, turns: Iterable[Turn]) -> list[Alert]:
-        """What Alertmanager sends when alerts begin or end at this time."""
+        """The alerts that Alertmanager sends when they start or end at this time."""
         return [alert for turn in turns if (alert := self._alert(turn.labels, at, turn.fires)) is not None]
 
     def cure(self, whose: Callable[[Mapping[str, str]], bool], now: float) -> list[Alert]:
-        """Those that fire and have such labels, as over; they are until they had ended and begin anew."""
+        """End the firing alerts with such labels, and return them as resolved. They stay so until the recording ends them
+        and they fire again."""
         firing = ((print_, alert) for print_, alert in self._firing.items() if print_ not in self._cured)
         over = {print_: alert for print_, alert in firing if whose(alert.labels)}
         self._cured |= over.keys()
         return [msgspec.structs.replace(alert, ends_at=now) for alert in over.values()]
 
     def _alert(self, labels: dict[str, str], at: float, fires: bool) -> Alert | None:
-        """The alert as it is sent; None when that was sent before."""
+        """The alert to send. None when it was sent already."""
         print_ = fingerprint(labels)
         if fires:
             if print_ in self._firing:
@@ -84,7 +85,7 @@ class RecordedAlerts:
 
 
 def _firings(recording: Recording) -> Iterator[tuple[dict[str, str], int, int]]:
-    """The labels of alerts, and from which step to before which they fired, as far as was seen."""
+    """The labels of alerts with the first step at which each fired and the step at which it had ended."""
     for one in recording.series:
         labels = {name: value for name, value in one.labels.items() if name not in _NOT_THEIRS}
         first = last = -1

@@ -1,4 +1,4 @@
-"""What was read last, held in memory up to so many points."""
+"""A cache of the recordings that were used last, bounded by their number of points."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from remediator.errors import RemoteError
 from remediator.simulation.backtest.data.recording import Recording
 
 Key = tuple[str, int]
-"""An expression, and when the stretch begins."""
+"""An expression and the start of a stretch."""
 
 
 class Recent:
-    """Recordings by key, of no more than so many points together, but for a single one that has more. One that cannot be had
-    is not asked for again: what it raised is raised again."""
+    """Recordings by key, with at most `points` points together; a single recording may have more.
+
+    A failed read is not repeated: its error is raised again.
+    """
 
     def __init__(self, points: int) -> None:
         self._most = points
@@ -23,7 +25,7 @@ class Recent:
         self._failed: dict[Key, RemoteError] = {}
 
     def get(self, key: Key, read: Callable[[], Recording]) -> Recording:
-        """The recording of a key, read unless it is held."""
+        """The recording of a key, read unless the cache holds it."""
         if key in self._failed:
             raise self._failed[key]
         if key not in self._held:

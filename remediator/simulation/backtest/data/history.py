@@ -1,8 +1,7 @@
-"""What Prometheus remembers: range queries in stretches that it can answer, kept in a folder so that nothing is asked
-twice and what was broken off goes on.
+"""History: the answers of Prometheus over a time, fetched in stretches and kept in a folder.
 
-Stretches lie on a grid, so that another backtest of the same days finds them again. What is younger than `FRESH` may
-still change and is kept for this time only.
+Nothing is asked twice, and an interrupted backtest goes on where it ended. Stretches lie on a grid, so that another
+backtest of the same days finds them again. Answers younger than `FRESH` may still change and are kept for this run only.
 """
 
 from __future__ import annotations
@@ -31,29 +30,29 @@ from remediator.simulation.backtest.data.range_queries import RangeQueries, show
 from remediator.simulation.backtest.data.recording import Recording, decode, encode
 
 FRESH = 600.0
-"""Seconds for which the newest values may still change: late samples, rules that are evaluated."""
+"""Seconds for which the newest values may still change, by late samples and rule evaluations."""
 FILLS = 600.0
-"""What begins up to so many seconds after the start begins with it: the windows of expressions fill first."""
+"""Data that begin up to this many seconds after the start count as complete: the windows of expressions fill first."""
 KEPT = 7 * 86400.0
-"""Seconds for which answers are kept."""
+"""Seconds after which kept answers are deleted."""
 _CONDITIONS = 4_000_000
-"""So many points of conditions are held in memory."""
+"""The most points of conditions in memory."""
 
 _SUFFIX = ".recording"
 _OURS = re.compile(r"([0-9a-f]{64}|part-\w+)\.recording")
 
 _LOOKS_AHEAD = "by {} it would see here what it did not see then"
-"""Why an expression with such a modifier cannot be replayed."""
+"""The reason why an expression with such a modifier cannot be replayed."""
 ALERTS = 'ALERTS{alertstate="firing"}'
-"""The series in which Prometheus remembers which alerts fired."""
+"""The series in which Prometheus records which alerts fired."""
 
 
 class History:
-    """The answers over a time, `start` to `end`, every `step` seconds; all are seconds, and multiples of the step.
+    """The answers from `start` to `end`, every `step` seconds. All are seconds, and multiples of the step.
 
-    `folder` is where answers are kept; `source` tells those of one server and user from another's. `asked_from` is the start
-    that was asked for, when it is known that nothing is remembered of its beginning. With `refresh` answers from before are
-    asked for again, and replaced. Raises RemoteError when Prometheus does not answer.
+    `folder` keeps the answers, and `source` tells servers and users apart in it. `asked_from` is the start that the user
+    asked for, when Prometheus remembers nothing of its beginning. With `refresh`, kept answers are replaced. Raises
+    RemoteError when Prometheus does not answer.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class History:
         self.start = start
         self.end = end
         self.remembered_from = start
-        """From when on Prometheus remembers anything of what was gathered, in seconds: `start` or later."""
+        """When the gathered data begin, in seconds: `start` or later."""
         self.step = step
         self.stretch = stretch
         self._asked_from = start if asked_from is None else asked_from
@@ -83,37 +82,36 @@ class History:
         self._refresh = refresh
         self._fresh: set[Path] = set()
         self._new: set[Path] = set()
-        """What was kept by this backtest itself."""
+        """The answers that this backtest fetched."""
         self._old: dict[Path, float] = {}
-        """What was kept by others before and is used here, with when."""
+        """The answers of earlier backtests that are used here, with the times at which they were fetched."""
         self._unseen: dict[str, dict[int, tuple[float, str]]] = {}
-        """Of expressions with unseen steps: by the start of a stretch for how many seconds, and the first error."""
+        """The unseen time of expressions: by the start of a stretch, the seconds and the first error."""
         self._conditions = Recent(_CONDITIONS)
 
     @property
     def asked(self) -> int:
-        """How many range queries were asked."""
+        """The number of range queries so far."""
         return self._queries.asked
 
     @property
     def kept(self) -> list[float]:
-        """When the answers were asked that were there from before, in seconds since the epoch."""
+        """When the answers of earlier backtests were fetched, in seconds since the epoch."""
         return list(self._old.values())
 
     @property
     def answers(self) -> int:
-        """How many answers are used, of one expression and stretch each: those from before, and those asked now."""
+        """The number of answers in use, one per expression and stretch, both kept and fetched now."""
         return len(self._old) + len(self._new)
 
     @property
     def warnings(self) -> list[str]:
-        """What Prometheus warned of: a part of the data may be missing."""
+        """Prometheus' warnings: a part of the data may be missing."""
         return list(self._queries.warnings)
 
     @property
     def remarks(self) -> list[str]:
-        """What is to be said of the answers, as sentences: when they begin, and of each expression for how long it could not
-        be seen."""
+        """Sentences about the answers: when they begin, and how long each expression was unseen."""
         found = []
         if self.start > self._asked_from:
             asked, begins = (
@@ -131,14 +129,16 @@ class History:
         return found
 
     def stretches(self) -> list[tuple[int, int]]:
-        """The stretches, from start to end; the last step of one is the first of the next."""
+        """The stretches from start to end. The last step of one is the first of the next."""
         first = self.start // self.stretch
         last = max(first, (self.end - 1) // self.stretch)
         return [(k * self.stretch, min((k + 1) * self.stretch, self.end)) for k in range(first, last + 1)]
 
     def gather(self, exprs: Sequence[str], on_answer: Callable[[], None]) -> None:
-        """Have everything in the folder, and begin where something is remembered of any of it. `on_answer` is called once per
-        expression and stretch."""
+        """Fetch what the folder lacks, and move the start to where the data begin.
+
+        `on_answer` is called once per expression and stretch.
+        """
         for stretch in self.stretches():
             for expr in exprs:
                 if not self._there(self._path(expr, *stretch)):
@@ -149,14 +149,14 @@ class History:
             self.start = self.remembered_from = first
 
     def recording(self, expr: str, start: int, end: int) -> Recording:
-        """What an expression answered over a stretch."""
+        """The recording of an expression over a stretch."""
         found = self._from_file(self._path(expr, start, end)) or self._fetch(expr, start, end)
         if found.unseen:
             self._note_unseen(expr, found, end)
         return found
 
     def condition(self, expr: str, now: float) -> Recording:
-        """What a condition answered over the stretch around this time. Raises RemoteError also when it looks ahead."""
+        """The recording of a condition over the stretch around this time. RemoteError also when it looks ahead."""
         if (modifier := ahead(expr, self.start)) is not None:
             raise RemoteError(f"cannot replay {shown(expr)}: {_LOOKS_AHEAD.format(modifier)}", retry=False)
         start = math.floor(now / self.stretch) * self.stretch
@@ -164,12 +164,12 @@ class History:
         return self._conditions.get((expr, start), lambda: self.recording(expr, start, end))
 
     def close(self) -> None:
-        """Delete what may have changed by the next time, or was not complete."""
+        """Delete the answers that were incomplete or may still change."""
         for path in self._fresh:
             path.unlink(missing_ok=True)
 
     def _first(self, exprs: Sequence[str]) -> int:
-        """When the first of these expressions has its first series, or fails; `start` when none ever does."""
+        """The first time at which one of these expressions has a series or fails; `start` when none does."""
         for start, end in self.stretches():
             here = [self.recording(expr, start, end) for expr in exprs]
             since = (self.start - start) // self.step
@@ -182,7 +182,7 @@ class History:
         return self.start
 
     def _note_unseen(self, expr: str, found: Recording, end: int) -> None:
-        # The last step of a stretch is the first of the next; that of all is only a moment.
+        # The last step of a stretch belongs to the next one, except at the end of the history.
         first, last = found.step_at(self.start), found.count - 1
         parts = [part for part in found.unseen if part.end > first and (part.first < last or end >= self.end)]
         if parts:
@@ -195,13 +195,13 @@ class History:
             answer = self._prometheus.query_blocking(expr)
             found = msgspec.structs.replace(found, scalar=answer.kind == "scalar")
         self.keep(expr, start, end, found)
-        # What is not there yet may be filled in, and what was not seen may be the next time.
+        # Missing data may be filled in later, and an unseen time may be visible the next time.
         if found.unseen or not found.series:
             self._fresh.add(self._path(expr, start, end))
         return found
 
     def keep(self, expr: str, start: int, end: int, found: Recording) -> None:
-        """Keep what an expression answered over a stretch. RemediatorError when it cannot be written."""
+        """Keep the recording of an expression over a stretch. RemediatorError when it cannot be written."""
         path = self._path(expr, start, end)
         try:
             with tempfile.NamedTemporaryFile(dir=self._folder, prefix="part-", suffix=_SUFFIX, delete=False) as file:
@@ -216,13 +216,13 @@ class History:
 
     def _from_file(self, path: Path) -> Recording | None:
         if self._there(path):
-            # What is gone or damaged can be asked for again.
+            # A file that is gone or damaged is fetched again.
             with contextlib.suppress(OSError, ValueError):
                 return decode(path.read_bytes())
         return None
 
     def _there(self, path: Path) -> bool:
-        """Whether there is an answer to use."""
+        """Whether the folder has an answer that may be used."""
         if path not in self._new and not self._refresh:
             with contextlib.suppress(FileNotFoundError):
                 self._old[path] = path.stat().st_mtime
@@ -235,7 +235,7 @@ class History:
 
 
 def refuse_to_look_ahead(thresholds: Iterable[Threshold], start: float) -> None:
-    """RemediatorError for the first threshold whose expression, from this time on, would see what was still to come."""
+    """RemediatorError for the first threshold whose expression looks ahead: it would see values that came later."""
     for threshold in thresholds:
         if (modifier := ahead(threshold.expr, start)) is not None:
             raise RemediatorError(
@@ -245,7 +245,7 @@ def refuse_to_look_ahead(thresholds: Iterable[Threshold], start: float) -> None:
 
 
 def open_folder(folder: Path) -> Path:
-    """The folder for answers, made if need be; those that are old are deleted, and nothing else. RemediatorError."""
+    """The folder for answers, created if missing. Deletes old answers and nothing else. RemediatorError on failure."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob(f"*{_SUFFIX}"):
@@ -258,5 +258,5 @@ def open_folder(folder: Path) -> Path:
 
 
 def default_folder() -> Path:
-    """Where answers are kept unless told otherwise, by the XDG base directory specification."""
+    """The default folder for answers, by the XDG base directory specification."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "remediator" / "backtest"

@@ -1,5 +1,8 @@
-"""Range queries for what an expression answered over a stretch: in parts when that is more than Prometheus can answer at
-once, and so that what fails is told from what does not, as closely as a bounded number of queries can."""
+"""Range queries of an expression over a stretch.
+
+A stretch is asked in parts when it is too much for one answer, and when it fails, to find out which steps fail. The number
+of queries is bounded.
+"""
 
 from __future__ import annotations
 
@@ -14,33 +17,34 @@ from remediator.model.health import QueryStatus
 from remediator.simulation.backtest.data.recording import Recording, UnseenSpan, joined, recorded
 
 FAILED = 64
-"""After so many failed queries of an expression in a stretch, what still fails is unseen as it is."""
+"""After this many failed queries of an expression in a stretch, the parts that still fail count as unseen."""
 _LEAST = 8
-"""A part of so few steps is not too much for any Prometheus."""
+"""A part of this few steps is small enough for every Prometheus."""
 _SPREAD = 8
-"""When a stretch fails and so many single steps all over it do, too, it is taken to fail all through."""
+"""When a stretch fails and this many single steps spread over it fail too, all of it counts as failing."""
 _RETRIES = (1.0, 3.0)
-"""Seconds to wait before asking a Prometheus again that could not be reached."""
+"""Seconds to wait before each repetition when Prometheus could not be reached."""
 _TOO_MUCH = (QueryStatus.TIMEOUT, QueryStatus.BAD_ANSWER)
 _TOO_MANY_SAMPLES = "too many samples"
-"""How Prometheus words that a query is more than its --query.max-samples; of sight it is an error like any other."""
+"""Part of Prometheus' message when a query exceeds --query.max-samples. Its errorType is that of any other error."""
 
 
 class RangeQueries:
-    """Asks what expressions answered every `step` seconds. Raises RemoteError when Prometheus cannot be reached, does not
-    answer even a few steps in time, or says that an expression is no PromQL."""
+    """Asks Prometheus for the values of expressions every `step` seconds.
+
+    Raises RemoteError when Prometheus cannot be reached, cannot answer even a few steps in time, or rejects an expression.
+    """
 
     def __init__(self, prometheus: Prometheus, step: int) -> None:
         self.asked = 0
-        """How many range queries were asked."""
+        """The number of range queries so far."""
         self.warnings: dict[str, None] = {}
-        """What Prometheus warned of: a part of the data may be missing."""
+        """Prometheus' warnings, each once: a part of the data may be missing."""
         self._prometheus = prometheus
         self._step = step
 
     def recording(self, expr: str, start: int, end: int) -> Recording:
-        """What an expression answered from start to end, both in seconds. Steps at which it fails, or is answered with
-        warnings, are unseen in it."""
+        """The values of an expression from start to end, both in seconds. Steps with an error or a warning are unseen."""
         asks = [(start, end)]
         parts: list[Recording] = []
         failed = 0
@@ -76,7 +80,7 @@ class RangeQueries:
         return answer
 
     def _fails_throughout(self, expr: str, whole: Range, start: int, end: int) -> bool:
-        """Whether single steps fail, wherever they are, as the whole did."""
+        """Whether single steps spread over the stretch fail in the same way as the whole."""
         if whole.sight in _TOO_MUCH:
             return False
         steps = (end - start) // self._step
@@ -86,7 +90,7 @@ class RangeQueries:
 
     def _halves(self, start: int, end: int) -> list[tuple[int, int]]:
         middle = start + (end - start) // self._step // 2 * self._step
-        # The later half is asked after the one before it.
+        # The list is a stack: the earlier half is last, so it is asked first.
         return [(middle + self._step, end), (start, middle)]
 
     def _recorded(self, answer: Range, start: int, end: int) -> Recording:
@@ -102,7 +106,7 @@ class RangeQueries:
 
 
 def shown(expr: str) -> str:
-    """An expression for a sentence: one line, not too long."""
+    """The expression for a sentence: on one line, shortened."""
     line = " ".join(expr.split())
     return line if len(line) <= 80 else f"{line[:79]}…"
 
@@ -112,8 +116,10 @@ def _too_much(answer: Range) -> bool:
 
 
 def _telling(parts: list[Recording]) -> Recording | None:
-    """The failing part to look into next: the largest of those beside one that does not fail, where trouble began or
-    ended, otherwise the largest. None when all are of one step."""
+    """The failing part to split next. None when every failing part is a single step.
+
+    It is the largest beside a part that does not fail, because trouble began or ended there, otherwise the largest.
+    """
     best, rank = None, (False, 1)
     for index, part in enumerate(parts):
         beside = any(not other.unseen for other in parts[max(0, index - 1) : index + 2])

@@ -1,4 +1,4 @@
-"""A recording: what one expression answered at every step of a stretch of time, compact in memory and in files. Pure."""
+"""A recording: the values of one expression at every step of a stretch, compact in memory and in files. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from remediator.model.rulebook import Threshold
 from remediator.simulation.scripted import Sample
 
 _FEW = 16
-"""So many values are looked at one by one."""
+"""At most this many values are judged one by one."""
 
 
 class Run(NamedTuple):
-    """Values at every step without a gap, the first of them `first` steps after the start of the recording."""
+    """Values at consecutive steps. The first is `first` steps after the start of the recording."""
 
     first: int
     values: array[float]
 
     @property
     def end(self) -> int:
-        """The step at which there is none any more."""
+        """The step after the last value."""
         return self.first + len(self.values)
 
 
 class Recorded(NamedTuple):
-    """One series: its labels, and its values as runs, oldest first."""
+    """One series: its labels, and the runs of its values, oldest first."""
 
     labels: dict[str, str]
     runs: list[Run]
 
 
 class UnseenSpan(NamedTuple):
-    """From step `first` to before `end` the expression was not answered: how that is to be called, and why."""
+    """The steps from `first` to before `end`, at which the expression was not answered, with outcome and reason."""
 
     first: int
     end: int
@@ -49,9 +49,11 @@ class UnseenSpan(NamedTuple):
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """What an expression answered at `start`, `start` + `step`, … (in seconds), `count` times in all. `scalar` says that
-    it is a number without labels, which as a condition is false when it is 0. `unseen` is where it was not answered,
-    oldest first."""
+    """The values of an expression at `start`, `start` + `step`, … (in seconds), `count` times in all.
+
+    A `scalar` is a number without labels, which is false as a condition when it is 0. `unseen` are the spans in which the
+    expression was not answered, oldest first.
+    """
 
     start: int
     step: int
@@ -61,39 +63,39 @@ class Recording(msgspec.Struct, frozen=True):
     unseen: list[UnseenSpan] = []
 
     def step_at(self, now: float) -> int:
-        """The number of the last step that is not after this time."""
+        """The number of the last step at or before this time."""
         return math.floor((now - self.start) / self.step + 1e-6)
 
     @property
     def points(self) -> int:
-        """How many values it has, with one for what a series or an unseen part is beside them."""
+        """The number of values, plus one for each series and unseen span."""
         values = sum(len(run.values) for one in self.series for run in one.runs)
         return values + len(self.series) + len(self.unseen) + 1
 
     def unseen_at(self, index: int) -> UnseenSpan | None:
-        """Why a step was not answered; None when it was."""
+        """The unseen span around a step. None when the step was answered."""
         place = bisect_right(self.unseen, index, key=lambda part: part.first) - 1
         return self.unseen[place] if place >= 0 and index < self.unseen[place].end else None
 
     @property
     def borders(self) -> list[int]:
-        """The steps at which an unseen part begins or is over; in order."""
+        """The steps at which an unseen span begins or ends, in order."""
         return [step for part in self.unseen for step in (part.first, part.end)]
 
     def border_after(self, now: float) -> float:
-        """The time of the next of them after this one; infinity when there is none."""
+        """The time of the next border after `now`; infinity when there is none."""
         later = (step for step in self.borders if step > self.step_at(now))
         return next((float(self.start + step * self.step) for step in later), math.inf)
 
     def seen_from(self, index: int) -> int:
-        """The first step from this one on that was answered; `count` when there is none."""
+        """The first answered step from `index` on; `count` when there is none."""
         while (part := self.unseen_at(index)) is not None:
             index = part.end
         return min(index, self.count)
 
 
 class _Kept(msgspec.Struct, array_like=True):
-    """A recording in a file."""
+    """The file format of a recording."""
 
     start: int
     step: int
@@ -107,12 +109,12 @@ _FILES = msgspec.msgpack.Decoder(_Kept)
 
 
 def recorded(lines: Iterable[RangeSeries], start: int, step: int, count: int) -> Recording:
-    """A recording of the answer to a range query."""
+    """The answer to a range query as a recording."""
     return Recording(start, step, count, [Recorded(line.labels, _runs(line, start, step)) for line in lines])
 
 
 def joined(parts: Sequence[Recording]) -> Recording:
-    """Recordings of the same expression as one; each goes on where the one before ends."""
+    """Consecutive recordings of one expression, joined."""
     first = parts[0]
     series: dict[tuple[tuple[str, str], ...], Recorded] = {}
     unseen: list[UnseenSpan] = []
@@ -134,7 +136,7 @@ def joined(parts: Sequence[Recording]) -> Recording:
 
 
 def encode(recording: Recording) -> bytes:
-    """The recording for a file."""
+    """The recording in the format of files."""
     plain = [(labels, [(run.first, run.values.tobytes()) for run in runs]) for labels, runs in recording.series]
     return msgspec.msgpack.encode(
         _Kept(recording.start, recording.step, recording.count, recording.scalar, plain, recording.unseen)
@@ -142,7 +144,7 @@ def encode(recording: Recording) -> bytes:
 
 
 def decode(data: bytes) -> Recording:
-    """The recording of a file; ValueError when that is none."""
+    """The recording in a file's content. ValueError when the content is not a recording."""
     kept = _FILES.decode(data)
     series = []
     for labels, plain in kept.series:
@@ -156,7 +158,7 @@ def decode(data: bytes) -> Recording:
 
 
 def turns(runs: Sequence[Run], threshold: Threshold) -> list[int]:
-    """The steps at which a series is judged otherwise than the step before, or comes or goes; in order."""
+    """The steps at which the judgement of a series changes, or the series begins or ends, in order."""
     found: list[int] = []
     for run in runs:
         if not found or found[-1] != run.first:
@@ -167,7 +169,7 @@ def turns(runs: Sequence[Run], threshold: Threshold) -> list[int]:
 
 
 def value_at(runs: Sequence[Run], index: int) -> Sample:
-    """The value at a step; None when there is none."""
+    """The value at a step, or None."""
     place = bisect_right(runs, index, key=lambda run: run.first) - 1
     if place < 0 or index >= runs[place].end:
         return None
@@ -191,7 +193,7 @@ def _runs(line: RangeSeries, start: int, step: int) -> list[Run]:
 
 
 def _turns(values: array[float], threshold: Threshold) -> Iterator[int]:
-    """The places within the values at which they are judged otherwise than the one before."""
+    """The indexes of values that are judged differently from the one before."""
     stretches = [(0, len(values))]
     before: object = None
     while stretches:
@@ -213,8 +215,10 @@ def _turns(values: array[float], threshold: Threshold) -> Iterator[int]:
 
 
 def _alike(values: array[float], threshold: Threshold) -> object:
-    """How all of them are judged, when that is sure at a glance: what two finite values are judged to be, those between
-    them are, too, as each comparison cuts the numbers in two. None when it is not."""
+    """The judgement of all values, when minimum and maximum have the same. None when that proves nothing.
+
+    Each comparison cuts the numbers in two, so values between two finite ones of equal judgement share it.
+    """
     if not math.isfinite(sum(values)):
         return None
     comparisons = (threshold.degraded, threshold.failed)

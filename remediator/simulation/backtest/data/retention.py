@@ -1,4 +1,4 @@
-"""How far back a backtest can go, and in stretches of what length Prometheus is asked."""
+"""How far back Prometheus remembers, and how long the stretches may be in which a backtest asks it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from remediator.simulation.backtest.data.range_queries import shown
 from remediator.template.compile import templated
 
 IN_MEMORY = 8_000_000
-"""So many points of all expressions together are held in memory."""
+"""The most points of all expressions together in memory."""
 _GRID = (86400, 43200, 21600, 10800, 3600, 1800, 600, 120)
-"""How long a stretch may be, in seconds."""
+"""The possible lengths of a stretch, in seconds."""
 _POINTS = 10_999
-"""The most points of a series that Prometheus answers with is 11,000; a stretch has one at either end."""
+"""Prometheus answers with at most 11,000 points per series, and a stretch has one at either end."""
 _AT_ONCE = 400_000
-"""So many points in one answer are a fraction of what it may have in bytes."""
+"""The most points in one answer, well below the limit of its size in bytes."""
 _HOUR, _DAY = 3600, 86_400
 
 
 def beginning(prometheus: Prometheus, start: int, end: int, step: int) -> int:
-    """From when on there may be anything, to the hour, in seconds: `start`, or a later multiple of the step before which
-    Prometheus has no series at all. When there are none the last day is left."""
+    """The time in seconds, to the hour, before which Prometheus has no series: `start` or a later multiple of the step.
+
+    Without any series it is the start of the last day.
+    """
     if prometheus.remembers_blocking(start, min(start + _DAY, end)) is not False:
         return start
     if prometheus.remembers_blocking(start, end) is False:
@@ -41,7 +43,7 @@ def beginning(prometheus: Prometheus, start: int, end: int, step: int) -> int:
 
 
 def stretch_for(prometheus: Prometheus, exprs: Sequence[str], times: Sequence[int], step: int) -> int:
-    """How long a stretch of these expressions may be, in seconds, by how many series they have at some times."""
+    """The length of a stretch in seconds, chosen by the number of series that the expressions have at these times."""
     most = [max(_counts(prometheus, expr, times, step), default=0) for expr in exprs]
     for points in (stretch // step for stretch in _GRID):
         if points <= _POINTS and points * max(most, default=0) <= _AT_ONCE and points * sum(most) <= IN_MEMORY:
@@ -50,7 +52,7 @@ def stretch_for(prometheus: Prometheus, exprs: Sequence[str], times: Sequence[in
 
 
 def plain_conditions(rulebook: Rulebook) -> Iterator[str]:
-    """The conditions and counts that steps ask for, but those with templates: of these it is not known what will be asked."""
+    """The conditions and replica counts of steps that have no template. Templates are only known when they are asked."""
     for runbook in rulebook.runbooks:
         for step in runbook.steps:
             count = step.args.get("replicas")
@@ -64,10 +66,10 @@ def _counts(prometheus: Prometheus, expr: str, times: Sequence[int], step: int) 
     for at in times:
         answer = prometheus.query_range_blocking(f"count(\n{expr}\n)", at, at, step)
         if answer.sight is QueryStatus.BAD_DATA:
-            # A number without labels cannot be counted; what is no PromQL at all will be told of when it is asked.
+            # A scalar cannot be counted. An expression that is not PromQL at all fails later, when it is asked.
             yield 1
         elif answer.sight is QueryStatus.EXECUTION:
-            # What cannot be answered of this time has no series then.
+            # An expression that fails at this time has no series then.
             continue
         elif answer.sight is not QueryStatus.SEEN:
             raise RemoteError(f"cannot replay {shown(expr)}: {answer.error}", retry=True)
