@@ -13,7 +13,7 @@ from remediator.model.rulebook import Rate
 
 def spent_until(rate: Rate, starts: Iterable[float], now: float) -> float | None:
     """When the rate's window has room for another start, or None when it has now."""
-    inside = sorted(start for start in starts if start > now - rate.window)
+    inside = sorted(start for start in starts if start + rate.window > now)
     return inside[-rate.count] + rate.window if len(inside) >= rate.count else None
 
 
@@ -40,7 +40,7 @@ def tripped_until(rate: Rate, ends: Sequence[float]) -> float | None:
     until: float | None = None
     recent: list[float] = []
     for end in ends:
-        recent = [*(other for other in recent if other > end - rate.window), end]
+        recent = [*(other for other in recent if other + rate.window > end), end]
         if until is not None or len(recent) >= rate.count:
             until = end + rate.window
     return until

@@ -11,6 +11,7 @@ from remediator.config.policy import Policy
 from remediator.decision.assessment import Choice, PrometheusStatus, is_forced
 from remediator.decision.next_step import NextStep, find_next_step
 from remediator.model.alert import Source
+from remediator.model.gate import Gate
 from remediator.model.health import Health, Judgement
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, StepRun, StoredAlert, Verdict
 from remediator.model.rulebook import Plan, Service, merged_labels
@@ -189,6 +190,6 @@ class Why(msgspec.Struct, frozen=True):
     service: ServiceView
     alerts: tuple[StoredAlert, ...]
     incident: Incident | None
-    gates: tuple[tuple[str, Hold | None], ...]
+    gates: tuple[tuple[Gate, Hold | None], ...]
     """Every gate in order with what holds there; None means that it lets pass."""
     facts: dict[str, Any] = {}

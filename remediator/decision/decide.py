@@ -16,6 +16,7 @@ from remediator.decision.gates import BEFORE_GUARDS, GATES, OPENING, REOPEN, UND
 from remediator.decision.next_step import NextStep, find_next_step, may_rerun
 from remediator.model.action import Outcome
 from remediator.model.durations import format_duration, rough_duration
+from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.incident import DIAGNOSE, UNDO, Disposition, Hold, Incident, StepRun, Verdict
 from remediator.model.rulebook import OnInterrupt
@@ -204,7 +205,7 @@ def _pursue(case: Case, incident: Incident) -> Decision:
     if next_step is None and not case.health.bad and not case.asked:
         # Whether the last step has helped cannot be told, and what cannot be told is no verdict.
         unclear = ", ".join(unseen(case.judgement, incident.thresholds)) or "its health"
-        return Held(first_hold(case, (blind,)) or Hold("blind", f"cannot see {unclear}: {case.judgement.text}"))
+        return Held(first_hold(case, (blind,)) or Hold(Gate.BLIND, f"cannot see {unclear}: {case.judgement.text}"))
     if next_step is None:
         owed = f"; {', '.join(incident.owed)} is owed" if incident.owed else ""
         return Close(f"no step is left and it is {case.health}: {case.judgement.text}{owed}", Verdict.EXHAUSTED)
@@ -221,10 +222,10 @@ def _pursue(case: Case, incident: Incident) -> Decision:
         if answer.true is False:
             return PassOver(f"{next_step.step.name} is passed over: {answer.expr} is not true", next_step)
         if answer.true is None:
-            return Held(Hold("guard", f"cannot tell whether {answer.expr} is true: {answer.text}"))
+            return Held(Hold(Gate.GUARD, f"cannot tell whether {answer.expr} is true: {answer.text}"))
     hold = first_hold(case, GATES)
     if hold is not None:
-        if hold.gate == "approval" and hold.until is not None and now >= hold.until:
+        if hold.gate is Gate.APPROVAL and hold.until is not None and now >= hold.until:
             waited = format_duration(runbook.approve_within)
             return Close(f"nobody approved {next_step.step.name} within {waited}", Verdict.EXHAUSTED)
         return Held(hold)

@@ -13,6 +13,7 @@ from remediator.decision.gates import breaker
 from remediator.errors import RefusedError
 from remediator.model.alert import Source
 from remediator.model.durations import rough_duration
+from remediator.model.gate import Gate, Paging, Trait
 from remediator.model.health import Health
 from remediator.model.incident import Hold, Incident, Verdict
 from remediator.model.paging import SENDER, HealSilence, PageAlert
@@ -24,13 +25,6 @@ BLACKOUT = 120.0
 
 UNHEALED = 900.0
 """Seconds for which others may wait for a service that nothing heals, before people hear of it."""
-
-_WANTED = frozenset({"auto_heal", "observe", "paused", "maintenance", "silenced", "not_corroborated"})
-"""Gates by which somebody has said that nothing is to be done: that is no reason to call people."""
-_SPOKEN_OF = frozenset({"approval", "panic", "breaker", "dependency"})
-"""Gates that have pages of their own, or speak of another service."""
-_SHORT = frozenset({"settling", "dependency", "blast_radius", "concurrency"})
-"""Gates that hold a heal up, but not for good: the page to people goes on being held back."""
 
 
 def pages(
@@ -48,11 +42,11 @@ def pages(
     dark = dark_since is not None and now - dark_since >= BLACKOUT
     if dark_since is not None and dark:
         summary = f"Prometheus has not answered for {rough_duration(now - dark_since)}: nothing is healed"
-        found.append(_everywhere("RemediationBlocked", summary, "critical", dark_since, gate="blind"))
+        found.append(_everywhere("RemediationBlocked", summary, "critical", dark_since, gate=Gate.BLIND))
     roots: dict[str, list[str]] = {}
     for case in told:
         hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
-        if hold is not None and hold.gate == "dependency":
+        if hold is not None and hold.gate is Gate.DEPENDENCY:
             for root in case.dependencies:
                 roots.setdefault(root.name, []).append(case.service.name)
     for case in told:
@@ -76,11 +70,11 @@ def heal_silences(cases: Iterable[Case]) -> list[HealSilence]:
 def may_call(plan: Plan, hold: Hold | None, held_from: float, now: float) -> bool:
     """Whether what holds a service since `held_from` may be worth a page: a cheap question that spares most services the
     whole look."""
-    if plan.runbook.limits.breaker is not None or (hold is not None and hold.gate in ("approval", "breaker")):
+    if plan.runbook.limits.breaker is not None or (hold is not None and hold.gate.paging is Paging.OWN):
         return True
-    if hold is None or hold.gate in _WANTED or hold.gate == "panic":
+    if hold is None or hold.gate.paging in (Paging.NEVER, Paging.FLEET):
         return False
-    return now >= held_from + (UNHEALED if hold.gate == "dependency" else plan.runbook.escalate.after)
+    return now >= held_from + (UNHEALED if hold.gate.paging is Paging.ROOT else plan.runbook.escalate.after)
 
 
 def settled(case: Case) -> bool:
@@ -99,9 +93,9 @@ def settled(case: Case) -> bool:
 def _heals(case: Case, incident: Incident) -> bool:
     end = incident.opened_at + incident.plan.runbook.silence
     hold = incident.hold
-    if case.now >= end or hold is None or hold.gate in _SHORT:
+    if case.now >= end or hold is None or Trait.BRIEF in hold.gate.traits:
         return case.now < end
-    return hold.until is not None and hold.until < end and hold.gate not in _WANTED
+    return hold.until is not None and hold.until < end and hold.gate.paging is not Paging.NEVER
 
 
 def _of(case: Case, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -> Iterator[PageAlert]:
@@ -116,7 +110,7 @@ def _of(case: Case, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -
     if plan is None:
         if waiters and not quiet and case.health is not Health.HEALTHY and case.now - case.judgement.since >= UNHEALED:
             summary = f"{name} is {case.health}, and nothing heals it{also}"
-            labels = {**case.service.labels, "gate": "dependency"}
+            labels = {**case.service.labels, "gate": Gate.DEPENDENCY}
             yield _everywhere("RemediationBlocked", summary, "warning", case.judgement.since + UNHEALED, **labels)
         return
     if case.health is not Health.HEALTHY and (open_breaker := breaker(case)) is not None:
@@ -127,14 +121,14 @@ def _of(case: Case, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -
     if hold is None or quiet:
         return
     incident = case.incident
-    if hold.gate == "approval":
+    if hold.gate is Gate.APPROVAL:
         if incident is not None and incident.approval is None:
             summary = f"{name} is {case.health}, and its heal {hold.text}"
             yield _about(case, plan, "RemediationApprovalNeeded", summary, "warning", hold.since, incident)
         return
     held_from = incident.idle_since if incident is not None else hold.since
     due = held_from + plan.runbook.escalate.after
-    if case.now < due or gave_up or hold.gate in _WANTED | _SPOKEN_OF:
+    if case.now < due or gave_up or hold.gate.paging is not Paging.BLOCKED:
         return
     summary = (
         f"{name} is {case.health}, and nothing has been done for {rough_duration(case.now - held_from)}: {hold.text}"

@@ -1,16 +1,18 @@
 """The gates: every reason not to act now, in the order in which they are asked. `GATES` is the policy.
 
-Each gate is a function from a case to a Hold, or None to let pass. The first that holds wins, and its sentence is what
-people read everywhere.
+Each gate is a function from a case to a Hold, or None to let pass. It bears the name of its `Gate`, which has its traits.
+The first that holds wins, and its sentence is what people read everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 
 from remediator.decision.budgets import failures, spent_until, tripped_until
 from remediator.decision.case import Case
 from remediator.model.durations import format_duration, rough_duration
+from remediator.model.gate import Gate, Trait
 from remediator.model.health import Health
 from remediator.model.incident import Hold, Verdict
 from remediator.model.rulebook import Mode, Rate
@@ -20,18 +22,23 @@ REOPEN = 60.0
 SLOW_START = 300.0
 """Seconds after a panic for which only one command runs at a time."""
 
-Gate = Callable[[Case], Hold | None]
+GateCheck = Callable[[Case], Hold | None]
 
 
 def auto_heal(case: Case) -> Hold | None:
-    """The global switch, or a runbook in observe mode: decide and tell, run nothing."""
-    if not case.policy.auto_heal:
-        way_out = "set auto_heal: true under global: in the config, and reload"
-        return Hold("auto_heal", f"auto_heal is off{_would(case)}", way_out=way_out)
+    """The global switch is off: decide and tell, run nothing."""
+    if case.policy.auto_heal:
+        return None
+    way_out = "set auto_heal: true under global: in the config, and reload"
+    return Hold(Gate.AUTO_HEAL, f"auto_heal is off{_would(case)}", way_out=way_out)
+
+
+def observe(case: Case) -> Hold | None:
+    """The runbook is in observe mode: decide and tell, run nothing."""
     plan = case.plan
     if plan is not None and plan.runbook.mode is Mode.OBSERVE and not case.forced:
         way_out = "give the runbook mode: approve or auto, and reload; or force a heal"
-        return Hold("observe", f"runbook {plan.runbook.name} is in observe mode{_would(case)}", way_out=way_out)
+        return Hold(Gate.OBSERVE, f"runbook {plan.runbook.name} is in observe mode{_would(case)}", way_out=way_out)
     return None
 
 
@@ -41,7 +48,7 @@ def paused(case: Case) -> Hold | None:
         return None
     pause = max(case.pauses, key=lambda pause: pause.ends_at)
     text = f"paused by {pause.author} for another {_left(case, pause.ends_at)}{_because(pause.comment)}"
-    return Hold("paused", text, pause.ends_at, way_out=f"remediator resume {pause.id}")
+    return Hold(Gate.PAUSED, text, pause.ends_at, way_out=f"remediator resume {pause.id}")
 
 
 def maintenance(case: Case) -> Hold | None:
@@ -51,7 +58,7 @@ def maintenance(case: Case) -> Hold | None:
         return None
     left = f" for another {_left(case, window.until)}" if window.until is not None else ""
     text = f"maintenance window {window.name} is open{left}{_because(window.comment)}"
-    return Hold("maintenance", text, window.until, way_out="change maintenance: in the config, and reload")
+    return Hold(Gate.MAINTENANCE, text, window.until, way_out="change maintenance: in the config, and reload")
 
 
 def silenced(case: Case) -> Hold | None:
@@ -60,13 +67,13 @@ def silenced(case: Case) -> Hold | None:
     if silence is None or case.asked:
         return None
     text = f"silenced by {silence.author} for another {_left(case, silence.ends_at)}{_because(silence.comment)}"
-    return Hold("silenced", text, silence.ends_at, way_out=f"expire silence {silence.id} in Alertmanager")
+    return Hold(Gate.SILENCED, text, silence.ends_at, way_out=f"expire silence {silence.id} in Alertmanager")
 
 
 def settling(case: Case) -> Hold | None:
     """It has just started, or Prometheus or calm is just back: look again before acting on a backlog."""
     if not case.reconciled:
-        return Hold("settling", "has not compared its alerts with Alertmanager's yet")
+        return Hold(Gate.SETTLING, "has not compared its alerts with Alertmanager's yet")
     back, what = case.prometheus_status.back, "Prometheus has been seen"
     if case.panic is None and case.panicked_at is not None and case.panicked_at > back:
         back, what = case.panicked_at, "the panic has been over"
@@ -74,27 +81,27 @@ def settling(case: Case) -> Hold | None:
     if case.now >= until:
         return None
     text = f"looks on for another {_left(case, until)}: {what} for {rough_duration(case.now - back)}"
-    return Hold("settling", text, until)
+    return Hold(Gate.SETTLING, text, until)
 
 
 def blind(case: Case) -> Hold | None:
     """The service's health is unknown, or Prometheus does not answer: what cannot be seen is not touched."""
     if case.health is Health.UNKNOWN:
-        return Hold("blind", f"health is unknown: {case.judgement.text}")
+        return Hold(Gate.BLIND, f"health is unknown: {case.judgement.text}")
     unseen = case.now - case.prometheus_status.at
     if case.prometheus_status.answers and unseen <= case.policy.stale_after:
         return None
     ago = f"has not answered for {rough_duration(unseen)}" if case.prometheus_status.at else "has never answered"
-    return Hold("blind", f"Prometheus {ago}, so nothing could be verified")
+    return Hold(Gate.BLIND, f"Prometheus {ago}, so nothing could be verified")
 
 
-def corroborated(case: Case) -> Hold | None:
+def not_corroborated(case: Case) -> Hold | None:
     """An alert fires, but the service's thresholds see it healthy."""
     if not case.alerts or case.incident is not None or case.asked or case.health is not Health.HEALTHY:
         return None
     name = (case.choice.alert if case.choice else case.alerts[0]).alert.name
     text = f"alert {name} is not corroborated: {case.judgement.text}"
-    return Hold("not_corroborated", text, way_out="corroborate: false in the runbook believes the alert by itself")
+    return Hold(Gate.NOT_CORROBORATED, text, way_out="corroborate: false in the runbook believes the alert by itself")
 
 
 def dependency(case: Case) -> Hold | None:
@@ -104,14 +111,14 @@ def dependency(case: Case) -> Hold | None:
     latest: Hold | None = None
     for root in case.dependencies:
         if root.healed_at is None:
-            return Hold("dependency", f"waits for {root.name}, which is {root.health}: {root.text}")
+            return Hold(Gate.DEPENDENCY, f"waits for {root.name}, which is {root.health}: {root.text}")
         if plan is None or incident is None or incident.opened_at > root.healed_at:
             continue
         until = root.healed_at + plan.runbook.verify.within
         if case.now < until and (latest is None or until > (latest.until or 0.0)):
             ago = rough_duration(case.now - root.healed_at)
             text = f"{root.name} was healed {ago} ago: gives it another {_left(case, until)} to recover with it"
-            latest = Hold("dependency", text, until)
+            latest = Hold(Gate.DEPENDENCY, text, until)
     return latest
 
 
@@ -121,7 +128,9 @@ def panic(case: Case) -> Hold | None:
     if panicked is None:
         return None
     text = f"{panicked.bad} of {panicked.total} services turned bad within a minute: holds everything"
-    return Hold("panic", text, way_out="it ends when fewer of them are bad; raise limits: {panic: …} if this is usual")
+    return Hold(
+        Gate.PANIC, text, way_out="it ends when fewer of them are bad; raise limits: {panic: …} if this is usual"
+    )
 
 
 def breaker(case: Case) -> Hold | None:
@@ -137,7 +146,7 @@ def breaker(case: Case) -> Hold | None:
         return None
     left = _left(case, until)
     text = f"{len(ends)} heals of it did not help or last, the breaker is {rate}: one attempt is let through in {left}"
-    return Hold("breaker", text, until, way_out="force a heal; a recovery closes the breaker")
+    return Hold(Gate.BREAKER, text, until, way_out="force a heal; a recovery closes the breaker")
 
 
 def cooldown(case: Case) -> Hold | None:
@@ -145,7 +154,7 @@ def cooldown(case: Case) -> Hold | None:
     plan, left_over = case.plan, case.previous.left_over(case.now) if case.previous else None
     if left_over is not None:
         text = f"{left_over.action}, whose end is unknown, may still be at work"
-        return Hold("cooldown", text, left_over.over_by)
+        return Hold(Gate.COOLDOWN, text, left_over.over_by)
     if plan is None or case.forced:
         return None
     wait = plan.runbook.limits.cooldown
@@ -188,7 +197,7 @@ def blast_radius(case: Case) -> Hold | None:
     if case.healing < most:
         return None
     text = f"{case.healing} of {case.reach} services of runbook {plan.runbook.name} are being healed, at most {most}"
-    return Hold("blast_radius", text)
+    return Hold(Gate.BLAST_RADIUS, text)
 
 
 def concurrency(case: Case) -> Hold | None:
@@ -198,7 +207,7 @@ def concurrency(case: Case) -> Hold | None:
     if case.running < most:
         return None
     why = ", shortly after a panic" if slow else ""
-    return Hold("concurrency", f"{case.running} of {most} commands are running{why}")
+    return Hold(Gate.CONCURRENCY, f"{case.running} of {most} commands are running{why}")
 
 
 def guard(case: Case) -> Hold | None:
@@ -210,8 +219,8 @@ def guard(case: Case) -> Hold | None:
     if answer is None or answer.true is False:
         return None
     if answer.true is None:
-        return Hold("guard", f"cannot tell whether {answer.expr} is true: {answer.text}")
-    return Hold("guard", f"{next_step.step.name} waits while {answer.expr}")
+        return Hold(Gate.GUARD, f"cannot tell whether {answer.expr} is true: {answer.text}")
+    return Hold(Gate.GUARD, f"{next_step.step.name} waits while {answer.expr}")
 
 
 def approval(case: Case) -> Hold | None:
@@ -221,24 +230,25 @@ def approval(case: Case) -> Hold | None:
         return None
     if incident.approval is None:
         held = incident.hold
-        asked_at = held.since if held is not None and held.gate == "approval" else case.now
+        asked_at = held.since if held is not None and held.gate is Gate.APPROVAL else case.now
         way_out = f"remediator approve {incident.id}, or deny {incident.id}"
         text = f"waits for approval: remediator approve {incident.id}{_would(case)}"
-        return Hold("approval", text, asked_at + plan.runbook.approve_within, way_out=way_out)
+        return Hold(Gate.APPROVAL, text, asked_at + plan.runbook.approve_within, way_out=way_out)
     if not incident.approval.approved:
         text = f"{incident.approval.author} denied it{_because(incident.approval.comment)}"
-        return Hold("approval", text, way_out=f"remediator dismiss {incident.id}, or force a heal")
+        return Hold(Gate.APPROVAL, text, way_out=f"remediator dismiss {incident.id}, or force a heal")
     return None
 
 
-GATES: tuple[Gate, ...] = (
+GATES: tuple[GateCheck, ...] = (
     auto_heal,
+    observe,
     paused,
     maintenance,
     silenced,
     settling,
     blind,
-    corroborated,
+    not_corroborated,
     dependency,
     panic,
     breaker,
@@ -250,18 +260,27 @@ GATES: tuple[Gate, ...] = (
     approval,
 )
 
-OPENING: tuple[Gate, ...] = (silenced, blind, corroborated, breaker, cooldown)
-"""The gates that are asked before an incident is opened at all: without them there is no episode to speak of."""
 
-UNDOING: tuple[Gate, ...] = (auto_heal, paused, maintenance, settling, blind, concurrency)
-"""The gates that are asked before something is put back: it needs no leave to be as it was, but eyes and a free hand."""
+def name_of(check: GateCheck) -> Gate:
+    """The gate that a function asks."""
+    return Gate[check.__name__.upper()]
 
 
-OWN = frozenset(gate.__name__ for gate in GATES[: GATES.index(dependency)])
-"""The gates that hold whatever happens to other services, and come before any that does not."""
+def _with(trait: Trait) -> tuple[GateCheck, ...]:
+    return tuple(check for check in GATES if trait in name_of(check).traits)
 
-BEFORE_GUARDS: tuple[Gate, ...] = GATES[: GATES.index(guard)]
+
+OPENING = _with(Trait.OPENING)
+"""The gates that are asked before an incident is opened."""
+
+UNDOING = _with(Trait.UNDOING)
+"""The gates that are asked before something is put back."""
+
+BEFORE_GUARDS = GATES[: GATES.index(guard)]
 """The gates for which no guard has to be asked."""
+
+OWN = frozenset(map(name_of, takewhile(lambda check: Trait.FLEET not in name_of(check).traits, GATES)))
+"""The gates that hold whatever happens to other services, and come before any that does not."""
 
 
 def lasting(case: Case, hold: Hold) -> bool:
@@ -269,19 +288,20 @@ def lasting(case: Case, hold: Hold) -> bool:
     a hold ends without a time that is known, and where Prometheus is asked anew each time."""
     if case.panic is not None or case.asked:
         return False
-    if hold.gate == "blind":
+    if hold.gate is Gate.BLIND:
         return case.health is Health.UNKNOWN and case.prometheus_status.answers
     if case.incident is None:
         # A relapse is none any more after some time, and then does not count as a failure.
-        return hold.gate != "breaker" or case.relapse is None
+        return hold.gate is not Gate.BREAKER or case.relapse is None
     next_step = case.next_step
     asks = next_step is not None and (
-        next_step.step.if_ or (next_step.step.unless and hold.gate in ("guard", "approval"))
+        next_step.step.if_
+        or ((next_step.step.unless and name_of(guard) is hold.gate) or name_of(approval) is hold.gate)
     )
-    return hold.gate not in ("panic", "concurrency") and not asks
+    return Trait.UNTIMED not in hold.gate.traits and not asks
 
 
-def first_hold(case: Case, gates: tuple[Gate, ...] = GATES) -> Hold | None:
+def first_hold(case: Case, gates: tuple[GateCheck, ...] = GATES) -> Hold | None:
     """The hold of the first gate that does not let pass."""
     for gate in gates:
         hold = gate(case)
@@ -309,9 +329,9 @@ def _cooling(case: Case, until: float, what: str, wait: float) -> Hold | None:
     if case.now >= until:
         return None
     text = f"{what}, and the cooldown of {format_duration(wait)} lasts another {_left(case, until)}"
-    return Hold("cooldown", text, until, way_out="force a heal")
+    return Hold(Gate.COOLDOWN, text, until, way_out="force a heal")
 
 
 def _spent(case: Case, whose: str, rate: Rate, until: float) -> Hold:
     text = f"{whose} used its {rate.count} commands in {format_duration(rate.window)}: frees up in {_left(case, until)}"
-    return Hold("rate_budget", text, until, way_out="a recovery gives back the runbook's own commands")
+    return Hold(Gate.RATE_BUDGET, text, until, way_out="a recovery gives back the runbook's own commands")

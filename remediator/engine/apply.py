@@ -17,6 +17,7 @@ from remediator.engine.state import EngineState
 from remediator.engine.step_tasks import StepTasks
 from remediator.metrics import Metrics
 from remediator.model.alert import Source
+from remediator.model.gate import Gate
 from remediator.model.incident import Disposition, Hold, Incident, Settlement, StoredAlert
 from remediator.model.rulebook import merged_labels
 from remediator.store.interface import NewIncident, Store
@@ -80,7 +81,7 @@ class Applier:
             case d.Held(hold):
                 self._state.waiting[name] = since(hold, self._state.waiting.get(name), now)
                 self._look_if_blind(hold, name, now)
-                kind = Disposition.NOT_CORROBORATED if hold.gate == "not_corroborated" else Disposition.HELD
+                kind = Disposition.NOT_CORROBORATED if hold.gate is Gate.NOT_CORROBORATED else Disposition.HELD
                 await self._settle_all(case, kind, hold.text, hold.gate)
                 requests = [s for s in case.alerts if s.alert.source is Source.OPERATOR]
                 if requests and now - max(s.received_at for s in requests) > REQUEST_LIFE:
@@ -139,12 +140,12 @@ class Applier:
 
     def _queue(self, case: Case, decision: d.Decision) -> None:
         """Keep a place for whoever waits for others to come to their end."""
-        name, gate = case.service.name, decision.hold.gate if isinstance(decision, d.Held) else ""
-        if gate == "concurrency":
+        name, gate = case.service.name, decision.hold.gate if isinstance(decision, d.Held) else None
+        if gate is Gate.CONCURRENCY:
             self.waiting_for_slot[name] = None
         else:
             self.waiting_for_slot.pop(name, None)
-        if gate == "blast_radius" and case.incident is not None:
+        if gate is Gate.BLAST_RADIUS and case.incident is not None:
             self._waiting_for_room[name] = case.incident.runbook
         else:
             self._waiting_for_room.pop(name, None)
@@ -159,7 +160,7 @@ class Applier:
 
     def _look_if_blind(self, hold: Hold, name: str, now: float) -> None:
         """Nobody else may look: at an interval of 0 thresholds are evaluated only when they are asked for."""
-        if hold.gate == "blind" and now - self._state.round_started() >= LOOK_WHEN_BLIND:
+        if hold.gate is Gate.BLIND and now - self._state.round_started() >= LOOK_WHEN_BLIND:
             self._look([name])
 
     async def _open(self, case: Case, choice: Choice, decision: d.Open) -> None:

@@ -15,7 +15,7 @@ from remediator.config.policy import Policy
 from remediator.decision import decide as d
 from remediator.decision import escalation as escalate
 from remediator.decision.case import Case, Why
-from remediator.decision.gates import GATES
+from remediator.decision.gates import GATES, name_of
 from remediator.engine.apply import Applier
 from remediator.engine.schedule import Schedule
 from remediator.engine.state import EngineState
@@ -210,7 +210,7 @@ class Engine:
         case, view = self.state.observe(name, now), self.state.view(name, now)
         if case is None or view is None:
             return None
-        gates = tuple((gate.__name__, gate(case)) for gate in GATES)
+        gates = tuple((name_of(check), check(case)) for check in GATES)
         facts = {"commands running": f"{case.running} of {case.policy.concurrent}"}
         if self._leads:
             facts["decision now"] = d.decide(case).text

@@ -19,7 +19,7 @@ from remediator.metrics import Metrics
 from remediator.model.alert import Alert, Source
 from remediator.model.clock import Clock
 from remediator.model.incident import StoredAlert
-from remediator.model.paging import SENDER
+from remediator.model.paging import AUTHOR, SENDER
 from remediator.model.silence import Silence
 from remediator.store.interface import Store
 
@@ -33,9 +33,6 @@ YOUNG = 300.0
 """Seconds since an Alertmanager's start for which a missing alert says nothing. It keeps no alerts over a restart, and
 has them again only when Prometheus sends them anew: a minute later (`--rules.alert.resend-delay`), or at the next
 evaluation where that is longer."""
-
-AUTHOR = "remediator"
-"""Who silences of our own are created by."""
 
 
 class Reconciler:

@@ -19,14 +19,13 @@ from remediator.engine.budget_usage import BudgetUsage
 from remediator.engine.fleet import Fleet
 from remediator.errors import RefusedError, TemplateError
 from remediator.model.alert import Source
+from remediator.model.gate import Gate, Trait
 from remediator.model.health import Health, Judgement
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, StepRun, StoredAlert, Verdict
 from remediator.model.rulebook import Mode, Rate, Rulebook, Runbook, Service
 from remediator.model.silence import Silence
 
 Judge = Callable[[Service, float], Judgement]
-_CALLING = ("blind", "breaker")
-"""The gates that hold alerts before there is an incident and are worth a page; any other says that all is as it should."""
 Describe = Callable[..., str]
 
 
@@ -164,15 +163,20 @@ class EngineState:
         """The cases that people may have to hear of: of services that are being healed, were given up, wait without an
         incident, or are waited for."""
         # While Prometheus does not answer, one page says so for all that is blind.
-        calling = _CALLING if self.prometheus_status().answers else _CALLING[1:]
+        spoken_for = () if self.prometheus_status().answers else (Gate.BLIND,)
         healed = {
             name
             for name, one in self.open.items()
             # Whoever waits for a service that was given up is named in its page.
-            if (one.hold is not None and one.hold.gate == "dependency" and self.given_up)
+            if (one.hold is not None and one.hold.gate is Gate.DEPENDENCY and self.given_up)
             or may_call(one.plan, one.hold, one.idle_since, now)
         }
-        names = healed | self.given_up | {name for name, hold in self.waiting.items() if hold.gate in calling}
+        waiting = {
+            name
+            for name, hold in self.waiting.items()
+            if Trait.PAGES_ALERTS in hold.gate.traits and hold.gate not in spoken_for
+        }
+        names = healed | self.given_up | waiting
         cases = {name: case for name in names if (case := self.observe(name, now)) is not None}
         for case in list(cases.values()):
             for root in case.dependencies:

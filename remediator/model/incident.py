@@ -10,6 +10,7 @@ import msgspec
 from remediator.model.action import Outcome
 from remediator.model.alert import Alert, Source
 from remediator.model.clock import SystemClock
+from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.matcher import Labels, Matcher, matches_all
 from remediator.model.rulebook import Plan
@@ -52,7 +53,7 @@ class Hold(msgspec.Struct, frozen=True):
     `since` is when this gate began to hold, once that is written down.
     """
 
-    gate: str
+    gate: Gate
     text: str
     until: float | None = None
     way_out: str = ""

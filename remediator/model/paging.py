@@ -8,6 +8,9 @@ import msgspec
 SENDER = ("sender", "remediator")
 """The label that every page carries: an alert that comes back with it is our own word, and nothing to heal."""
 
+AUTHOR = "remediator"
+"""Who creates the silences of remediator itself."""
+
 
 class PageAlert(msgspec.Struct, frozen=True):
     """One alert to people. It is to fire as long as it is among the pages, from `starts_at` (seconds since the epoch);

@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from remediator.clients.alertmanager import Alertmanagers
-from remediator.engine.reconcile import AUTHOR
 from remediator.errors import RemoteError
 from remediator.metrics import Metrics
 from remediator.model.clock import Backoff, Clock, retry, rfc3339, sleep
 from remediator.model.matcher import Matcher
-from remediator.model.paging import HealSilence, PageAlert
+from remediator.model.paging import AUTHOR, HealSilence, PageAlert
 from remediator.model.silence import Silence
 
 _logger = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from remediator.clients.grafana import Annotation, Grafana
 from remediator.errors import RemoteError
 from remediator.model.action import Outcome
 from remediator.model.durations import rough_duration
+from remediator.model.gate import Gate, Trait
 from remediator.model.incident import DIAGNOSE, Entry, EntryKind, Incident, StepRun
 from remediator.store.interface import Store
 
@@ -24,8 +25,7 @@ log = logging.getLogger(__name__)
 
 _BEGINS = (EntryKind.INCIDENT_OPENED, EntryKind.STEP_STARTED)
 _ENDS = (EntryKind.INCIDENT_CLOSED, EntryKind.STEP_ENDED)
-_TOLD_HOLDS = ("auto_heal", "observe")
-"""The gates whose holds are worth an annotation: they say what would be done."""
+_DEEDS = frozenset(gate for gate in Gate if Trait.TELLS_DEED in gate.traits)
 
 _TAG_CHARACTERS = 100
 """What Grafana's database takes of a tag's value (its `tag` table)."""
@@ -54,7 +54,7 @@ class GrafanaAnnouncer:
     async def tell(self, entry: Entry) -> None:
         """Show an incident or step run that began or ended, or what would be run for one. RemoteError when Grafana did
         not take it."""
-        held = entry.kind is EntryKind.HELD and entry.data.get("gate") in _TOLD_HOLDS
+        held = entry.kind is EntryKind.HELD and entry.data.get("gate") in _DEEDS
         if entry.incident is None or not (held or entry.kind in (*_BEGINS, *_ENDS)):
             return
         incident = await self._store.incident(entry.incident)
@@ -133,7 +133,7 @@ class GrafanaAnnouncer:
             head, facts = f"{service} {incident.verdict} after {taken}", [_clipped(incident.closing)]
             tags += [_tag("action", last.action if last else "none"), _tag("verdict", incident.verdict)]
         facts += [f"Why: {_clipped(incident.text)}", f"Runbook: {_clipped(incident.runbook)}"]
-        if incident.open and incident.hold is not None and incident.hold.gate in _TOLD_HOLDS:
+        if incident.open and incident.hold is not None and incident.hold.gate in _DEEDS:
             facts.append(f"Held: {_clipped(incident.hold.text)}")
         steps = [run for run in incident.runs if run.step != DIAGNOSE]
         facts += [f"{_clipped(run.action)}: {_outcome(run)}" for run in steps[-_STEPS:]]

@@ -23,6 +23,7 @@ from remediator.clients.grafana import Grafana
 from remediator.clients.http_options import HttpClient
 from remediator.metrics import Metrics
 from remediator.model.action import Outcome
+from remediator.model.gate import Gate
 from remediator.model.incident import DIAGNOSE, Hold, Verdict
 from remediator.model.rulebook import Dashboard
 from remediator.notify.follower import Follower
@@ -141,12 +142,12 @@ async def test_what_would_be_run_is_said_on_the_region(
 ) -> None:
     incident = await story.opens()
     await follower.catch_up()
-    await store.hold_incident(incident.id, Hold("cooldown", "restart was run"), story.now())
+    await store.hold_incident(incident.id, Hold(Gate.COOLDOWN, "restart was run"), story.now())
     await follower.catch_up()
     (item,) = double.annotations.values()
     assert "Held" not in item["text"]
     would = "runbook web is in observe mode: would run restart (systemctl restart checkout)"
-    await store.hold_incident(incident.id, Hold("observe", would), story.now())
+    await store.hold_incident(incident.id, Hold(Gate.OBSERVE, would), story.now())
     await follower.catch_up()
     (item,) = double.annotations.values()
     assert f"Held: {would}" in item["text"]

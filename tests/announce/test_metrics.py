@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from remediator.metrics import Metrics
 from remediator.model.action import Outcome
 from remediator.model.alert import Alert
+from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.incident import Disposition, Hold, Settlement, Verdict
 from remediator.notify.follower import Follower
@@ -69,7 +70,7 @@ async def test_a_step_passed_over_counts_as_skipped(story: Story, metrics: Metri
 
 async def test_holds_of_incidents_and_of_alerts(story: Story, metrics: Metrics, follower: Follower) -> None:
     incident = await story.opens()
-    for hold in (Hold("cooldown", "5m left"), Hold("cooldown", "4m left"), None, Hold("cooldown", "again")):
+    for hold in (Hold(Gate.COOLDOWN, "5m left"), Hold(Gate.COOLDOWN, "4m left"), None, Hold(Gate.COOLDOWN, "again")):
         await story.store.hold_incident(incident.id, hold, story.now())
     alert = Alert("f1", story.now(), None, {"alertname": "A"})
     await story.store.put_alerts([alert], story.now())
@@ -127,7 +128,7 @@ def test_both_ways_of_writing_it_out_say_the_same() -> None:
 async def test_promtool_has_nothing_to_say(story: Story, metrics: Metrics, follower: Follower) -> None:
     follow_health(metrics, lambda: HEALTHS)
     incident = await story.heals()
-    await story.store.hold_incident((await story.opens()).id, Hold("cooldown", "left"), story.now())
+    await story.store.hold_incident((await story.opens()).id, Hold(Gate.COOLDOWN, "left"), story.now())
     await follower.catch_up()
     metrics.notifications.labels("accepted").inc()
     metrics.alerts.labels("opened").inc()

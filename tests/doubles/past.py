@@ -7,6 +7,7 @@ from doubles.system import cooldown, view
 
 from remediator.model.action import Outcome, Result
 from remediator.model.alert import Alert, fingerprint
+from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.incident import DIAGNOSE, Disposition, Hold, Incident, Settlement, Verdict
 from remediator.model.rulebook import Mode, Plan, Runbook, Service, Step
@@ -36,7 +37,9 @@ async def open_incident(site: Site, service: str, mode: Mode = Mode.AUTO, hostil
         action = "diagnose" if step == DIAGNOSE else "restart"
         run = await store.begin_step(incident.id, step, 1, action, "is run", call, at, at + 60)
         await store.end_step(run.id, Result(Outcome.SUCCEEDED, "exit code 0", 0, output), at + 1)
-    hold = Hold("approval", "rollback waits for an approval", NOW + 600) if mode is Mode.APPROVE else cooldown(NOW + 60)
+    hold = (
+        Hold(Gate.APPROVAL, "rollback waits for an approval", NOW + 600) if mode is Mode.APPROVE else cooldown(NOW + 60)
+    )
     await store.hold_incident(incident.id, hold, NOW - 50)
     site.system.views[service] = view(
         service, Health.FAILED, NOW, incident=incident.id, alerts=1, hold=hold, decision=f"waits: {hold.text}"

@@ -9,6 +9,7 @@ from remediator.decision.case import ServiceView, Why
 from remediator.errors import ConfigError, ConflictError
 from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.clock import Clock
+from remediator.model.gate import Gate
 from remediator.model.health import Health, Judgement, QueryStatus, Reading
 from remediator.model.incident import Hold, Incident, StoredAlert
 from remediator.model.paging import PageAlert
@@ -16,7 +17,17 @@ from remediator.problem import Position, Problem
 from remediator.store.interface import Store
 from remediator.web.context import Leader
 
-GATES = ("auto_heal", "paused", "settling", "blind", "cooldown", "rate", "concurrency", "guard", "approval")
+GATES = (
+    Gate.AUTO_HEAL,
+    Gate.PAUSED,
+    Gate.SETTLING,
+    Gate.BLIND,
+    Gate.COOLDOWN,
+    Gate.RATE_BUDGET,
+    Gate.CONCURRENCY,
+    Gate.GUARD,
+    Gate.APPROVAL,
+)
 
 
 class FakeSystem:
@@ -112,4 +123,4 @@ def view(name: str, health: Health = Health.HEALTHY, at: float = 1.8e9, **others
 
 def cooldown(until: float) -> Hold:
     """A hold, for a service to be held by."""
-    return Hold("cooldown", "restart ran 2m ago and the cooldown of web is 10m", until, "force a heal")
+    return Hold(Gate.COOLDOWN, "restart ran 2m ago and the cooldown of web is 10m", until, "force a heal")

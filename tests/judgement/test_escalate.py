@@ -9,6 +9,7 @@ from remediator.decision.assessment import PrometheusStatus
 from remediator.decision.case import Case, Dependency, Panic
 from remediator.decision.escalation import BLACKOUT, UNHEALED, heal_silences, pages
 from remediator.model.alert import Source
+from remediator.model.gate import Gate, Paging
 from remediator.model.health import Health
 from remediator.model.incident import Hold, Incident, IncidentSummary, Verdict
 from remediator.model.paging import HealSilence, PageAlert
@@ -81,7 +82,7 @@ def test_what_the_runbook_adds_comes_last_and_what_cannot_be_rendered_is_left_ou
 
 
 def test_a_heal_held_too_long_is_said_with_its_gate() -> None:
-    held = incident(opened_at=NOW - 901, hold=Hold("guard", "restart waits while a rollout is under way"))
+    held = incident(opened_at=NOW - 901, hold=Hold(Gate.GUARD, "restart waits while a rollout is under way"))
     (page,) = told(case("failed", held))
     assert page.labels["alertname"] == "RemediationBlocked"
     assert page.labels["gate"] == "guard"
@@ -93,18 +94,18 @@ def test_a_heal_held_too_long_is_said_with_its_gate() -> None:
     assert told(case("failed", lately)) == []
 
 
-@pytest.mark.parametrize("gate", ["auto_heal", "observe", "paused", "maintenance", "silenced", "dependency", "breaker"])
-def test_what_somebody_wanted_or_is_said_elsewhere_calls_nobody(gate: str) -> None:
+@pytest.mark.parametrize("gate", [gate for gate in Gate if gate.paging in (Paging.NEVER, Paging.ROOT)] + [Gate.BREAKER])
+def test_what_somebody_wanted_or_is_said_elsewhere_calls_nobody(gate: Gate) -> None:
     assert told(case("failed", incident(opened_at=NOW - 9000, hold=Hold(gate, "it holds")))) == []
 
 
 def test_alerts_that_wait_without_an_incident_are_spoken_of_too() -> None:
-    (page,) = told(case("unknown"), checkout=Hold("blind", "health is unknown", since=NOW - 901))
+    (page,) = told(case("unknown"), checkout=Hold(Gate.BLIND, "health is unknown", since=NOW - 901))
     assert (page.labels["alertname"], page.labels["gate"]) == ("RemediationBlocked", "blind")
 
 
 def test_a_question_is_asked_until_it_is_answered() -> None:
-    asking = incident(plan(mode=Mode.APPROVE), hold=Hold("approval", "waits for approval: …", since=NOW - 5))
+    asking = incident(plan(mode=Mode.APPROVE), hold=Hold(Gate.APPROVAL, "waits for approval: …", since=NOW - 5))
     (page,) = told(case("failed", asking))
     assert (page.labels["alertname"], page.starts_at) == ("RemediationApprovalNeeded", NOW - 5)
     assert page.annotations["summary"] == "checkout is failed, and its heal waits for approval: …"
@@ -119,14 +120,14 @@ def test_an_open_breaker_is_said_while_the_service_is_not_well() -> None:
 
 
 def test_a_panic_is_one_page_and_stands_for_all_that_it_holds() -> None:
-    held = [case("failed", incident(opened_at=NOW - 9000, hold=Hold("guard", "x"))) for _ in range(5)]
+    held = [case("failed", incident(opened_at=NOW - 9000, hold=Hold(Gate.GUARD, "x"))) for _ in range(5)]
     found = told(*held, panic=Panic(600, 1000, NOW - 70))
     assert names(found) == ["RemediationPanic"]
     assert found[0].starts_at == NOW - 70
 
 
 def test_a_blackout_of_prometheus_is_one_page() -> None:
-    dark = [case("unknown", incident(opened_at=NOW - 9000, hold=Hold("blind", "x"))) for _ in range(5)]
+    dark = [case("unknown", incident(opened_at=NOW - 9000, hold=Hold(Gate.BLIND, "x"))) for _ in range(5)]
     found = told(*dark, dark_since=NOW - BLACKOUT)
     assert names(found) == ["RemediationBlocked"]
     assert "service" not in found[0].labels
@@ -137,7 +138,10 @@ def test_one_page_names_the_root_and_who_waits_for_it() -> None:
     root = case("failed", previous=exhausted())
     postgres = Dependency("checkout", Health.FAILED, "up 0")
     waiters = [
-        at(case("failed", incident(opened_at=NOW - 9000, hold=Hold("dependency", "waits"))), dependencies=(postgres,))
+        at(
+            case("failed", incident(opened_at=NOW - 9000, hold=Hold(Gate.DEPENDENCY, "waits"))),
+            dependencies=(postgres,),
+        )
         for _ in range(2)
     ]
     waiters = [at(one, service=type(one.service)(name)) for one, name in zip(waiters, ("cart", "shop"), strict=True)]
@@ -149,7 +153,9 @@ def test_one_page_names_the_root_and_who_waits_for_it() -> None:
 
 def test_what_others_wait_for_and_nothing_heals_is_said_once() -> None:
     root = Dependency("checkout", Health.FAILED, "up 0")
-    waiter = at(case("failed", incident(opened_at=NOW - 9000, hold=Hold("dependency", "waits"))), dependencies=(root,))
+    waiter = at(
+        case("failed", incident(opened_at=NOW - 9000, hold=Hold(Gate.DEPENDENCY, "waits"))), dependencies=(root,)
+    )
     waiter = at(waiter, service=type(waiter.service)("cart"))
     long = case("failed", choice=None)
     long = at(long, judgement=type(long.judgement)(Health.FAILED, NOW, NOW - UNHEALED, "up 0"))
@@ -174,14 +180,14 @@ def test_the_page_is_held_back_for_exactly_the_alerts_of_a_heal() -> None:
 @pytest.mark.parametrize(
     ("hold", "held_back"),
     [
-        (Hold("dependency", "x"), True),
-        (Hold("concurrency", "x"), True),
-        (Hold("cooldown", "x", NOW + 60), True),
-        (Hold("cooldown", "x", NOW + 3600), False),
-        (Hold("blind", "x"), False),
-        (Hold("approval", "x", NOW + 3600), False),
-        (Hold("paused", "x", NOW + 60), False),
-        (Hold("panic", "x"), False),
+        (Hold(Gate.DEPENDENCY, "x"), True),
+        (Hold(Gate.CONCURRENCY, "x"), True),
+        (Hold(Gate.COOLDOWN, "x", NOW + 60), True),
+        (Hold(Gate.COOLDOWN, "x", NOW + 3600), False),
+        (Hold(Gate.BLIND, "x"), False),
+        (Hold(Gate.APPROVAL, "x", NOW + 3600), False),
+        (Hold(Gate.PAUSED, "x", NOW + 60), False),
+        (Hold(Gate.PANIC, "x"), False),
     ],
 )
 def test_a_heal_that_is_held_for_good_lets_the_page_out(hold: Hold, held_back: bool) -> None:

@@ -12,6 +12,7 @@ from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
 from remediator.errors import ConflictError
 from remediator.model.action import Outcome, Result
 from remediator.model.alert import Source
+from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.incident import DIAGNOSE, Approval, Disposition, EntryKind, Hold, Incident, StepRun, Verdict
 from remediator.model.rulebook import Dashboard
@@ -193,7 +194,7 @@ async def test_what_is_not_open_takes_no_steps_holds_or_answers(store: Store) ->
         for write in (
             begin(store, id),
             store.pass_over(id, 0, "restart", "not now", T0),
-            store.hold_incident(id, Hold("paused", "it is paused"), T0),
+            store.hold_incident(id, Hold(Gate.PAUSED, "it is paused"), T0),
             close(store, id),
         ):
             with pytest.raises(ConflictError, match=rf"incident {id}\b.* is not open"):
@@ -208,24 +209,24 @@ async def test_what_is_not_open_takes_no_steps_holds_or_answers(store: Store) ->
 async def test_a_hold_is_told_when_its_gate_is_another(store: Store) -> None:
     opened = await store.open_incident(new_incident())
     await store.hold_incident(opened.id, None, T0)
-    for gate, until in (("cooldown", T0 + 600), ("cooldown", T0 + 700), ("rate", None)):
+    for gate, until in ((Gate.COOLDOWN, T0 + 600), (Gate.COOLDOWN, T0 + 700), (Gate.RATE_BUDGET, None)):
         await store.hold_incident(opened.id, Hold(gate, f"{gate} holds", until), T0 + 1)
     [incident] = await store.open_incidents()
-    assert incident.hold == Hold("rate", "rate holds", None)
+    assert incident.hold == Hold(Gate.RATE_BUDGET, "rate_budget holds", None)
     await store.hold_incident(opened.id, None, T0 + 2)
     [incident] = await store.open_incidents()
     assert incident.hold is None
     entries = (await store.journal())[1:]
     assert [(entry.kind, entry.text, entry.data) for entry in entries] == [
         (EntryKind.HELD, "cooldown holds", {"gate": "cooldown", "until": T0 + 600}),
-        (EntryKind.HELD, "rate holds", {"gate": "rate", "until": None}),
-        (EntryKind.RELEASED, "rate holds no more", {"gate": "rate"}),
+        (EntryKind.HELD, "rate_budget holds", {"gate": "rate_budget", "until": None}),
+        (EntryKind.RELEASED, "rate_budget holds no more", {"gate": "rate_budget"}),
     ]
 
 
 async def test_a_step_that_begins_ends_the_hold(store: Store) -> None:
     opened = await store.open_incident(new_incident())
-    await store.hold_incident(opened.id, Hold("concurrency", "four run"), T0)
+    await store.hold_incident(opened.id, Hold(Gate.CONCURRENCY, "four run"), T0)
     await begin(store, opened.id)
     [incident] = await store.open_incidents()
     assert incident.hold is None
@@ -247,7 +248,7 @@ async def test_recovery_redeems_the_steps_that_led_to_it(store: Store) -> None:
     opened = await store.open_incident(new_incident(dashboard=Dashboard("shop")))
     await store.end_step((await begin(store, opened.id)).id, SUCCEEDED, T0 + 1)
     await store.pass_over(opened.id, 1, "scale", "at its limit", T0 + 2)
-    await store.hold_incident(opened.id, Hold("guard", "a rollout is in progress"), T0 + 3)
+    await store.hold_incident(opened.id, Hold(Gate.GUARD, "a rollout is in progress"), T0 + 3)
     closed = await close(store, opened.id)
     assert (closed.closed_at, closed.verdict, closed.closing) == (T0 + 60, Verdict.RECOVERED, "it has recovered")
     assert closed.hold is None

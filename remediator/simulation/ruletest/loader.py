@@ -11,8 +11,8 @@ from remediator.config.document import Document, Path_, nearest, open_document
 from remediator.config.policy import Policy, policy_of
 from remediator.config.schema import read_document
 from remediator.config.settings import Config, Server, rule_files
-from remediator.decision.gates import GATES
 from remediator.errors import ConfigError, RefusedError
+from remediator.model.gate import Gate
 from remediator.model.rulebook import Rulebook
 from remediator.problem import Position, Severity
 from remediator.rules.guards import with_guards
@@ -34,12 +34,7 @@ CHECKS = {
 }
 """The checks that only test files have, by name."""
 
-GATE_NAMES = (
-    "none",
-    "observe",
-    "not_corroborated",
-    *sorted(gate.__name__ for gate in GATES if gate.__name__ != "corroborated"),
-)
+GATE_NAMES = ("none", *sorted(Gate))
 _BY_SERVICE = (Act.APPROVE, Act.DENY, Act.DISMISS, Act.HEAL)
 _SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*)\s*(?:\{(.*)\})?\s*", re.ASCII)
 _LABEL = re.compile(r'\s*([a-zA-Z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)', re.ASCII)
