@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cases import NOW, at, case, incident, plan, run, stored
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remediator.config.policy import Policy
@@ -113,6 +113,8 @@ def test_several_rate_windows_hold_at_once() -> None:
     assert gates.rate_budget(at(quick, spent_here=(NOW - 20, NOW - 10))) is None
 
 
+# `start > NOW - window` is true here and `start + window > NOW` is not.
+@example([3391.200800589402], 1, 3391.2008005894604)
 @given(st.lists(st.floats(0, 10_000), max_size=12), st.integers(1, 5), st.floats(1, 5000))
 def test_a_rate_hold_ends_just_when_the_window_has_room(ages: list[float], count: int, window: float) -> None:
     limited = incident(plan(limits=Limits(rate=(Rate(count, window),))))
