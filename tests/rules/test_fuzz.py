@@ -17,7 +17,7 @@ from remediator.rules.loader import make_rulebook, read_rules, service_from_docu
 
 HERE = Path(__file__).parent
 GOOD = [path.read_text() for path in sorted((HERE / "good").glob("*.yml"))]
-CONFIG = (HERE / "config.yml").read_text()
+CONFIG = (HERE.parent / "config/config.yml").read_text()
 PIECES = [
     "{{ labels.x }}", "{{", "}}", "{% if x %}", "{% endif %}", "{#", "'", '"', "`", "$(", "<<EOF\n", "\n", "\n  ", "- ",
     ": ", "? ", "[", "]", "{", "}", "&a ", "*a", "!x ", "|\n", ">-\n", "#", "no", "~", "12:30", "-1", "1e9", "5m", "> 1",

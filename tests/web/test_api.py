@@ -16,7 +16,7 @@ from remediator.errors import StoreError
 from remediator.model.clock import rfc3339
 from remediator.model.health import Health
 from remediator.model.incident import EntryKind
-from remediator.model.paging import Page
+from remediator.model.paging import PageAlert
 from remediator.model.rulebook import Mode
 from remediator.store.interface import NewIncident
 from remediator.web.context import CLOSING, STREAMS, Leader
@@ -208,7 +208,7 @@ async def test_one_alert_and_the_account_of_its_service(site: Site) -> None:
 
 
 async def test_what_people_are_told_is_part_of_the_health(site: Site) -> None:
-    page = Page(
+    page = PageAlert(
         {"alertname": "RemediationFailed", "service": "cart"}, {"summary": "cart failed"}, NOW - 60, "/incidents/7"
     )
     site.system.paged = [page]

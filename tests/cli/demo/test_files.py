@@ -21,7 +21,7 @@ from remediator.model.health import Health
 from remediator.model.rulebook import Mode, Rulebook
 from remediator.rules.loader import load_rules
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from backtest.remembered import START, Remembered
 from real.prometheus import RealPrometheus
+from simulation.backtest.remembered import START, Remembered
 
 from remediator.clients.http_options import HttpClient
 from remediator.clients.prometheus.client import Prometheus, Range

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from announce.story import HastyClock, Story
+from notify.story import HastyClock, Story
 from virtual import VirtualClock
 
 from remediator.errors import ConflictError, RemoteError, StoreError

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from announce.story import HastyClock, Story
 from doubles.grafana import GrafanaDouble
+from notify.story import HastyClock, Story
 
 from remediator.clients.grafana import Grafana
 from remediator.clients.http_options import HttpClient

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from backtest.remembered import DAY, START, Remembered, troubled
-from backtest.test_replay import RULES, found, rules, shop
+from simulation.backtest.remembered import DAY, START, Remembered, troubled
+from simulation.backtest.test_replay import RULES, found, rules, shop
 
 from remediator.cli.backtest.text_report import show_report
 from remediator.config.policy import Policy

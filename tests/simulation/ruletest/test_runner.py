@@ -18,7 +18,7 @@ from remediator.simulation.ruletest.loader import load_tests, selector
 from remediator.simulation.ruletest.promtool_values import evaluate
 from remediator.simulation.ruletest.runner import play as play_test
 
-EXAMPLES = Path(__file__).parents[2] / "examples/rules/tests"
+EXAMPLES = Path(__file__).parents[3] / "examples/rules/tests"
 
 RULES = """
 services:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backtest.remembered import DAY, START, Remembered, troubled
+from simulation.backtest.remembered import DAY, START, Remembered, troubled
 
 from remediator.config.policy import Policy
 from remediator.engine.evaluator import Evaluator

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from backtest.remembered import START, Remembered
 from real.prometheus import RealPrometheus
+from simulation.backtest.remembered import START, Remembered
 
 from remediator.clients.http_options import HttpClient
 from remediator.clients.prometheus.client import Prometheus, Range

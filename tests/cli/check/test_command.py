@@ -14,7 +14,7 @@ import yaml
 
 from remediator.cli import main
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[2] / "rules"
 GOOD = HERE / "good"
 CONFIG = "prometheus: {url: 'http://localhost:9090'}\nrule_files: ['*.rules.yml']\n"
 

@@ -16,7 +16,7 @@ from remediator.clients.prometheus.client import Answer, Prometheus, Series
 from remediator.metrics import Metrics
 from remediator.model.health import QueryStatus
 
-PAYLOADS = Path(__file__).parents[1] / "payloads" / "promql-api"
+PAYLOADS = Path(__file__).parents[2] / "payloads" / "promql-api"
 VECTOR = {
     "status": "success",
     "data": {"resultType": "vector", "result": [{"metric": {"service": "checkout"}, "value": [1.5, "0.2"]}]},

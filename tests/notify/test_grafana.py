@@ -14,10 +14,10 @@ from typing import Any
 import cases
 import msgspec
 import pytest
-from announce.story import HastyClock, Story
 from doubles.grafana import Fault, GrafanaDouble
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from notify.story import HastyClock, Story
 
 from remediator.clients.grafana import Grafana
 from remediator.clients.http_options import HttpClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from announce.story import HastyClock, Story
+from notify.story import HastyClock, Story
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families

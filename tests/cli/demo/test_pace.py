@@ -12,7 +12,7 @@ from remediator.model.rulebook import Rulebook
 from remediator.rules.loader import load_rules
 from remediator.rules.promql import look_back
 
-LIBRARY = Path(__file__).parents[2] / "rules"
+LIBRARY = Path(__file__).parents[3] / "rules"
 
 
 @pytest.mark.parametrize(
