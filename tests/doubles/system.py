@@ -64,7 +64,7 @@ class FakeSystem:
     def leader(self) -> Leader | None:
         return self.led_by
 
-    def pages(self) -> list[PageAlert]:
+    def page_alerts(self) -> list[PageAlert]:
         return list(self.paged)
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:

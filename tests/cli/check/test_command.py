@@ -186,7 +186,7 @@ SHIPPED = {
     ],
     "tests": [*(ROOT / "rules/tests").glob("*.yml"), *(ROOT / "examples/rules/tests").glob("*.yml")],
     "config": [
-        HERE / "config.yml",
+        HERE.parent / "config/config.yml",
         ROOT / "examples/remediator.yml",
         ROOT / "examples/compose/remediator.yml",
     ],
