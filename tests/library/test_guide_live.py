@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from library.test_guide import ASK_A_NEIGHBOUR, ROOT, blocks
 from real.prometheus import Exposition, RealPrometheus, free_port, in_thread, until
-from rules.test_guide import ASK_A_NEIGHBOUR, ROOT, blocks
 
 NOW = int(time.time())
 TROUBLE = (NOW - 5 * 3600, NOW - 5 * 3600 + 1200)
