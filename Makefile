@@ -25,7 +25,7 @@ lint: setup ## style, types, and the direction of imports
 	.venv/bin/lint-imports
 
 bench: setup ## measure, each figure as a ratio against a bare program in the same run
-	set -e; for bench in store evaluator daemon rehearsal backtest history; do .venv/bin/python tests/bench/$$bench.py; done
+	set -e; for bench in receiver store evaluator daemon rehearsal backtest history; do .venv/bin/python tests/bench/$$bench.py; done
 
 docs: setup ## write the generated pages of docs/ anew
 	.venv/bin/python docs/generate.py
