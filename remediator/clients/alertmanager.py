@@ -22,7 +22,8 @@ from remediator.clients.json_client import TIMEOUT, JsonClient
 from remediator.errors import RemoteError
 from remediator.model.alert import Alert, milliseconds
 from remediator.model.clock import rfc3339
-from remediator.model.matcher import Matcher, parse_matcher
+from remediator.model.matcher import Matcher
+from remediator.model.regex import RegexError, compile_regex
 from remediator.model.silence import Silence
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Alertmanagers:
 
         async def read(member: JsonClient, _: str) -> list[Silence]:
             found = await member.ask("read the silences", "GET", "api/v2/silences", list[_Silence])
-            return [silence for one in found if one.status.state != "expired" and (silence := self._silence(one))]
+            return [self._silence(one) for one in found if one.status.state != "expired"]
 
         return await self._any("silences", read)
 
@@ -179,15 +180,17 @@ class Alertmanagers:
                 return answer
         raise failure or RemoteError("cannot ask Alertmanager: the config names none", retry=False)
 
-    def _silence(self, given: _Silence) -> Silence | None:
-        """A silence in our terms; None, said once, when its regular expression is none that Python knows."""
+    def _silence(self, given: _Silence) -> Silence:
+        """A silence in our terms. A matcher whose regular expression cannot be read matches everything."""
+        matchers = tuple(map(_matcher, given.matchers))
         try:
-            matchers = tuple(map(_matcher, given.matchers))
-        except ValueError as error:
+            for matcher in given.matchers:
+                if matcher.is_regex:
+                    compile_regex(matcher.value)
+        except RegexError as error:
             if given.id not in self._unreadable:
                 self._unreadable.add(given.id)
-                log.warning("cannot honour silence %s of Alertmanager: %s", given.id, error)
-            return None
+                log.warning("takes a matcher of silence %s of Alertmanager to match: %s", given.id, error)
         starts_at, ends_at = given.starts_at.timestamp(), given.ends_at.timestamp()
         return Silence(given.id, matchers, starts_at, ends_at, given.created_by, given.comment)
 
@@ -260,9 +263,4 @@ def _matcher(given: _Matcher) -> Matcher:
     op = {(True, False): "=", (False, False): "!=", (True, True): "=~", (False, True): "!~"}[
         given.is_equal, given.is_regex
     ]
-    # Written out and read again, so that a regular expression is compiled here and not where nobody expects it to fail.
-    return (
-        parse_matcher(str(Matcher(given.name, op, given.value)))
-        if given.is_regex
-        else Matcher(given.name, op, given.value)
-    )
+    return Matcher(given.name, op, given.value)

@@ -22,6 +22,7 @@ import yaml
 from remediator.config.document import PLAIN, Document, Path_, nearest
 from remediator.config.scalars import OF_TYPE, Scalar, one_of
 from remediator.errors import TemplateError
+from remediator.model.matcher import MatcherError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -165,7 +166,8 @@ class _Scalar:
         except TemplateError as error:
             document.report(node, "bad-template", str(error), offset=error.offset)
         except ValueError as error:
-            document.report(node, leaf.check, str(error), leaf.remedy_for(text))
+            offset = error.offset if isinstance(error, MatcherError) else None
+            document.report(node, leaf.check, str(error), leaf.remedy_for(text), offset=offset)
         return BAD
 
     def schema(self, parts: dict[str, Any]) -> dict[str, Any]:

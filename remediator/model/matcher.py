@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 import msgspec
+
+from remediator.model.regex import RegexError, compile_regex
 
 Labels = Mapping[str, str]
 
@@ -22,6 +23,14 @@ _MATCHER = re.compile(
 )
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
+
+
+class MatcherError(ValueError):
+    """A matcher's regular expression is refused. `offset` is the character of the matcher at fault, if it is known."""
+
+    def __init__(self, message: str, offset: int | None) -> None:
+        self.offset = offset
+        super().__init__(message)
 
 
 class Matcher(msgspec.Struct, frozen=True):
@@ -38,8 +47,11 @@ class Matcher(msgspec.Struct, frozen=True):
             return actual == self.value
         if self.op == "!=":
             return actual != self.value
-        found = _regex(self.value).fullmatch(actual) is not None
-        return found if self.op == "=~" else not found
+        try:
+            return compile_regex(self.value)(actual) == (self.op == "=~")
+        except RegexError:
+            # Rule files have none of these, but silences and stored pauses may: in doubt they hold.
+            return True
 
     def __str__(self) -> str:
         return f"{self.name}{self.op}{_quote(self.value)}"
@@ -55,9 +67,9 @@ def parse_matcher(text: str) -> Matcher:
         raise ValueError(f"{text!r} has no label name")
     if op in ("=~", "!~"):
         try:
-            _regex(value)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"{value!r} is not a regular expression: {error}") from None
+            compile_regex(value)
+        except RegexError as error:
+            raise MatcherError(str(error), _offset(text, found.start("value"), error.offset)) from None
     return Matcher(name, op, value)
 
 
@@ -82,9 +94,14 @@ def matches_all(matchers: Iterable[Matcher], labels: Labels) -> bool:
     return all(matcher.matches(labels) for matcher in matchers)
 
 
-@lru_cache(maxsize=4096)
-def _regex(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.DOTALL)
+def _offset(text: str, start: int, offset: int | None) -> int | None:
+    """The character of a matcher at which its regular expression has the character at `offset`."""
+    if offset is None or text[start] != '"':
+        return None if offset is None else start + offset
+    at = start + 1
+    for _ in range(offset):
+        at += 2 if text[at] == "\\" and text[at + 1] in _ESCAPES else 1
+    return at
 
 
 def _unquote(text: str) -> str:

@@ -19,7 +19,6 @@ from remediator.clients.alertmanager import Alertmanagers, Member
 from remediator.clients.http_options import HttpClient
 from remediator.errors import RemoteError
 from remediator.model.clock import rfc3339
-from remediator.model.matcher import Matcher
 from remediator.web.webhook_payload import decode_notification
 
 HOSTILE = {"alertname": "Down", "service": 'a "quoted"\nservice', "team": "zahlung €"}
@@ -129,22 +128,43 @@ async def test_a_silence_on_exact_labels_is_set_read_and_expired(tmp_path: Path)
         await alertmanagers.expire("0a0b0c0d-0000-4000-8000-000000000000")
 
 
-async def test_a_silence_that_python_cannot_read_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_silence_is_read_as_alertmanager_reads_it(tmp_path: Path) -> None:
     async with RealAlertmanager(tmp_path) as server, client(server.url) as alertmanagers:
-        body = {
-            "matchers": [{"name": "service", "value": r"\pN+", "isRegex": True}],
-            "startsAt": rfc3339(time.time()),
-            "endsAt": rfc3339(time.time() + 60),
-            "createdBy": "ada",
-            "comment": "numbers",
+        for value in (r"\pN+", "[[:alpha:]]+1", "shop|(?i)cart", r"\Qa.b\E"):
+            await _silence(server, {"name": "service", "value": value, "isRegex": True})
+        silences = await alertmanagers.silences()
+        covered = ["42", "web1", "CART", "shop", "a.b"]
+        alone = ["four", "1web", "SHOP", "axb"]
+        now = time.time() + 1
+        assert {name for name in covered + alone if any(s.covers({"service": name}, now) for s in silences)} == {
+            *covered
         }
-        await asyncio.to_thread(server.request, "/api/v2/silences", method="POST", body=body)
-        body["matchers"] = [{"name": "service", "value": "a|b", "isRegex": True, "isEqual": False}]
-        await asyncio.to_thread(server.request, "/api/v2/silences", method="POST", body=body)
+
+
+async def test_a_silence_that_cannot_be_read_holds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with RealAlertmanager(tmp_path) as server, client(server.url) as alertmanagers:
+        large = "|".join(f"[01]*1[01]{{{900 - n}}}" for n in range(40))
+        await _silence(
+            server,
+            {"name": "service", "value": large, "isRegex": True},
+            {"name": "team", "value": "a", "isRegex": False},
+        )
         for _ in range(2):
             (silence,) = await alertmanagers.silences()
-        assert silence.matchers == (Matcher("service", "!~", "a|b"),)
-        assert caplog.text.count("cannot honour silence") == 1
+        assert silence.covers({"service": "web", "team": "a"}, time.time() + 1)
+        assert not silence.covers({"service": "web", "team": "b"}, time.time() + 1)
+        assert caplog.text.count("takes a matcher of silence") == 1
+
+
+async def _silence(server: RealAlertmanager, *matchers: dict[str, object]) -> None:
+    body = {
+        "matchers": matchers,
+        "startsAt": rfc3339(time.time()),
+        "endsAt": rfc3339(time.time() + 60),
+        "createdBy": "ada",
+        "comment": "mine",
+    }
+    await asyncio.to_thread(server.request, "/api/v2/silences", method="POST", body=body)
 
 
 async def test_of_two_one_may_be_dead(tmp_path: Path) -> None:
