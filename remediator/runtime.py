@@ -101,13 +101,12 @@ class Runtime:
 
     def rules(self) -> Mapping[str, Any]:
         book = self.replica.state.rulebook
-        nouns = {
+        return {
             "services": book.services,
             "thresholds": book.thresholds,
             "runbooks": book.runbooks,
             "targets": tuple(book.targets.values()),
         }
-        return {name: msgspec.to_builtins(rules) for name, rules in nouns.items()}
 
     def on_operator_action(self) -> None:
         self.replica.engine.answered()

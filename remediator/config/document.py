@@ -50,7 +50,7 @@ Path_ = tuple[str | int, ...]
 
 PLAIN = "plain"
 """The tag of an unquoted scalar: its meaning depends on what is expected where it stands."""
-_TEXT_TAG = "tag:yaml.org,2002:str"
+TEXT_TAG = "tag:yaml.org,2002:str"
 _OTHER = "other"
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _GUARDED = r"pas+\w*|pwd|cred\w*|\w*token|\w*secret|api_?key"

@@ -1,6 +1,7 @@
-"""What a scalar in a document may mean: how its text is read, which check a wrong one fails, what editors are told.
+"""The scalars of documents: how the text of each is read, the check that a wrong one fails, and its JSON Schema.
 
-A document struct says `Annotated[float, DURATION]`, or just a type that `OF_TYPE` knows.
+A document's struct names one by its field's type (`OF_TYPE`, `OF_FIELD_TYPE`), or has one of its own:
+`Annotated[str, Scalar(…)]`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
 from remediator.clients.http_options import Secret
 from remediator.config.document import nearest
 from remediator.model.durations import parse_duration
+from remediator.model.field_types import FieldType
 from remediator.model.health import Comparison, Health, parse_comparison
 from remediator.model.matcher import Matcher, parse_matcher
 from remediator.model.rulebook import Rate, Share
@@ -22,10 +24,10 @@ from remediator.template.compile import TemplateKind, compile_template
 
 @dataclass(frozen=True, eq=False)
 class Scalar:
-    """One meaning of a scalar.
+    """One kind of scalar.
 
-    `parse` gives its value; it raises ValueError, or TemplateError with an offset, with a sentence. `text` says that an
-    unquoted word YAML would not read as text is refused; without it, a quoted one is. `words` are all that it may be.
+    `parse` gives its value, or raises ValueError or TemplateError with a sentence. With `text`, an unquoted word is
+    refused if YAML does not read it as text; without, a quoted one is refused. `words` are all that it may be.
     """
 
     noun: str
@@ -37,12 +39,12 @@ class Scalar:
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": ["string", "number"]})
 
     def remedy_for(self, text: str) -> str:
-        """What the author of this wrong text can do."""
+        """What the author of a wrong text can do."""
         return nearest(text, self.words) if self.words else self.remedy
 
 
 def one_of(*words: StrEnum) -> Scalar:
-    """One of some words of an enumeration."""
+    """One of some members of an enumeration."""
     known = {str(word): word for word in words}
 
     def parse(text: str) -> StrEnum:
@@ -73,7 +75,7 @@ def _name(text: str) -> str:
 def _expression(text: str) -> str:
     if not text.strip():
         raise ValueError("there is no expression")
-    return text
+    return text.rstrip()
 
 
 def _integer(text: str) -> int:
@@ -135,19 +137,18 @@ _DURATION_SCHEMA = {
 }
 
 TEXT = Scalar("text", str)
-NAME = Scalar("a name", _name, remedy="choose a short, telling name")
-INTEGER = Scalar("a whole number", _integer, text=False, schema={"type": "integer"})
-BOOLEAN = Scalar("true or false", _boolean, text=False, schema={"type": "boolean"})
-DURATION = Scalar(
+_NAME = Scalar("a name", _name, remedy="choose a short, telling name")
+_INTEGER = Scalar("a whole number", _integer, text=False, schema={"type": "integer"})
+_BOOLEAN = Scalar("true or false", _boolean, text=False, schema={"type": "boolean"})
+_DURATION = Scalar(
     "a duration such as 30s", _duration, "bad-duration", "give a unit: ms, s, m, h, d, w or y", schema=_DURATION_SCHEMA
 )
-BAD_HEALTH = one_of(Health.DEGRADED, Health.FAILED)
-JUDGED_HEALTH = one_of(Health.HEALTHY, Health.DEGRADED, Health.FAILED)
+_TEXT_TEMPLATE = _template(TemplateKind.TEXT, "text")
 
 OF_TYPE: dict[type, Scalar] = {
     str: TEXT,
-    int: INTEGER,
-    bool: BOOLEAN,
+    int: _INTEGER,
+    bool: _BOOLEAN,
     Secret: Scalar("text", Secret),
     Matcher: Scalar(
         'a matcher such as tier="web"',
@@ -169,20 +170,23 @@ OF_TYPE: dict[type, Scalar] = {
         schema={"type": ["string", "integer"]},
     ),
 }
+"""The scalar of a Python type."""
 
-Name = Annotated[str, NAME]
-Expression = Annotated[
-    str, Scalar("a PromQL expression", _expression, remedy="write PromQL whose series carry the labels of services")
-]
-Duration = Annotated[float, DURATION]
-PositiveDuration = Annotated[float, replace(DURATION, parse=_positive_duration, remedy="write a duration such as 30s")]
-PositiveInteger = Annotated[int, replace(INTEGER, parse=_positive_integer, schema={"type": "integer", "minimum": 1})]
-BadHealth = Annotated[Health, BAD_HEALTH]
-JudgedHealth = Annotated[Health, JUDGED_HEALTH]
-NameTemplate = Annotated[str, Scalar("a name", lambda text: _TEXT_TEMPLATE.parse(_name(text)), remedy=NAME.remedy)]
-_TEXT_TEMPLATE = _template(TemplateKind.TEXT, "text")
-TextTemplate = Annotated[str, _TEXT_TEMPLATE]
-ArgumentTemplate = Annotated[str, _template(TemplateKind.ARGUMENT, "text")]
-ShellTemplate = Annotated[str, _template(TemplateKind.SHELL, "shell text")]
-UrlTemplate = Annotated[str, _template(TemplateKind.URL, "a URL")]
-PromqlTemplate = Annotated[str, _template(TemplateKind.PROMQL, "a PromQL expression")]
+OF_FIELD_TYPE: dict[FieldType, Scalar] = {
+    FieldType.NAME: _NAME,
+    FieldType.NAME_TEMPLATE: replace(_NAME, parse=lambda text: _TEXT_TEMPLATE.parse(_name(text))),
+    FieldType.EXPRESSION: Scalar(
+        "a PromQL expression", _expression, remedy="write PromQL whose series carry the labels of services"
+    ),
+    FieldType.DURATION: _DURATION,
+    FieldType.POSITIVE_DURATION: replace(_DURATION, parse=_positive_duration, remedy="write a duration such as 30s"),
+    FieldType.POSITIVE_INTEGER: replace(_INTEGER, parse=_positive_integer, schema={"type": "integer", "minimum": 1}),
+    FieldType.BAD_HEALTH: one_of(Health.DEGRADED, Health.FAILED),
+    FieldType.JUDGED_HEALTH: one_of(Health.HEALTHY, Health.DEGRADED, Health.FAILED),
+    FieldType.TEXT_TEMPLATE: _TEXT_TEMPLATE,
+    FieldType.ARGUMENT_TEMPLATE: _template(TemplateKind.ARGUMENT, "text"),
+    FieldType.SHELL_TEMPLATE: _template(TemplateKind.SHELL, "shell text"),
+    FieldType.URL_TEMPLATE: _template(TemplateKind.URL, "a URL"),
+    FieldType.PROMQL_TEMPLATE: _template(TemplateKind.PROMQL, "a PromQL expression"),
+}
+"""The scalar of a field type."""

@@ -18,9 +18,11 @@ from msgspec.structs import replace
 
 from remediator.clients.http_options import HttpClient
 from remediator.config.document import Document, open_document
-from remediator.config.scalars import Duration, JudgedHealth, Name, PositiveDuration, PositiveInteger, Scalar
-from remediator.config.schema import SCALAR_OR_LIST, Violation, read_document
+from remediator.config.scalars import Scalar
+from remediator.config.schema import read_document
+from remediator.config.schema_nodes import Violation
 from remediator.errors import ConfigError
+from remediator.model.field_types import SCALAR_OR_LIST, Duration, JudgedHealth, Name, PositiveDuration, PositiveInteger
 from remediator.model.health import Health
 from remediator.model.matcher import Matcher
 from remediator.model.rulebook import Rate, Share
@@ -41,6 +43,8 @@ _SQLITE = "sqlite:///"
 _POSTGRESQL = ("postgresql://", "postgres://")
 _BOTH = "contradiction"
 _SHORTEST_LEASE = 2.0
+DEFAULT_SEVERITY = {"critical": Health.FAILED, "page": Health.FAILED, "warning": Health.DEGRADED}
+"""The health that an alert's `severity` means for a service that no threshold judges. Any other means degraded."""
 
 
 def _label_name(text: str) -> str:
@@ -272,9 +276,7 @@ class Config(msgspec.Struct, frozen=True):
         "thresholds": "this looks like a rule file: name it under rule_files:",
     }
     prometheus: Annotated[Server, Meta(description="Where PromQL is asked.")]
-    global_: Annotated[Global, Meta(description="How remediator works as a whole.")] = field(
-        name="global", default=Global()
-    )
+    global_: Annotated[Global, Meta(description="How remediator works as a whole.")] = Global()
     alertmanagers: Annotated[
         tuple[AlertmanagerClient, ...], Meta(description="Alertmanagers; several are one cluster.")
     ] = ()
@@ -286,7 +288,7 @@ class Config(msgspec.Struct, frozen=True):
     severity: Annotated[
         dict[str, JudgedHealth],
         Meta(description="What an alert's severity says of a service that no threshold judges."),
-    ] = field(default_factory=lambda: {"critical": Health.FAILED, "page": Health.FAILED, "warning": Health.DEGRADED})
+    ] = field(default_factory=lambda: dict(DEFAULT_SEVERITY))
 
     def violations(self) -> Iterator[Violation]:
         """What cannot be meant."""

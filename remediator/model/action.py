@@ -1,30 +1,40 @@
-"""Hands: what can be done to the outside world, and what came of it.
+"""What can be done to the outside world, and its result.
 
-An `ActionSpec` is what an author wrote; rendering it gives a `Call`, with nothing left to substitute; running a call
-gives a `Result`. `command` runs argv lists and shell text, `http` sends requests. Neither knows of services or
-incidents.
+An `ActionSpec` is what an author wrote. Rendering it gives a `Call`, with nothing left to substitute. Running a call
+gives a `Result`. Nothing here knows of services or incidents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import Meta
+
+from remediator.model.field_types import (
+    ArgumentTemplate,
+    Name,
+    PositiveDuration,
+    ShellTemplate,
+    TextTemplate,
+    UrlTemplate,
+)
 
 
 class Outcome(StrEnum):
-    """How a step run ended. None of these says that the service is healthy: that is verified by observation."""
+    """How a step run ended. None of these says that the service is healthy: observation verifies that."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     REFUSED = "refused"
-    """Rendering gave something unsafe or incomplete: nothing was run."""
+    """Rendering gave something unsafe or incomplete. Nothing was run."""
     SKIPPED = "skipped"
-    """There was nothing to do, such as a scale at its limit: nothing was run."""
+    """There was nothing to do, as with a scale at its limit. Nothing was run."""
     UNKNOWN = "unknown"
-    """It was running when its owner died: it may or may not have taken effect."""
+    """It was running when its owner died. It may or may not have taken effect."""
 
     @property
     def ran(self) -> bool:
@@ -33,36 +43,50 @@ class Outcome(StrEnum):
 
 
 class HttpSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A request as written: every text is a template."""
+    """A request to send. Every text is a template."""
 
-    url: str
-    method: str = "POST"
-    headers: dict[str, str] = {}
-    body: str = ""
-    expect: tuple[int, ...] = ()
-    """The status codes that mean success; none given means 200 to 299."""
+    schema_name: ClassVar[str] = "HttpDoc"
+    url: Annotated[UrlTemplate, Meta(description="Where to send it.")]
+    method: Annotated[Name, Meta(description="POST unless given.")] = "POST"
+    headers: Annotated[dict[str, TextTemplate], Meta(description="Headers to send.")] = {}
+    body: Annotated[TextTemplate, Meta(description="What to send.")] = ""
+    expect: Annotated[
+        tuple[int, ...], Meta(description="Status codes that mean success; 200 to 299 unless given.")
+    ] = ()
 
 
 TIMEOUT = 60.0
-"""Seconds that an action may take which names no timeout."""
+"""Seconds that an action without a timeout may take."""
 
 
 class ActionSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One action as written: exactly one of `run` (argv), `shell` and `http`, all of them templates."""
+    """What to run: exactly one of run, shell and http."""
 
-    run: tuple[str, ...] | None = None
-    shell: str | None = None
+    schema_name: ClassVar[str] = "ActionDoc"
+    hints: ClassVar[dict[str, str]] = {
+        "command": "write run: with a list, or shell: with a text",
+        "cmd": "write run: with a list, or shell: with a text",
+        "exec": "write run: with a list, or shell: with a text",
+    }
+    run: Annotated[
+        tuple[ArgumentTemplate, ...] | None,
+        Meta(description="A command as a list of arguments. Each template is exactly one argument; there is no shell."),
+    ] = None
+    shell: Annotated[
+        ShellTemplate | None, Meta(description="Text for sh -c. Every {{ }} is quoted as one word by itself.")
+    ] = None
     http: HttpSpec | None = None
-    timeout: float | None = None
-    env: dict[str, str] = {}
-    undo: str = ""
-    """The action that takes this one back: it is run once the service has recovered."""
+    timeout: Annotated[PositiveDuration | None, Meta(description="When to end it, if it has not ended.")] = None
+    env: Annotated[dict[str, TextTemplate], Meta(description="Environment variables for the command.")] = {}
+    undo: Annotated[
+        Name | None, Meta(description="The action that takes this one back, run once the service has recovered.")
+    ] = None
 
 
 class Call(msgspec.Struct, frozen=True):
     """Something ready to run: argv (of a command, or of `sh -c` for shell text), or an HTTP request.
 
-    `timeout` is in seconds. `env` is the whole environment of the command but for PATH, HOME and LANG.
+    `timeout` is in seconds. `env` is the command's whole environment besides PATH, HOME and LANG.
     """
 
     argv: tuple[str, ...] = ()
@@ -79,7 +103,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What came of a call. `text` is a sentence, `output` the last 8 KiB of what it printed (stdout and stderr)."""
+    """The result of a call. `text` is a sentence, `output` the last 8 KiB that it printed (stdout and stderr)."""
 
     outcome: Outcome
     text: str
@@ -88,4 +112,4 @@ class Result(msgspec.Struct, frozen=True):
 
 
 Run = Callable[[Call], Awaitable[Result]]
-"""Runs a call to its end; never raises for what the call does. Rehearsals put their own in its place."""
+"""Runs a call to its end. It never raises for what the call does."""

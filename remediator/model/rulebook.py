@@ -1,19 +1,34 @@
 """The rules as loaded: services, thresholds, runbooks and targets, and which of them belong together.
 
-Everything here is immutable and plain data, so that an incident can carry the text it started with (`Plan`) through a
+Everything here is immutable plain data: an incident stores the rules it started with (`Plan`) and keeps them through a
 reload and a restart. Durations are seconds. Templates are kept as text; `template` compiles and caches them.
+
+A struct whose fields are those of a rule file is read from one as it is. Its docstring and the descriptions of its
+fields are what editors show. What is written in another way than it is kept has a struct of its own in `rules.fields`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
+from msgspec import Meta
 
 from remediator.model.action import ActionSpec
 from remediator.model.durations import format_duration
+from remediator.model.field_types import (
+    SCALAR_OR_LIST,
+    BadHealth,
+    Duration,
+    Expression,
+    Name,
+    PositiveDuration,
+    PositiveInteger,
+    PromqlTemplate,
+    TextTemplate,
+)
 from remediator.model.health import Comparison, Health
 from remediator.model.matcher import Labels, Matcher, matches_all
 from remediator.template.compile import LabelView, TemplateKind, compile_template
@@ -35,11 +50,21 @@ class OnInterrupt(StrEnum):
     ESCALATE = "escalate"
 
 
-class Dashboard(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where in Grafana the annotations go; `panel` 0 means the whole dashboard."""
+MATCH_HINTS = {
+    "matchers": "write match:, a list of matchers",
+    "matcher": "write match:, a list of matchers",
+    "selector": "write match:, a list of matchers",
+}
+"""Remedies for the names that others give to `match`."""
+BAD_HEALTHS = (Health.DEGRADED, Health.FAILED)
 
-    uid: str
-    panel: int = 0
+
+class Dashboard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where in Grafana the annotations go."""
+
+    schema_name: ClassVar[str] = "DashboardDoc"
+    uid: Annotated[Name, Meta(description="The dashboard's uid, as in its address.")]
+    panel: Annotated[int, Meta(description="A panel's id; without it the whole dashboard.")] = 0
 
 
 class TargetRef(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,34 +73,34 @@ class TargetRef(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     params: dict[str, str] = {}
     actions: dict[str, ActionSpec] = {}
-    """Actions the service brings itself; only a target with `open` takes them."""
+    """Actions of the service itself; only a target with `open` takes them."""
 
 
 class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a kind of service is reached: a named set of actions.
 
-    `params` gives each parameter's default as a template; None means the service has to give it. The actions `scale`,
-    `replicas` (prints the present count) and `diagnose` (prints evidence) have a meaning; all others are just run.
-    Every target has the parameter `ssh` as well, whose default is the template of the same name: when it renders to a
-    host, every argv is run there through ssh.
+    `params` has the default of each parameter, a template; with None the service must give it. The actions `scale`,
+    `replicas` (prints the present count) and `diagnose` (prints evidence) have a meaning. All others are just run.
+    Every target also has the parameter `ssh`. If it renders to a host, every argv is run there through ssh.
     """
 
     name: str
     params: dict[str, str | None] = {}
     actions: dict[str, ActionSpec] = {}
     ssh: str = ""
+    """The default of the parameter `ssh`."""
     open: bool = False
 
     @property
     def defaults(self) -> dict[str, str | None]:
-        """Every parameter with its default; those that come later may rest on those before."""
+        """Every parameter with its default. A later one may use those before it."""
         return {**self.params, "ssh": self.ssh}
 
 
 class Service(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is judged and healed. `labels` always holds the service label with the name as its value.
+    """What is judged and healed. `labels` always has the service label, with the name as its value.
 
-    A templated service has a name with `{{ }}`; `Rulebook.service_for` makes a plain one of it as labels name it.
+    A templated service has a name with `{{ }}`. `Rulebook.service_for` makes plain services of it from labels.
     """
 
     name: str
@@ -92,16 +117,25 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Threshold(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A PromQL expression with the values that are degraded and failed. `failed` is judged first."""
+    """How well services are: a PromQL expression, and which of its values are degraded and failed."""
 
-    name: str
-    expr: str
-    match: tuple[Matcher, ...] = ()
-    degraded: Comparison | None = None
-    failed: Comparison | None = None
-    for_: float = 0.0
-    keep_for: float = 0.0
-    unit: str = ""
+    schema_name: ClassVar[str] = "ThresholdDoc"
+    hints: ClassVar[dict[str, str]] = {
+        **MATCH_HINTS,
+        "query": "write expr:, as in Prometheus' rules",
+        "critical": "write failed:",
+        "warning": "write degraded:",
+    }
+    name: Annotated[Name, Meta(description="What to call the threshold.")]
+    expr: Annotated[
+        Expression, Meta(description="PromQL. One query serves every service, so its series carry their labels.")
+    ]
+    match: Annotated[tuple[Matcher, ...], Meta(description="The services it judges, by their labels.")] = ()
+    degraded: Annotated[Comparison | None, Meta(description="Which values are degraded, as '>= 0.05'.")] = None
+    failed: Annotated[Comparison | None, Meta(description="Which values are failed, as '> 0.10'; judged first.")] = None
+    for_: Annotated[Duration, Meta(description="How long a value must hold.")] = 0.0
+    keep_for: Annotated[Duration, Meta(description="How long it stays breached after the last breach.")] = 0.0
+    unit: Annotated[str, Meta(description="How to show the value: ratio, seconds, bytes, ...")] = ""
 
     def judge(self, value: float) -> Health:
         """What a value means, before `for` and `keep_for`; NaN is UNKNOWN."""
@@ -114,37 +148,49 @@ class Threshold(msgspec.Struct, frozen=True, omit_defaults=True):
         return Health.HEALTHY
 
 
-class Step(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One rung. `action` names an action of the service's target, unless `spec` says itself what to run.
+class StepSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """When and how a step is run, in a rule file as in the rulebook."""
 
-    `args` are the action's arguments; scale knows `by`, `to`, `min`, `max` and `replicas` (PromQL of the present
-    count). `if_` false passes the step over; `unless` true holds it back until it is false.
+    when: Annotated[
+        tuple[BadHealth, ...],
+        SCALAR_OR_LIST,
+        Meta(description="The health at which it is run; degraded and failed by default."),
+    ] = BAD_HEALTHS
+    if_: Annotated[PromqlTemplate, Meta(description="PromQL; the step is passed over while it is false.")] = ""
+    unless: Annotated[PromqlTemplate, Meta(description="PromQL; the step waits while it is true.")] = ""
+    timeout: Annotated[PositiveDuration | None, Meta(description="When to end it, if it has not ended.")] = None
+    attempts: Annotated[PositiveInteger, Meta(description="How often to try it before going on to the next step.")] = 1
+    on_interrupt: Annotated[OnInterrupt, Meta(description="What to do when remediator itself ended while it ran.")] = (
+        OnInterrupt.VERIFY
+    )
+
+
+class Step(StepSettings, frozen=True, omit_defaults=True):
+    """One step of a runbook. `action` names an action of the service's target, unless `spec` says what to run.
+
+    `args` are the action's arguments. Those of scale are `by`, `to`, `min`, `max` and `replicas` (PromQL of the present
+    count).
     """
 
     name: str
     action: str
     spec: ActionSpec | None = None
     args: dict[str, Any] = {}
-    when: tuple[Health, ...] = (Health.DEGRADED, Health.FAILED)
-    if_: str = ""
-    unless: str = ""
-    timeout: float | None = None
-    attempts: int = 1
-    on_interrupt: OnInterrupt = OnInterrupt.VERIFY
 
 
-class Verify(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A step has helped when the service is healthy for `healthy_for`, seen `within` this long of the step's end."""
+class Verify(msgspec.Struct, frozen=True):
+    """When a step has helped: healthy for so long, seen within so long of its end."""
 
-    healthy_for: float = 30.0
-    within: float = 300.0
+    schema_name: ClassVar[str] = "VerifyDoc"
+    healthy_for: Annotated[Duration, Meta(description="How long the service must be healthy.")] = 30.0
+    within: Annotated[Duration, Meta(description="How long to wait for that.")] = 300.0
 
 
 class Rate(msgspec.Struct, frozen=True):
     """At most `count` in any `window` seconds."""
 
     count: int
-    window: float
+    window: Duration
 
     def __str__(self) -> str:
         return f"{self.count}/{format_duration(self.window)}"
@@ -160,41 +206,71 @@ class Share(msgspec.Struct, frozen=True):
         """How many that is of `total`: rounded down, but never below one."""
         return max(1, int(total * self.value / 100) if self.percent else int(self.value))
 
+    def __str__(self) -> str:
+        return f"{self.value:g}{'%' if self.percent else ''}"
 
-class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
+
+class Limits(msgspec.Struct, frozen=True):
     """What keeps a runbook from doing harm by repetition."""
 
-    cooldown: float = 300.0
-    rate: tuple[Rate, ...] = ()
-    blast_radius: Share | None = None
-    breaker: Rate | None = None
-    relapse: float = 600.0
-    """Seconds after a recovery within which new trouble is the same trouble again."""
+    schema_name: ClassVar[str] = "LimitsDoc"
+    cooldown: Annotated[Duration, Meta(description="No new heal of a service so soon after the last.")] = 300.0
+    rate: Annotated[
+        tuple[Rate, ...], SCALAR_OR_LIST, Meta(description="How many commands in which time: [3/1h, 7/1d].")
+    ] = ()
+    blast_radius: Annotated[
+        Share | None, Meta(description="How many of its services may be healed at once: 3, or 30%.")
+    ] = None
+    breaker: Annotated[
+        Rate | None, Meta(description="After so many heals that did not help or last, give the service up: 3/6h.")
+    ] = None
+    relapse: Annotated[
+        Duration, Meta(description="Trouble so soon after a recovery is the same again: the ladder goes on from there.")
+    ] = 600.0
 
 
-class Escalate(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is added to the alerts that go to people, and after how many seconds of being held they hear of it."""
+class Escalate(msgspec.Struct, frozen=True):
+    """What is added to the alerts that go to people."""
 
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    after: float = 900.0
+    schema_name: ClassVar[str] = "EscalateDoc"
+    labels: Annotated[dict[Name, TextTemplate], Meta(description="Labels, as severity, which may replace others.")] = {}
+    annotations: Annotated[dict[Name, TextTemplate], Meta(description="Annotations, as runbook_url.")] = {}
+    after: Annotated[Duration, Meta(description="How long a heal may be held before people hear of it.")] = 900.0
 
 
-class Runbook(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What to do for which services and alerts."""
+class RunbookSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a runbook says beside its steps, in a rule file as in the rulebook."""
+
+    match: Annotated[
+        tuple[Matcher, ...], Meta(description="For which, by the labels of the service and the alert.")
+    ] = ()
+    when: Annotated[
+        tuple[BadHealth, ...],
+        SCALAR_OR_LIST,
+        Meta(description="At which health: degraded, failed or both (the default)."),
+    ] = BAD_HEALTHS
+    mode: Annotated[
+        Mode, Meta(description="auto acts, approve asks first, observe decides and tells but runs nothing.")
+    ] = Mode.AUTO
+    approve_within: Annotated[
+        PositiveDuration, Meta(description="How long to wait for an approval before people hear that nothing was done.")
+    ] = 3600.0
+    corroborate: Annotated[bool, Meta(description="false: believe an alert though the thresholds see no trouble.")] = (
+        True
+    )
+    verify: Verify = Verify()
+    limits: Limits = Limits()
+    silence: Annotated[Duration, Meta(description="Hold the page to people for this long while healing.")] = 0.0
+    escalate: Escalate = Escalate()
+    dashboard: Dashboard | None = None
+
+
+class Runbook(RunbookSettings, frozen=True):
+    """What to do for which services and alerts. Stored with its defaults, which an open incident keeps when they
+    change."""
 
     name: str
     steps: tuple[Step, ...]
-    match: tuple[Matcher, ...] = ()
-    when: tuple[Health, ...] = (Health.DEGRADED, Health.FAILED)
-    mode: Mode = Mode.AUTO
-    approve_within: float = 3600.0
-    corroborate: bool = True
-    verify: Verify = Verify()
-    limits: Limits = Limits()
-    silence: float = 0.0
-    escalate: Escalate = Escalate()
-    dashboard: Dashboard | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -83,7 +83,7 @@ class System(Protocol):
         """Reload config and rules. ConfigError when they are wrong; the old ones stay in use."""
 
     def rules(self) -> Mapping[str, Any]:
-        """The rules in use: lists of JSON-able mappings by noun."""
+        """The rules in use, by noun; `rule_text` shows them."""
         ...
 
     async def add_service(self, document: Mapping[str, Any], author: str) -> object:

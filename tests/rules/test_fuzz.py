@@ -11,8 +11,9 @@ from remediator.config.document import Document
 from remediator.config.schema import schema_of
 from remediator.config.settings import read_config
 from remediator.errors import ConfigError, RefusedError
+from remediator.model.rulebook import Threshold
 from remediator.problem import Severity
-from remediator.rules.fields import RunbookDoc, ServiceDoc, StepDoc, TargetDoc, ThresholdDoc
+from remediator.rules.fields import RunbookDoc, ServiceDoc, StepDoc, TargetDoc
 from remediator.rules.loader import make_rulebook, read_rules, service_from_document
 
 HERE = Path(__file__).parent
@@ -23,9 +24,7 @@ PIECES = [
     ": ", "? ", "[", "]", "{", "}", "&a ", "*a", "!x ", "|\n", ">-\n", "#", "no", "~", "12:30", "-1", "1e9", "5m", "> 1",
     "\t", "\\", "\x00", "\ufeff", "\u2028", "\U0001f600", "%", "@", "---\n", "<<: *a\n", "scale", "restart", "when",
 ]  # fmt: skip
-KEYS = sorted(
-    {key for cls in (ServiceDoc, ThresholdDoc, RunbookDoc, StepDoc, TargetDoc) for key in schema_of(cls).fields}
-)
+KEYS = sorted({key for cls in (ServiceDoc, Threshold, RunbookDoc, StepDoc, TargetDoc) for key in schema_of(cls).fields})
 few = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 

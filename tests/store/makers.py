@@ -56,7 +56,7 @@ def make_plan(service: str = "checkout", dashboard: Dashboard | None = None) -> 
                 Step("restart", "restart", attempts=2),
                 Step("scale", "scale", args={"by": 1, "max": 6}, when=(Health.FAILED,), unless="up > 0", timeout=2.5),
             ),
-            (Matcher("tier", "=~", "web|api"),),
+            match=(Matcher("tier", "=~", "web|api"),),
             verify=Verify(15.0, 120.0),
             limits=Limits(600.0, (Rate(3, 3600.0), Rate(7, 86400.0)), Share(30, True), Rate(3, 21600.0)),
             dashboard=dashboard,

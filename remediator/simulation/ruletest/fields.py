@@ -12,10 +12,9 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta, field
 
-from remediator.config.policy import SEVERITY
-from remediator.config.scalars import Duration, JudgedHealth, Name, PositiveDuration, PositiveInteger, Scalar, one_of
-from remediator.config.schema import SCALAR_OR_LIST
-from remediator.config.settings import ConfigLimits, Global, MaintenanceDoc
+from remediator.config.scalars import Scalar, one_of
+from remediator.config.settings import DEFAULT_SEVERITY, ConfigLimits, Global, MaintenanceDoc
+from remediator.model.field_types import SCALAR_OR_LIST, Duration, JudgedHealth, Name, PositiveDuration, PositiveInteger
 from remediator.model.health import Health
 from remediator.model.incident import Verdict
 from remediator.model.matcher import Matcher
@@ -121,9 +120,7 @@ class ActDoc(msgspec.Struct, frozen=True):
     match: Annotated[
         tuple[Matcher, ...], Meta(description="Which services to pause, or alerts to silence in Alertmanager.")
     ] = ()
-    for_: Annotated[PositiveDuration, Meta(description="How long, for pause and silence.")] = field(
-        name="for", default=3600.0
-    )
+    for_: Annotated[PositiveDuration, Meta(description="How long, for pause and silence.")] = 3600.0
     force: Annotated[bool, Meta(description="For heal: override cooldown, breaker and mode.")] = False
     author: Annotated[str, Meta(description="Who does it.")] = "an operator"
     comment: Annotated[str, Meta(description="Why.")] = ""
@@ -211,10 +208,10 @@ class RuleTestsDoc(msgspec.Struct, frozen=True):
     ]
     tests: Annotated[tuple[RuleTestDoc, ...], Meta(description="The stories, each by itself.")]
     interval: Annotated[PositiveDuration, Meta(description="From one value to the next.")] = 60.0
-    global_: Global = field(name="global", default=Global())
+    global_: Global = Global()
     limits: ConfigLimits = ConfigLimits()
     maintenance: Annotated[tuple[MaintenanceDoc, ...], Meta(description="Times at which services are left alone.")] = ()
     severity: Annotated[
         dict[str, JudgedHealth],
         Meta(description="What an alert's severity says of a service that no threshold judges."),
-    ] = field(default_factory=lambda: dict(SEVERITY))
+    ] = field(default_factory=lambda: dict(DEFAULT_SEVERITY))

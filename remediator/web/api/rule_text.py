@@ -1,37 +1,57 @@
-"""Rules as they are loaded, written as in a rule file, without what may be secret in them."""
+"""Rules as they are loaded, written as in a rule file, without the secrets in them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
-from remediator.model.durations import format_duration
+import msgspec
+
+from remediator.model.field_types import field_types
+from remediator.model.health import Comparison
+from remediator.model.matcher import Matcher
+from remediator.model.rulebook import Rate, Share
 
 _PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
-_DURATIONS = ("cooldown", "for_", "healthy_for", "keep_for", "silence", "timeout", "within")
 _SECRET = ("env", "headers")
 
 
 def rule_text(value: Any, key: str = "") -> Any:
-    """One value of a rule, and all in it, as JSON-able data. Environments, headers and passwords in URLs are masked;
-    empty values, which say nothing, are left out."""
+    """One value of a rule, and all in it, as JSON-able data.
+
+    Environments, headers and passwords in URLs are masked. Empty values are left out, and so are words, numbers and
+    switches that have their default; durations are always shown.
+    """
     match value:
-        case {"name": name, "op": op, "value": text, **rest} if not rest:
-            return f'{name}{op}"{text}"'
-        case {"op": op, "bound": bound, **rest} if not rest:
-            return f"{op} {bound:g}"
-        case {"count": count, "window": window, **rest} if not rest:
-            return f"{count}/{format_duration(window)}"
+        case Matcher() | Comparison() | Rate() | Share():
+            return str(value)
+        case msgspec.Struct():
+            return _struct_text(value)
         case Mapping() if key in _SECRET:
             return dict.fromkeys(value, "<secret>")
         case Mapping():
-            shown = {name: rule_text(inner, name) for name, inner in value.items()}
-            return {name.rstrip("_"): inner for name, inner in shown.items() if inner not in ({}, [], "", None)}
+            return _without_empty({name: rule_text(inner, name) for name, inner in value.items()})
         case list() | tuple():
             return [rule_text(inner) for inner in value]
-        case float() | int() if key in _DURATIONS:
-            return format_duration(value)
         case str():
             return _PASSWORD.sub(r"\1<secret>@", value)
     return value
+
+
+def _struct_text(rule: msgspec.Struct) -> dict[str, Any]:
+    types = field_types(type(rule))
+    shown: dict[str, Any] = {}
+    for field in msgspec.structs.fields(rule):
+        value = getattr(rule, field.name)
+        if isinstance(value, (bool, int, StrEnum)) and value == field.default:
+            continue
+        if field.name in types:
+            value = types[field.name].show(value)
+        shown[field.name.removesuffix("_")] = rule_text(value, field.name)
+    return _without_empty(shown)
+
+
+def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in ({}, [], "", None)}

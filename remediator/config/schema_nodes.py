@@ -1,0 +1,390 @@
+"""The schemas themselves, one class for each way to write a value: how its YAML node is read, and its JSON Schema.
+
+`schema.schema_of` puts them together from types. What is wrong with a node is noted as a problem in its document.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import msgspec
+import yaml
+
+from remediator.config.document import PLAIN, TEXT_TAG, Document, Path_, nearest
+from remediator.config.scalars import OF_TYPE, Scalar
+from remediator.errors import TemplateError
+from remediator.model.matcher import MatcherError
+
+
+class Violation(NamedTuple):
+    """Something wrong between the fields of a struct, at a path within it."""
+
+    path: Path_
+    check: str
+    message: str
+    remedy: str
+
+
+@runtime_checkable
+class SelfChecking(Protocol):
+    """A struct with rules between its fields, which their types cannot say."""
+
+    def violations(self) -> Iterator[Violation]:
+        """What is wrong with it."""
+        ...
+
+
+class Bad(enum.Enum):
+    """The result of reading a value that has a problem."""
+
+    BAD = 0
+
+
+BAD = Bad.BAD
+_STANDARD_TAGS = (PLAIN, "other", TEXT_TAG)
+_MISREAD = re.compile(r"(?i:yes|no|on|off|true|false)|[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.[\d_]*)?", re.ASCII)
+_NOTHING = ("", "~", "null", "Null", "NULL")
+
+
+class Schema(Protocol):
+    """What may stand somewhere. `noun` names it in sentences; `node` is the kind of node it is written as."""
+
+    noun: str
+    node: type[yaml.Node]
+
+    def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
+        """The value, or BAD with a problem noted in the document."""
+        ...
+
+    def json_schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
+        """Its JSON Schema; those of structs are put into `definitions`."""
+        ...
+
+
+class ScalarSchema:
+    """A single value."""
+
+    node: type[yaml.Node] = yaml.ScalarNode
+
+    def __init__(self, scalar: Scalar) -> None:
+        self.scalar = scalar
+        self.noun = scalar.noun
+
+    def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            return _wrong(node, document, self.noun)
+        scalar, text, plain = self.scalar, node.value, node.tag == PLAIN
+        if node.tag not in _STANDARD_TAGS:
+            return _tagged(node, document)
+        if plain and text in _NOTHING:
+            return _wrong(node, document, self.noun)
+        if scalar.text and plain and _MISREAD.fullmatch(text):
+            meaning = "a number to base 60" if ":" in text else "true or false"
+            message = f"expected {self.noun}, but YAML reads an unquoted {text} as {meaning}"
+            document.report(node, "unquoted-text", message, f"put it in quotes: '{text}'")
+            return BAD
+        if not scalar.text and not plain:
+            document.report(node, "wrong-type", f"expected {self.noun}, found text", "take the quotes away")
+            return BAD
+        try:
+            return scalar.parse(text)
+        except TemplateError as error:
+            document.report(node, "bad-template", str(error), offset=error.offset)
+        except ValueError as error:
+            offset = error.offset if isinstance(error, MatcherError) else None
+            document.report(node, scalar.check, str(error), scalar.remedy_for(text), offset=offset)
+        return BAD
+
+    def json_schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
+        return dict(self.scalar.schema)
+
+
+class ListSchema:
+    """A list. With `or_scalar` its only item may be written without the list."""
+
+    node: type[yaml.Node] = yaml.SequenceNode
+    noun = "a list"
+
+    def __init__(self, item: Schema, *, or_scalar: bool = False) -> None:
+        self.item = item
+        self.or_scalar = or_scalar
+
+    def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
+        if _nothing(node):
+            return ()
+        if self.or_scalar and isinstance(node, yaml.ScalarNode):
+            value = self.item.read(node, document, depth)
+            return BAD if value is BAD else (value,)
+        if not isinstance(node, yaml.SequenceNode):
+            return _wrong(node, document, self.noun, _as_list(node))
+        if node.tag not in _STANDARD_TAGS:
+            return _tagged(node, document)
+        values = []
+        for child in node.value:
+            if not document.spend(child, depth):
+                return BAD
+            values.append(self.item.read(child, document, depth + 1))
+        return document.without(BAD, values)
+
+    def json_schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
+        item = self.item.json_schema(definitions)
+        many = {"type": ["array", "null"], "items": item}
+        return {"anyOf": [many, item]} if self.or_scalar else many
+
+
+class MappingSchema:
+    """Values under keys that are free."""
+
+    node: type[yaml.Node] = yaml.MappingNode
+    noun = "a mapping"
+
+    def __init__(self, key: Schema, value: Schema) -> None:
+        self.key = key
+        self.value = value
+
+    def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
+        if _nothing(node):
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            return _wrong(node, document, self.noun)
+        values = {}
+        for name, key, child in _pairs(node, document):
+            if not document.spend(child, depth):
+                return BAD
+            if self.key.read(key, document, depth) is BAD:
+                continue
+            value = self.value.read(child, document, depth + 1)
+            if value is not BAD:
+                values[name] = value
+        return values
+
+    def json_schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
+        return {"type": ["object", "null"], "additionalProperties": self.value.json_schema(definitions)}
+
+
+class Field(NamedTuple):
+    """One key of a struct, and the attribute it is read into."""
+
+    attribute: str
+    schema: Schema
+    required: bool
+    description: str
+
+
+class Additional(NamedTuple):
+    """The attribute of a struct that collects the keys which no field has; `known` are examples for editors."""
+
+    attribute: str
+    schema: Schema
+    known: tuple[str, ...]
+    description: str
+
+
+class StructSchema:
+    """A mapping with known keys. The class may have `hints`: remedies for keys that other tools have. Its definition in
+    the JSON Schema has its `schema_name`, or else its own name."""
+
+    node: type[yaml.Node] = yaml.MappingNode
+    noun = "a mapping"
+
+    def __init__(self, cls: type[msgspec.Struct], fields: Mapping[str, Field], additional: Additional | None) -> None:
+        self.cls = cls
+        self.fields = fields
+        self.additional = additional
+        self.required = [key for key, field in fields.items() if field.required]
+        self.hints: Mapping[str, str] = getattr(cls, "hints", {})
+        # Asked once here: an instance check of a protocol is slow.
+        self._checks_itself = hasattr(cls, "violations")
+
+    def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            if _nothing(node) and not self.required:
+                return self.cls()
+            return _wrong(node, document, self.noun)
+        values: dict[str, Any] = {}
+        others: dict[str, Any] = {}
+        present = set()
+        for key, key_node, child in _pairs(node, document):
+            if not document.spend(child, depth):
+                return BAD
+            present.add(key)
+            if key in self.fields:
+                field = self.fields[key]
+                value = field.schema.read(child, document, depth + 1)
+                if value is not BAD:
+                    values[field.attribute] = value
+            elif self.additional is not None and self._is_additional(key, child):
+                value = self.additional.schema.read(child, document, depth + 1)
+                if value is not BAD:
+                    others[key] = value
+            else:
+                remedy = self.hints.get(key) or nearest(key, self.fields)
+                document.report(key_node, "unknown-key", f"unknown key {key!r}", remedy)
+        missing = [key for key in self.required if key not in present]
+        for key in missing:
+            document.report(node, "missing-key", f"the key {key!r} is missing here", f"add {key}:")
+        if missing or any(self.fields[key].attribute not in values for key in self.required):
+            return BAD
+        if self.additional is not None:
+            values[self.additional.attribute] = others
+        value = self.cls(**values)
+        if self._checks_itself and isinstance(value, SelfChecking):
+            for violation in value.violations():
+                where = document.inner(node, violation.path)
+                document.report(where, violation.check, violation.message, violation.remedy)
+        return value
+
+    def _is_additional(self, key: str, child: yaml.Node) -> bool:
+        """Whether a key that no field has is an additional one, and not a misspelt field."""
+        misspelt = isinstance(child, yaml.SequenceNode) or (isinstance(child, yaml.ScalarNode) and not _nothing(child))
+        return key not in self.hints and not (misspelt and nearest(key, self.fields).startswith("did"))
+
+    def json_schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
+        name = getattr(self.cls, "schema_name", self.cls.__name__)
+        reference = {"$ref": f"#/$defs/{name}"}
+        if name in definitions:
+            return reference
+        properties: dict[str, Any] = {}
+        definitions[name] = {
+            "type": "object" if self.required else ["object", "null"],
+            "description": _description(self),
+            "properties": properties,
+            "required": self.required,
+            "additionalProperties": False,
+        }
+        for key, field in self.fields.items():
+            properties[key] = field.schema.json_schema(definitions)
+        described = {key: field.description or _description(field.schema) for key, field in self.fields.items()}
+        if self.additional is not None:
+            other = self.additional.schema.json_schema(definitions)
+            properties.update(dict.fromkeys(self.additional.known, other))
+            described |= dict.fromkeys(self.additional.known, self.additional.description)
+            definitions[name]["additionalProperties"] = other
+        for key, text in described.items():
+            if text:
+                properties[key] = {**properties[key], "description": text}
+        return reference
+
+
+class UnionSchema:
+    """One of several schemas, each written as another kind of node."""
+
+    def __init__(self, schemas: tuple[Schema, ...], nullable: bool) -> None:
+        self.schemas = {schema.node: schema for schema in schemas}
+        if len(self.schemas) != len(schemas):
+            raise TypeError("two alternatives are written as the same kind of node")
+        self.nullable = nullable
+        self.node = schemas[0].node
+        self.noun = " or ".join(schema.noun for schema in schemas)
+
+    def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
+        if self.nullable and _nothing(node):
+            return None
+        schema = self.schemas.get(type(node))
+        if schema is None:
+            return (
+                next(iter(self.schemas.values())).read(node, document, depth)
+                if len(self.schemas) == 1
+                else _wrong(node, document, self.noun)
+            )
+        return schema.read(node, document, depth)
+
+    def json_schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
+        options = [schema.json_schema(definitions) for schema in self.schemas.values()]
+        if self.nullable:
+            options.append({"type": "null"})
+        return options[0] if len(options) == 1 else {"anyOf": options}
+
+
+class AnySchema:
+    """Plain values whose meaning only their user knows."""
+
+    node: type[yaml.Node] = yaml.Node
+    noun = "a value"
+
+    def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
+        text = ScalarSchema(OF_TYPE[str])
+        if isinstance(node, yaml.SequenceNode):
+            return ListSchema(self).read(node, document, depth)
+        if isinstance(node, yaml.MappingNode):
+            return MappingSchema(text, self).read(node, document, depth)
+        if _nothing(node):
+            return None
+        if node.tag == PLAIN:
+            if node.value in ("true", "false"):
+                return node.value == "true"
+            if re.fullmatch(r"[-+]?(0|[1-9]\d{0,17})", node.value, re.ASCII):
+                return int(node.value)
+            if re.fullmatch(r"[-+]?\d{1,17}\.\d{1,17}", node.value, re.ASCII):
+                return float(node.value)
+        return text.read(node, document, depth)
+
+    def json_schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+
+def _description(schema: Schema) -> str:
+    """The description of a field that has none of its own: the docstring of the struct it holds."""
+    if isinstance(schema, UnionSchema):
+        return next(filter(None, map(_description, schema.schemas.values())), "")
+    return " ".join((schema.cls.__doc__ or "").split()) if isinstance(schema, StructSchema) else ""
+
+
+def _pairs(node: yaml.MappingNode, document: Document) -> list[tuple[str, yaml.Node, yaml.Node]]:
+    """Keys as text, with their nodes and values. A key that is no text, or that repeats, is reported and left out."""
+    if node.tag not in _STANDARD_TAGS:
+        _tagged(node, document)
+    pairs: dict[str, tuple[str, yaml.Node, yaml.Node]] = {}
+    for key, value in node.value:
+        name = key.value
+        if not isinstance(key, yaml.ScalarNode):
+            _wrong(key, document, "a key")
+        elif name == "<<" and key.tag == PLAIN:
+            remedy = "write the keys out, or use an alias for the whole value"
+            document.report(key, "yaml-syntax", "merge keys (<<) are not supported", remedy)
+        elif name in pairs:
+            first = pairs[name][1].start_mark.line + 1
+            message = f"the key {name!r} stands here a second time, first on line {first}"
+            document.report(key, "duplicate-key", message, "keep one of them")
+        else:
+            pairs[name] = (name, key, value)
+    return list(pairs.values())
+
+
+def _wrong(node: yaml.Node, document: Document, noun: str, remedy: str = "") -> Bad:
+    found = "text"
+    if _nothing(node):
+        found = "nothing"
+        remedy = remedy or "give a value, or leave the key out"
+    elif isinstance(node, yaml.MappingNode):
+        found = "a mapping"
+    elif isinstance(node, yaml.SequenceNode):
+        found = "a list"
+    if document.text_at(node).startswith("{{"):
+        remedy = "put a text with {{ }} in quotes"
+    document.report(node, "wrong-type", f"expected {noun}, found {found}", remedy)
+    return BAD
+
+
+def _tagged(node: yaml.Node, document: Document) -> Bad:
+    remedy = "put a text that begins with ! in quotes"
+    document.report(node, "yaml-syntax", f"YAML tags such as {node.tag} are not supported", remedy)
+    return BAD
+
+
+def _nothing(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == PLAIN and node.value in _NOTHING
+
+
+def _as_list(node: yaml.Node) -> str:
+    """How to write as a list what was written as a text."""
+    if not isinstance(node, yaml.ScalarNode):
+        return ""
+    if re.fullmatch(r"[\w./-]+", node.value):
+        return f"write it as a list: [{node.value}]"
+    if re.search(r"[\s']", node.value):
+        return "write it as a list: [one, two]"
+    return f"write it as a list: ['{node.value}']"
