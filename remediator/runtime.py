@@ -17,7 +17,8 @@ from remediator.errors import ConflictError, RemediatorError
 from remediator.metrics import Metrics
 from remediator.model.incident import StoredAlert
 from remediator.model.paging import PageAlert
-from remediator.model.rulebook import Rulebook, Service
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Service
 from remediator.replica import ProcessResources, Replica
 from remediator.rules.loader import load_rules, service_from_document
 from remediator.web.auth import Security

@@ -12,16 +12,7 @@ from remediator.model.action import Outcome
 from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.health import UNSEEN, Health, Judgement, QueryStatus, Reading
 from remediator.model.incident import DIAGNOSE, Incident, StepRun, StoredAlert
-from remediator.model.rulebook import (
-    Limits,
-    Plan,
-    Runbook,
-    Service,
-    Step,
-    Target,
-    TargetRef,
-    Verify,
-)
+from remediator.model.rules import Limits, Plan, Runbook, Service, Step, Target, TargetRef, Verify
 
 NOW = 1_000_000.0
 

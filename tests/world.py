@@ -24,7 +24,8 @@ from remediator.model.action import Call, Outcome, Result
 from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.health import QueryStatus
 from remediator.model.incident import Entry, Incident
-from remediator.model.rulebook import Rulebook, Share
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Share
 from remediator.rules.loader import load_rules
 from remediator.store.interface import Store
 from remediator.store.sqlite import open_sqlite

@@ -14,7 +14,7 @@ from remediator.clients.prometheus.client import Answer
 from remediator.errors import RefusedError, TemplateError
 from remediator.model.action import TIMEOUT, ActionSpec, Call, HttpSpec, Outcome, Result, Run
 from remediator.model.health import QueryStatus
-from remediator.model.rulebook import Plan, Step
+from remediator.model.rules import Plan, Step
 from remediator.template.compile import TemplateKind, compile_template
 
 COUNT_TIMEOUT = 15.0

@@ -6,7 +6,7 @@ import msgspec
 
 from remediator.config.settings import DEFAULT_SEVERITY, Config, ConfigLimits, Global
 from remediator.model.health import Health
-from remediator.model.rulebook import Rate, Share
+from remediator.model.rules import Rate, Share
 from remediator.model.time_interval import Maintenance
 
 _GLOBAL, _LIMITS = Global(), ConfigLimits()

@@ -18,7 +18,7 @@ from remediator.model.durations import parse_duration
 from remediator.model.field_types import FieldType
 from remediator.model.health import Comparison, Health, parse_comparison
 from remediator.model.matcher import Matcher, parse_matcher
-from remediator.model.rulebook import Rate, Share
+from remediator.model.rules import Rate, Share
 from remediator.template.compile import TemplateKind, compile_template
 
 

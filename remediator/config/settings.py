@@ -18,24 +18,16 @@ from msgspec.structs import replace
 
 from remediator.clients.http_options import HttpClient
 from remediator.config.document import Document, open_document
+from remediator.config.maintenance import MaintenanceDoc
 from remediator.config.scalars import Scalar
 from remediator.config.schema import read_document
 from remediator.config.schema_nodes import Violation
 from remediator.errors import ConfigError
-from remediator.model.field_types import SCALAR_OR_LIST, Duration, JudgedHealth, Name, PositiveDuration, PositiveInteger
+from remediator.model.field_types import SCALAR_OR_LIST, Duration, JudgedHealth, PositiveDuration, PositiveInteger
 from remediator.model.health import Health
-from remediator.model.matcher import Matcher
-from remediator.model.rulebook import Rate, Share
+from remediator.model.rules import Rate, Share
 from remediator.model.time_interval import (
     Maintenance,
-    Span,
-    TimeInterval,
-    parse_days,
-    parse_months,
-    parse_time,
-    parse_weekdays,
-    parse_years,
-    zone,
 )
 from remediator.problem import Position, Problem, Severity
 
@@ -207,61 +199,6 @@ class ConfigLimits(msgspec.Struct, frozen=True):
     ] = Share(50.0, percent=True)
 
 
-_TimeOfDay = Annotated[
-    int, Scalar("a time of the day such as '02:00'", parse_time, remedy="write it in quotes, from '00:00' to '24:00'")
-]
-_Weekdays = Annotated[
-    Span,
-    Scalar("a day of the week", parse_weekdays, remedy="write saturday, or monday:friday; a week begins on sunday"),
-]
-_Days = Annotated[
-    Span, Scalar("a day of the month", parse_days, remedy="write '1', '1:7', or '-3:-1' for the last three")
-]
-_Months = Annotated[Span, Scalar("a month", parse_months, remedy="write january, '1', or january:march")]
-_Years = Annotated[Span, Scalar("a year", parse_years, remedy="write '2026', or '2026:2028'")]
-
-
-def _zone_name(text: str) -> str:
-    zone(text)
-    return text
-
-
-_Location = Annotated[str, Scalar("a time zone", _zone_name, remedy="write Europe/Berlin, UTC, or Local")]
-
-
-class TimesDoc(msgspec.Struct, frozen=True):
-    """From a time of the day to another on the same day."""
-
-    start_time: Annotated[_TimeOfDay, Meta(description="When it begins, as '02:00'.")]
-    end_time: Annotated[_TimeOfDay, Meta(description="When it is over, as '04:00'; '24:00' at the latest.")]
-
-    def violations(self) -> Iterator[Violation]:
-        """What cannot be meant."""
-        if self.start_time >= self.end_time:
-            remedy = "write two ranges when it goes over midnight: up to '24:00', and from '00:00'"
-            yield Violation(("end_time",), "contradiction", "this ends before it begins", remedy)
-
-
-class TimeIntervalDoc(msgspec.Struct, frozen=True):
-    """A set of moments, as in Alertmanager's time_intervals: what is not given leaves everything open."""
-
-    times: Annotated[tuple[TimesDoc, ...], Meta(description="Times of the day.")] = ()
-    weekdays: Annotated[tuple[_Weekdays, ...], Meta(description="Days of the week: [saturday, sunday].")] = ()
-    days_of_month: Annotated[tuple[_Days, ...], Meta(description="Days of the month; -1 is its last.")] = ()
-    months: Annotated[tuple[_Months, ...], Meta(description="Months, by name or number.")] = ()
-    years: Annotated[tuple[_Years, ...], Meta(description="Years.")] = ()
-    location: Annotated[_Location, Meta(description="The time zone; UTC unless given.")] = "UTC"
-
-
-class MaintenanceDoc(msgspec.Struct, frozen=True):
-    """When services are left alone."""
-
-    name: Annotated[Name, Meta(description="What to call the window.")]
-    time_intervals: Annotated[tuple[TimeIntervalDoc, ...], Meta(description="When.")]
-    match: Annotated[tuple[Matcher, ...], Meta(description="Which services, by their labels; every one if none.")] = ()
-    comment: Annotated[str, Meta(description="Why, for those who read it.")] = ""
-
-
 C = TypeVar("C", bound=Server)
 
 
@@ -300,25 +237,7 @@ class Config(msgspec.Struct, frozen=True):
 
     def windows(self) -> tuple[Maintenance, ...]:
         """The maintenance windows."""
-        return tuple(
-            Maintenance(
-                window.name,
-                tuple(
-                    TimeInterval(
-                        tuple(Span(times.start_time, times.end_time) for times in interval.times),
-                        interval.weekdays,
-                        interval.days_of_month,
-                        interval.months,
-                        interval.years,
-                        interval.location,
-                    )
-                    for interval in window.time_intervals
-                ),
-                window.match,
-                window.comment,
-            )
-            for window in self.maintenance
-        )
+        return tuple(window.made() for window in self.maintenance)
 
     def rule_paths(self) -> list[Path]:
         """The rule files that exist now, each once, and the named ones that do not. A pattern may match none."""

@@ -10,7 +10,8 @@ from remediator.config.policy import Policy
 from remediator.model.alert import Source
 from remediator.model.health import Health, Judgement, QueryStatus, worst
 from remediator.model.incident import StoredAlert
-from remediator.model.rulebook import Plan, Rulebook, Service, merged_labels
+from remediator.model.rulebook import Rulebook, merged_labels
+from remediator.model.rules import Plan, Service
 from remediator.model.silence import Silence
 
 

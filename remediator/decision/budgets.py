@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from remediator.model.incident import IncidentSummary, Verdict
-from remediator.model.rulebook import Rate
+from remediator.model.rules import Rate
 
 
 def spent_until(rate: Rate, starts: Iterable[float], now: float) -> float | None:

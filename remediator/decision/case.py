@@ -14,7 +14,8 @@ from remediator.model.alert import Source
 from remediator.model.gate import Gate
 from remediator.model.health import Health, Judgement
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, StepRun, StoredAlert, Verdict
-from remediator.model.rulebook import Plan, Service, merged_labels
+from remediator.model.rulebook import merged_labels
+from remediator.model.rules import Plan, Service
 from remediator.model.silence import Silence
 from remediator.template.compile import LabelView
 

@@ -19,7 +19,7 @@ from remediator.model.durations import format_duration, rough_duration
 from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.incident import DIAGNOSE, UNDO, Disposition, Hold, Incident, StepRun, Verdict
-from remediator.model.rulebook import OnInterrupt
+from remediator.model.rules import OnInterrupt
 
 GUARD_FRESH = 5.0
 """Seconds for which the answer to a guard holds good."""

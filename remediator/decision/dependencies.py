@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from remediator.decision.case import Dependency
-from remediator.model.rulebook import Service
+from remediator.model.rules import Service
 
 
 def root_causes(

@@ -17,7 +17,7 @@ from remediator.model.gate import Gate, Paging, Trait
 from remediator.model.health import Health
 from remediator.model.incident import Hold, Incident, Verdict
 from remediator.model.paging import SENDER, HealSilence, PageAlert
-from remediator.model.rulebook import Plan
+from remediator.model.rules import Plan
 from remediator.template.compile import TemplateKind, compile_template
 
 BLACKOUT = 120.0

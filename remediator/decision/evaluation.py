@@ -24,7 +24,8 @@ from remediator.decision.threshold_state import (
 from remediator.errors import RefusedError, TemplateError
 from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.health import Health, QueryStatus
-from remediator.model.rulebook import Rulebook, Service, Threshold
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Service, Threshold
 
 log = logging.getLogger(__name__)
 

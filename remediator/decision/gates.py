@@ -15,7 +15,7 @@ from remediator.model.durations import format_duration, rough_duration
 from remediator.model.gate import Gate, Trait
 from remediator.model.health import Health
 from remediator.model.incident import Hold, Verdict
-from remediator.model.rulebook import Mode, Rate
+from remediator.model.rules import Mode, Rate
 
 REOPEN = 60.0
 """Seconds for which a service that was given up, or whose incident was dismissed, is left alone at the least."""

@@ -6,7 +6,7 @@ import msgspec
 
 from remediator.model.action import Outcome
 from remediator.model.incident import Incident, StepRun
-from remediator.model.rulebook import OnInterrupt, Step
+from remediator.model.rules import OnInterrupt, Step
 
 
 class NextStep(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from remediator.model.durations import rough_duration
 from remediator.model.health import Comparison, Health, QueryStatus, Reading
-from remediator.model.rulebook import Threshold
+from remediator.model.rules import Threshold
 
 
 class BreachState(msgspec.Struct, frozen=True, gc=False):

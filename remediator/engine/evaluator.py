@@ -26,7 +26,8 @@ from remediator.metrics import Metrics
 from remediator.model.alert import Alert
 from remediator.model.clock import Clock
 from remediator.model.health import UNSEEN, Health, Judgement, QueryStatus, Reading, worst
-from remediator.model.rulebook import Rulebook, Service, Threshold
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Service, Threshold
 
 log = logging.getLogger(__name__)
 

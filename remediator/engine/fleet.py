@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from remediator.decision.case import Panic
 from remediator.model.health import Judgement
-from remediator.model.rulebook import Rulebook, Runbook, Service, Share
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Runbook, Service, Share
 
 WITHIN = 60.0
 """Seconds within which services have to turn bad for it to be one event."""

@@ -22,7 +22,8 @@ from remediator.model.alert import Source
 from remediator.model.gate import Gate, Trait
 from remediator.model.health import Health, Judgement
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, StepRun, StoredAlert, Verdict
-from remediator.model.rulebook import Mode, Rate, Rulebook, Runbook, Service
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Mode, Rate, Runbook, Service
 from remediator.model.silence import Silence
 
 Judge = Callable[[Service, float], Judgement]

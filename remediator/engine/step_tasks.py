@@ -17,7 +17,7 @@ from remediator.metrics import Metrics
 from remediator.model.action import Outcome, Result, Run
 from remediator.model.clock import Backoff, Clock, retry
 from remediator.model.incident import DIAGNOSE, UNDO, Incident, StepRun
-from remediator.model.rulebook import Plan, Step
+from remediator.model.rules import Plan, Step
 from remediator.rules.guards import UnknownGuardError, with_guards
 from remediator.store.interface import Store
 from remediator.template.compile import TemplateKind, compile_template

@@ -13,7 +13,7 @@ from remediator.model.clock import SystemClock
 from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.matcher import Labels, Matcher, matches_all
-from remediator.model.rulebook import Plan
+from remediator.model.rules import Plan
 
 
 class Verdict(StrEnum):

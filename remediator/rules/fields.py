@@ -1,6 +1,6 @@
 """What is written in a rule file in another way than it is kept, as typed structs. `loader` makes rules of them.
 
-All other structs of rule files are in `model.rulebook` and `model.action`. The docstrings and descriptions are what
+All other structs of rule files are in `model.rules` and `model.action`. The docstrings and descriptions are what
 editors show.
 """
 
@@ -22,7 +22,7 @@ from remediator.model.field_types import (
     TextTemplate,
 )
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import MATCH_HINTS, Dashboard, RunbookSettings, StepSettings, Threshold
+from remediator.model.rules import MATCH_HINTS, Dashboard, RunbookSettings, StepSettings, Threshold
 
 AnyAction = ActionSpec | tuple[ArgumentTemplate, ...] | ShellTemplate
 """An action: a mapping, or in short a list (run) or a text (shell)."""

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 from remediator.config.document import Document, open_document
 from remediator.config.schema import read_document
 from remediator.errors import ConfigError
-from remediator.model.rulebook import Rulebook, Service, Target
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Service, Target
 from remediator.problem import Position, Problem, Severity
 from remediator.rules.checks import find_problems
 from remediator.rules.fields import RuleFileDoc

@@ -11,7 +11,7 @@ from remediator.config.document import Path_
 from remediator.model.action import ActionSpec
 from remediator.model.health import Comparison, Health
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import Runbook, Service, Step, Target, Threshold
+from remediator.model.rules import Runbook, Service, Step, Target, Threshold
 from remediator.problem import Position
 from remediator.template.compile import TemplateKind, compile_template, templated
 

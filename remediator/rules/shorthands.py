@@ -15,15 +15,7 @@ from remediator.config.document import Document, Path_
 from remediator.errors import TemplateError
 from remediator.model.action import ActionSpec
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import (
-    Runbook,
-    RunbookSettings,
-    Service,
-    Step,
-    StepSettings,
-    Target,
-    TargetRef,
-)
+from remediator.model.rules import Runbook, RunbookSettings, Service, Step, StepSettings, Target, TargetRef
 from remediator.rules.fields import (
     AnyAction,
     OwnAction,

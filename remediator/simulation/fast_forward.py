@@ -23,7 +23,7 @@ from remediator.decision.threshold_state import NO_BREACH, BreachState
 from remediator.engine.evaluator import Evaluator
 from remediator.engine.schedule import Schedule
 from remediator.model.health import QueryStatus
-from remediator.model.rulebook import Threshold
+from remediator.model.rules import Threshold
 from remediator.simulation.scripted import ScriptedEnvironment
 from remediator.simulation.virtual_loop import VirtualClock, VirtualLoop
 

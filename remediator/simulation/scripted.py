@@ -23,7 +23,7 @@ from remediator.decision.threshold_state import judge_value
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.durations import format_duration
 from remediator.model.health import QueryStatus
-from remediator.model.rulebook import Threshold
+from remediator.model.rules import Threshold
 
 Sample = float | None
 """A value of a series. None: the series does not exist at that time."""

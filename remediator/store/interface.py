@@ -31,7 +31,7 @@ from remediator.model.incident import (
     Verdict,
 )
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import Plan, Service
+from remediator.model.rules import Plan, Service
 
 
 class NewIncident(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ from remediator.model.incident import (
     Verdict,
 )
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import Service
+from remediator.model.rules import Service
 from remediator.store.database import Database
 from remediator.store.inline import InlineExecutor
 from remediator.store.interface import Accepted, Lease, NewIncident, Summary

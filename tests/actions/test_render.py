@@ -15,7 +15,7 @@ from remediator.actions.supervisor import GRACE, MARGIN
 from remediator.clients.prometheus.client import Answer, Series
 from remediator.model.action import ActionSpec, Call, HttpSpec, Outcome, Result
 from remediator.model.health import QueryStatus
-from remediator.model.rulebook import Plan, Runbook, Service, Step, Target, TargetRef
+from remediator.model.rules import Plan, Runbook, Service, Step, Target, TargetRef
 from remediator.template.compile import LabelView
 
 

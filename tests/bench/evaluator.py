@@ -36,7 +36,8 @@ from remediator.metrics import Metrics
 from remediator.model.clock import SystemClock
 from remediator.model.health import Comparison, Health
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import Rulebook, Service, Threshold
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Service, Threshold
 
 METRICS = ("error_ratio", "latency_seconds", "saturation")
 

@@ -29,7 +29,7 @@ from remediator.model.action import Outcome, Result
 from remediator.model.alert import Alert
 from remediator.model.health import Health
 from remediator.model.incident import Disposition, Settlement, Verdict
-from remediator.model.rulebook import Limits, Plan, Rate, Runbook, Service, Step, Target, TargetRef
+from remediator.model.rules import Limits, Plan, Rate, Runbook, Service, Step, Target, TargetRef
 from remediator.store.interface import NewIncident
 from remediator.store.sql_store import SqlStore
 from remediator.store.sqlite import open_database, open_sqlite

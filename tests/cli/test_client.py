@@ -22,7 +22,7 @@ from doubles.system import view
 
 from remediator.model.health import Health
 from remediator.model.incident import EntryKind
-from remediator.model.rulebook import Mode
+from remediator.model.rules import Mode
 from remediator.web.application import load_security
 from remediator.web.context import STREAMS
 

@@ -8,7 +8,7 @@ from remediator.clients.http_options import Authorization, BasicAuth, Secret, Tl
 from remediator.config.settings import AlertmanagerClient, Config, Server, load_config
 from remediator.errors import ConfigError
 from remediator.model.health import Health
-from remediator.model.rulebook import Rate, Share
+from remediator.model.rules import Rate, Share
 
 FULL = (Path(__file__).parent / "config.yml").read_text()
 

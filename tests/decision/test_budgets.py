@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from remediator.decision.budgets import failures, spent_until, tripped_until
 from remediator.model.incident import IncidentSummary, Verdict
-from remediator.model.rulebook import Rate
+from remediator.model.rules import Rate
 
 TIMES = st.lists(st.integers(0, 300).map(float), max_size=12)
 RATES = st.builds(Rate, st.integers(1, 4), st.integers(1, 100).map(float))

@@ -19,7 +19,7 @@ from remediator.model.action import ActionSpec, Outcome
 from remediator.model.alert import Source
 from remediator.model.health import Health
 from remediator.model.incident import UNWATCHED, Disposition, Incident, Pause, Verdict
-from remediator.model.rulebook import Mode, OnInterrupt, Rate, Target, Verify
+from remediator.model.rules import Mode, OnInterrupt, Rate, Target, Verify
 
 
 def test_a_service_without_alerts_is_left_alone() -> None:

@@ -13,7 +13,7 @@ from remediator.model.gate import Gate, Paging
 from remediator.model.health import Health
 from remediator.model.incident import Hold, Incident, IncidentSummary, Verdict
 from remediator.model.paging import HealSilence, PageAlert
-from remediator.model.rulebook import Escalate, Limits, Mode, Rate
+from remediator.model.rules import Escalate, Limits, Mode, Rate
 
 
 def told(*cases: Case, panic: Panic | None = None, dark_since: float | None = None, **waiting: Hold) -> list[PageAlert]:

@@ -16,7 +16,7 @@ from remediator.model.alert import Source
 from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.incident import Approval, Hold, IncidentSummary, Pause, Verdict
-from remediator.model.rulebook import Limits, Mode, Rate, Share
+from remediator.model.rules import Limits, Mode, Rate, Share
 from remediator.model.silence import Silence
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from remediator.decision.threshold_state import advance, beyond, format_value, judge_value, reading
 from remediator.model.health import Health, QueryStatus, parse_comparison
-from remediator.model.rulebook import Threshold
+from remediator.model.rules import Threshold
 
 SERIES = {"service": "checkout"}
 VALUES = {Health.HEALTHY: 0.01, Health.DEGRADED: 0.07, Health.FAILED: 0.2}

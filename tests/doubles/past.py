@@ -10,7 +10,7 @@ from remediator.model.alert import Alert, fingerprint
 from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.incident import DIAGNOSE, Disposition, Hold, Incident, Settlement, Verdict
-from remediator.model.rulebook import Mode, Plan, Runbook, Service, Step
+from remediator.model.rules import Mode, Plan, Runbook, Service, Step
 from remediator.store.interface import NewIncident
 
 HOSTILE = """<script>document.title='owned'</script>"'&\x1b[31m"""

@@ -18,7 +18,8 @@ from remediator.metrics import Metrics
 from remediator.model.alert import Source, fingerprint
 from remediator.model.health import Health, QueryStatus, parse_comparison
 from remediator.model.matcher import parse_matcher
-from remediator.model.rulebook import Rulebook, Service, Threshold
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Service, Threshold
 
 H, D, F, U = Health.HEALTHY, Health.DEGRADED, Health.FAILED, Health.UNKNOWN
 

@@ -12,7 +12,8 @@ from remediator.metrics import Metrics
 from remediator.model.clock import SystemClock
 from remediator.model.health import Health, QueryStatus, parse_comparison
 from remediator.model.matcher import parse_matcher
-from remediator.model.rulebook import Rulebook, Service, Threshold
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Service, Threshold
 
 NAMES = ("checkout", "search", "cart", "idle")
 RULES = Rulebook(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from remediator.decision.case import Panic
 from remediator.engine.fleet import LEAST, WITHIN, Fleet
 from remediator.model.health import Health
-from remediator.model.rulebook import Share
+from remediator.model.rules import Share
 
 HALF = Share(50.0, percent=True)
 

@@ -12,7 +12,7 @@ from remediator.config.policy import Policy
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.health import Health, QueryStatus
 from remediator.model.incident import Disposition, EntryKind, Verdict
-from remediator.model.rulebook import Rate
+from remediator.model.rules import Rate
 
 
 async def test_a_breached_threshold_is_healed_and_verified(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from real.systemd import RealSystemd
 
 from remediator.cli import main
 from remediator.model.health import Health
-from remediator.model.rulebook import Mode, Rulebook, merged_labels
+from remediator.model.rulebook import Rulebook, merged_labels
+from remediator.model.rules import Mode
 from remediator.rules.loader import load_rules
 
 LIBRARY = Path(__file__).parents[2] / "rules"

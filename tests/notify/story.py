@@ -10,7 +10,7 @@ import cases
 from remediator.model.action import Outcome, Result
 from remediator.model.health import Health
 from remediator.model.incident import Incident, StepRun, Verdict
-from remediator.model.rulebook import Plan
+from remediator.model.rules import Plan
 from remediator.store.interface import NewIncident
 from remediator.store.sql_store import SqlStore
 

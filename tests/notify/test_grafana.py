@@ -25,7 +25,7 @@ from remediator.metrics import Metrics
 from remediator.model.action import Outcome
 from remediator.model.gate import Gate
 from remediator.model.incident import DIAGNOSE, Hold, Verdict
-from remediator.model.rulebook import Dashboard
+from remediator.model.rules import Dashboard
 from remediator.notify.follower import Follower
 from remediator.notify.grafana import GrafanaAnnouncer
 from remediator.store.sql_store import SqlStore

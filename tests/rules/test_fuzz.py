@@ -11,7 +11,7 @@ from remediator.config.document import Document
 from remediator.config.schema import schema_of
 from remediator.config.settings import read_config
 from remediator.errors import ConfigError, RefusedError
-from remediator.model.rulebook import Threshold
+from remediator.model.rules import Threshold
 from remediator.problem import Severity
 from remediator.rules.fields import RunbookDoc, ServiceDoc, StepDoc, TargetDoc
 from remediator.rules.loader import make_rulebook, read_rules, service_from_document

@@ -9,14 +9,14 @@ from remediator.errors import ConfigError
 from remediator.model.action import ActionSpec, HttpSpec
 from remediator.model.health import Comparison, Health
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import (
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import (
     Dashboard,
     Escalate,
     Limits,
     Mode,
     OnInterrupt,
     Rate,
-    Rulebook,
     Runbook,
     Service,
     Share,

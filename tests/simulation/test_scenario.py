@@ -16,7 +16,8 @@ from remediator.model.action import Outcome
 from remediator.model.health import Health, QueryStatus
 from remediator.model.incident import EntryKind, Verdict
 from remediator.model.matcher import parse_matcher
-from remediator.model.rulebook import Rate, Rulebook
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Rate
 from remediator.model.time_interval import Maintenance, Span, TimeInterval
 from remediator.rules.loader import load_rules
 from remediator.simulation.scenario import Scenario, rehearse

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import strategies as st
 
 from remediator.config.policy import Policy
-from remediator.model.rulebook import Rate, Share
+from remediator.model.rules import Rate, Share
 
 MINUTES = 40
 """How long a story is."""

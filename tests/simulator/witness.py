@@ -6,7 +6,7 @@ from simulator.fleet import Fleet
 
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.incident import Incident, StepRun, Verdict
-from remediator.model.rulebook import Mode, Runbook
+from remediator.model.rules import Mode, Runbook
 from remediator.simulation.scenario import EVALUATION, Scenario
 
 SEEN_FOR = 2 * EVALUATION + 1

@@ -7,7 +7,7 @@ from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.health import Health
 from remediator.model.incident import Disposition, Settlement
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import (
+from remediator.model.rules import (
     Dashboard,
     Limits,
     Plan,

@@ -15,7 +15,7 @@ from remediator.model.alert import Source
 from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.incident import DIAGNOSE, Approval, Disposition, EntryKind, Hold, Incident, StepRun, Verdict
-from remediator.model.rulebook import Dashboard
+from remediator.model.rules import Dashboard
 from remediator.store.interface import Store, Summary
 
 

@@ -16,7 +16,7 @@ from remediator.actions.runner import Runner
 from remediator.clients.prometheus.client import Answer
 from remediator.model.action import ActionSpec, Call, Result
 from remediator.model.health import QueryStatus
-from remediator.model.rulebook import Plan, Runbook, Service, Step, TargetRef
+from remediator.model.rules import Plan, Runbook, Service, Step, TargetRef
 from remediator.rules.loader import shipped_targets
 from remediator.template.compile import LabelView
 

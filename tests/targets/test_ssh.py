@@ -17,7 +17,7 @@ from remediator.actions.render import diagnose, perform
 from remediator.clients.prometheus.client import Answer
 from remediator.model.action import ActionSpec, Call, Outcome, Result
 from remediator.model.health import QueryStatus
-from remediator.model.rulebook import Plan, Runbook, Service, Step, TargetRef
+from remediator.model.rules import Plan, Runbook, Service, Step, TargetRef
 from remediator.rules.loader import shipped_targets
 from remediator.template.compile import LabelView
 

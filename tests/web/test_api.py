@@ -17,7 +17,7 @@ from remediator.model.clock import rfc3339
 from remediator.model.health import Health
 from remediator.model.incident import EntryKind
 from remediator.model.paging import PageAlert
-from remediator.model.rulebook import Mode
+from remediator.model.rules import Mode
 from remediator.store.interface import NewIncident
 from remediator.web.context import CLOSING, STREAMS, Leader
 

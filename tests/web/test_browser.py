@@ -16,7 +16,7 @@ from doubles.system import view
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from remediator.model.health import Health
-from remediator.model.rulebook import Mode
+from remediator.model.rules import Mode
 from remediator.web.application import load_security
 from remediator.web.context import STREAMS
 

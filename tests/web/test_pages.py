@@ -11,7 +11,7 @@ from doubles.site import Site
 from doubles.system import view
 
 from remediator.model.health import Health
-from remediator.model.rulebook import Mode
+from remediator.model.rules import Mode
 
 HTML = {"Accept": "text/html"}
 

@@ -10,7 +10,7 @@ from remediator.model.action import ActionSpec, HttpSpec
 from remediator.model.field_types import field_types
 from remediator.model.health import parse_comparison
 from remediator.model.matcher import parse_matcher
-from remediator.model.rulebook import Escalate, Limits, Rate, Runbook, Share, Step, Threshold, Verify
+from remediator.model.rules import Escalate, Limits, Rate, Runbook, Share, Step, Threshold, Verify
 from remediator.web.api.rule_text import rule_text
 
 

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> Report:
     from remediator.config.policy import policy_of
     from remediator.errors import RemediatorError
-    from remediator.model.rulebook import Mode
+    from remediator.model.rules import Mode
     from remediator.simulation.backtest.replay import ReplayReading, in_earnest
     from remediator.simulation.backtest.report import Report
 

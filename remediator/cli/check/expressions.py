@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from remediator.model.rulebook import Threshold
+from remediator.model.rules import Threshold
 from remediator.problem import Position, Problem, Severity
 from remediator.rules.ruleset import Locate, RuleSet, steps_of
 

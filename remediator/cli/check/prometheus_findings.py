@@ -12,7 +12,8 @@ from remediator.clients.http_options import HttpClient
 from remediator.clients.prometheus.client import Answer, Prometheus
 from remediator.metrics import Metrics
 from remediator.model.health import Health, QueryStatus, worst
-from remediator.model.rulebook import Rulebook, Threshold
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Threshold
 from remediator.problem import Problem, Severity
 from remediator.rules.loader import make_rulebook
 from remediator.rules.ruleset import Located, RuleSet

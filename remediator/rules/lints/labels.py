@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from jinja2 import nodes
 
 from remediator.model.matcher import Matcher, matches_all
-from remediator.model.rulebook import Runbook, Service
+from remediator.model.rules import Runbook, Service
 from remediator.problem import Position, Problem, Severity
 from remediator.rules.guards import UnknownGuardError, with_guards
 from remediator.rules.promql import SeriesLabels, series_labels

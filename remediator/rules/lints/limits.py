@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from remediator.model.durations import format_duration
-from remediator.model.rulebook import Runbook, Threshold
+from remediator.model.rules import Runbook, Threshold
 from remediator.problem import Problem, Severity
 from remediator.rules.promql import look_back
 from remediator.rules.ruleset import RuleSet, alike, direction, judges, reaches

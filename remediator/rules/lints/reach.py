@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from remediator.model.health import Health
-from remediator.model.rulebook import Runbook, Service, Threshold
+from remediator.model.rules import Runbook, Service, Threshold
 from remediator.problem import Problem, Severity
 from remediator.rules.ruleset import (
     Located,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from remediator.model.action import TIMEOUT, ActionSpec
 from remediator.model.durations import format_duration, parse_duration
-from remediator.model.rulebook import Service
+from remediator.model.rules import Service
 from remediator.problem import Problem, Severity
 from remediator.rules.ruleset import RuleSet, reaches, steps_of
 

@@ -12,7 +12,7 @@ from remediator.decision.evaluation import Evaluation, EvaluationPart, Owners, T
 from remediator.decision.threshold_state import NO_BREACH
 from remediator.engine.evaluator import Evaluator
 from remediator.model.health import QueryStatus
-from remediator.model.rulebook import Threshold
+from remediator.model.rules import Threshold
 from remediator.simulation.backtest.playback import RecordedEnvironment
 
 

@@ -14,7 +14,7 @@ from remediator.decision.threshold_state import judge_value
 from remediator.errors import RemoteError
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.health import Health, QueryStatus
-from remediator.model.rulebook import Threshold
+from remediator.model.rules import Threshold
 from remediator.simulation.backtest.data.history import History
 from remediator.simulation.backtest.data.recording import Recorded, Recording, Run, turns, value_at
 from remediator.simulation.scripted import Sample, ScriptedEnvironment

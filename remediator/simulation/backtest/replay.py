@@ -16,7 +16,8 @@ from remediator.model.action import Outcome
 from remediator.model.health import Health
 from remediator.model.incident import DIAGNOSE, Entry, EntryKind, Incident, StoredAlert
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import Mode, Rulebook, Threshold
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Mode, Threshold
 from remediator.simulation.backtest.data.alerts import RecordedAlerts
 from remediator.simulation.backtest.data.history import History
 from remediator.simulation.backtest.data.recording import Recorded, Recording

@@ -12,8 +12,9 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta, field
 
+from remediator.config.maintenance import MaintenanceDoc
 from remediator.config.scalars import Scalar, one_of
-from remediator.config.settings import DEFAULT_SEVERITY, ConfigLimits, Global, MaintenanceDoc
+from remediator.config.settings import DEFAULT_SEVERITY, ConfigLimits, Global
 from remediator.model.field_types import SCALAR_OR_LIST, Duration, JudgedHealth, Name, PositiveDuration, PositiveInteger
 from remediator.model.health import Health
 from remediator.model.incident import Verdict

@@ -14,7 +14,7 @@ from remediator.errors import RefusedError, RemediatorError, RemoteError
 from remediator.model.action import Call
 from remediator.model.alert import Alert
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import Service
+from remediator.model.rules import Service
 from remediator.problem import Problem
 from remediator.rules.guards import with_guards
 from remediator.simulation.patterns import fits, typed

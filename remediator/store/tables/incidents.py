@@ -13,7 +13,7 @@ from remediator.errors import ConflictError
 from remediator.model.alert import Source
 from remediator.model.health import Health
 from remediator.model.incident import Approval, EntryKind, Hold, Incident, IncidentSummary, Settlement, StepRun, Verdict
-from remediator.model.rulebook import Plan
+from remediator.model.rules import Plan
 from remediator.store.database import Database, Row
 from remediator.store.interface import NewIncident, Summary
 from remediator.store.tables import alerts as alert_table

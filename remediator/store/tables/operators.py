@@ -14,7 +14,7 @@ from remediator.errors import ConflictError
 from remediator.model.clock import rfc3339
 from remediator.model.incident import EntryKind, Pause
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import Service
+from remediator.model.rules import Service
 from remediator.store.database import Database, Row
 from remediator.store.tables.columns import encode
 from remediator.store.tables.journal import with_comment, write_entry

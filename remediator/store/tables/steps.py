@@ -13,7 +13,7 @@ import msgspec
 from remediator.errors import ConflictError
 from remediator.model.action import Outcome, Result
 from remediator.model.incident import EntryKind, StepRun
-from remediator.model.rulebook import Dashboard, Plan
+from remediator.model.rules import Dashboard, Plan
 from remediator.store.database import Database, Row
 from remediator.store.tables.columns import encode
 from remediator.store.tables.journal import write_entry

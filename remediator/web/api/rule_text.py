@@ -12,7 +12,7 @@ import msgspec
 from remediator.model.field_types import field_types
 from remediator.model.health import Comparison
 from remediator.model.matcher import Matcher
-from remediator.model.rulebook import Rate, Share
+from remediator.model.rules import Rate, Share
 
 _PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 _SECRET = ("env", "headers")

@@ -18,7 +18,7 @@ from remediator.errors import PayloadError
 from remediator.model.health import Health
 from remediator.model.incident import Entry, EntryKind, Incident, StepRun
 from remediator.model.matcher import parse_matchers
-from remediator.model.rulebook import Mode
+from remediator.model.rules import Mode
 from remediator.web.api import operations
 from remediator.web.api.rule_text import rule_text
 from remediator.web.context import CONTEXT, USER

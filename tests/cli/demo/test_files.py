@@ -18,7 +18,8 @@ from remediator.cli.demo.pace import speed_up
 from remediator.cli.demo.servers import ServerUrls, write_files
 from remediator.config.settings import load_config
 from remediator.model.health import Health
-from remediator.model.rulebook import Mode, Rulebook
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Mode
 from remediator.rules.loader import load_rules
 
 ROOT = Path(__file__).parents[3]

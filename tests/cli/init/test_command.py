@@ -19,7 +19,8 @@ from remediator.cli import main
 from remediator.clients.http_options import BasicAuth
 from remediator.config.settings import load_config
 from remediator.model.clock import rfc3339
-from remediator.model.rulebook import Mode, Rulebook
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Mode
 from remediator.rules.loader import load_rules
 
 WRITTEN = ("remediator.yml", "rules/services.yml", "remediator-config.schema.json", "remediator-rules.schema.json")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from remediator.clients.prometheus.client import RangeSeries
 from remediator.decision.threshold_state import judge_value
 from remediator.model.health import QueryStatus, parse_comparison
-from remediator.model.rulebook import Threshold
+from remediator.model.rules import Threshold
 from remediator.simulation.backtest.data.recording import (
     Recorded,
     Recording,

@@ -16,7 +16,8 @@ from remediator.config.policy import Policy
 from remediator.engine.evaluator import Evaluator
 from remediator.model.health import Health, parse_comparison
 from remediator.model.matcher import parse_matcher
-from remediator.model.rulebook import Mode, Rulebook, Threshold
+from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Mode, Threshold
 from remediator.rules.loader import load_rules
 from remediator.simulation.backtest import replay as replaying
 from remediator.simulation.backtest.analysis.compare import differences

@@ -23,7 +23,7 @@ import msgspec
 from remediator.clients.prometheus.client import Prometheus
 from remediator.errors import RemediatorError, RemoteError
 from remediator.model.durations import rough_duration
-from remediator.model.rulebook import Threshold
+from remediator.model.rules import Threshold
 from remediator.rules.promql_words import ahead
 from remediator.simulation.backtest.data.cache import Recent
 from remediator.simulation.backtest.data.range_queries import RangeQueries, shown

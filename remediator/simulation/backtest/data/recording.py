@@ -13,7 +13,7 @@ import msgspec
 from remediator.clients.prometheus.client import RangeSeries
 from remediator.decision.threshold_state import judge_value
 from remediator.model.health import QueryStatus
-from remediator.model.rulebook import Threshold
+from remediator.model.rules import Threshold
 from remediator.simulation.scripted import Sample
 
 _FEW = 16
