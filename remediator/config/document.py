@@ -1,6 +1,6 @@
-"""YAML text to typed values: composing nodes, positions in the text, and the problems found while reading.
+"""One file as it is read: its nodes, positions in its text, and the problems found in it.
 
-A `Document` is one file. `shapes` says what may stand in it. Nothing here knows of rules or config.
+`schema` says what may stand in a document. Nothing here knows of rules or config.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from remediator.config.yaml_nodes import LINE_BREAK, MAX_DEPTH, NotYaml, compose
 from remediator.problem import Position, Problem, Severity
 
 CHECKS = {
@@ -41,18 +42,12 @@ CHECKS = {
 """The problems of reading, by name; those of the rules as a whole are in `checks`."""
 
 MAX_BYTES = 16 * 1024 * 1024
-MAX_DEPTH = 32
 _LONGEST_LINE = 400
 _ESCAPE_DIGITS = {"x": 2, "u": 4, "U": 8}
 
 Path_ = tuple[str | int, ...]
 """Where a value is in a document: keys and indexes from its top."""
 
-PLAIN = "plain"
-"""The tag of an unquoted scalar: its meaning depends on what is expected where it stands."""
-TEXT_TAG = "tag:yaml.org,2002:str"
-_OTHER = "other"
-_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _GUARDED = r"pas+\w*|pwd|cred\w*|\w*token|\w*secret|api_?key"
 _SECRET = re.compile(
     rf"""((?:\b(?:{_GUARDED}|auth\w*)(?<!_file)["']?\s*:\s*|://[^/\s:@]*:(?=[^/\s]*@)))(\S.*)""", re.IGNORECASE
@@ -62,31 +57,6 @@ _SECRET_KEY = re.compile(rf"""\s*["']?(?:{_GUARDED})(?<!_file)["']?\s*:\s*(?:[|>
 
 
 _ALLOW = re.compile(r"#.*?\bremediator:\s*allow\s+([\w, -]+)")
-
-
-class _Loader(yaml.CSafeLoader):
-    """Composes nodes. Bounds the nesting: the composer of libyaml recurses, and crashes the process when it is deep."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._depth = 0
-
-    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
-        return PLAIN if kind is yaml.ScalarNode and implicit[0] else _OTHER
-
-    def descend_resolver(self, parent: yaml.Node, index: object) -> None:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise _TooDeep(parent.start_mark)
-
-    def ascend_resolver(self) -> None:
-        self._depth -= 1
-
-
-class _TooDeep(Exception):
-    def __init__(self, mark: yaml.Mark) -> None:
-        self.mark = mark
-        super().__init__()
 
 
 class Document:
@@ -99,11 +69,15 @@ class Document:
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
-        self._lines = _BREAK.split(text)
+        self._lines = LINE_BREAK.split(text)
         # Without aliases no file has more values than characters; with them it may have endlessly many.
         self._budget = len(text) + 10_000
         self._indexes: dict[int, tuple[tuple[object, ...], list[int]]] = {}
-        self.root = self._compose(text)
+        self.root: yaml.Node | None = None
+        try:
+            self.root = compose(text)
+        except NotYaml as error:
+            self.problems.append(Problem(self.at(error.line, error.column), error.check, str(error), error.remedy))
 
     def report(
         self,
@@ -283,43 +257,6 @@ class Document:
                 column += size
             column = 0
 
-    def _compose(self, text: str) -> yaml.Node | None:
-        try:
-            loader = _Loader(text)
-            try:
-                node: yaml.Node | None = loader.get_single_node()
-            finally:
-                loader.dispose()
-        except _TooDeep as error:
-            self._syntax(error.mark.line, error.mark.column, "values are nested too deeply here", check="too-deep")
-        except yaml.MarkedYAMLError as error:
-            self._syntax_error(error)
-        except yaml.reader.ReaderError as error:
-            lines = _BREAK.split(text[: error.position])
-            self._syntax(len(lines) - 1, len(lines[-1]), f"this character is not allowed in YAML: {error.reason}")
-        except UnicodeEncodeError as error:
-            lines = _BREAK.split(text[: error.start])
-            self._syntax(len(lines) - 1, len(lines[-1]), "this character is not allowed in YAML: it is half of a pair")
-        except yaml.YAMLError as error:
-            self._syntax(0, 0, str(error))
-        else:
-            return node
-        return None
-
-    def _syntax_error(self, error: yaml.MarkedYAMLError) -> None:
-        mark, context = error.problem_mark or error.context_mark, error.context_mark
-        message = error.problem or "this is not YAML"
-        if error.context and context and mark:
-            # What has no end is wrong where it begins.
-            mark = context if "end of stream" in message else mark
-            begun = f" that begins on line {context.line + 1}" if context.line != mark.line else ""
-            message = f"{error.context}{begun}: {message}"
-        line, column = (min(mark.line, len(self._lines) - 1), mark.column) if mark else (0, 0)
-        self._syntax(line, column, f"cannot read the YAML: {message}", _syntax_remedy(self._lines[line], message))
-
-    def _syntax(self, line: int, column: int, message: str, remedy: str = "", check: str = "yaml-syntax") -> None:
-        self.problems.append(Problem(self.at(line, column), check, message, remedy))
-
 
 def open_document(path: Path) -> Document:
     """A file as a document. One that cannot be read is an empty document with that problem."""
@@ -370,19 +307,3 @@ def _unreadable(file: str, message: str, line: int = 1) -> Document:
     document = Document(file, "")
     document.problems.append(Problem(Position(file, line, 1), "unreadable-file", message))
     return document
-
-
-def _syntax_remedy(line: str, message: str) -> str:
-    if re.search(r":\s+[>|][=\s]*[-+.\d]", line):
-        return "put the comparison in quotes: '> 0.10'"
-    if "{{" in line:
-        return "put a text with {{ }} in quotes"
-    if "\t" in line[: len(line) - len(line.lstrip())]:
-        return "indent with spaces: YAML allows no tabs there"
-    if re.search(r":\s+[@`%&*!]", line):
-        return "put a text that begins with this character in quotes"
-    if "mapping values" in message:
-        return "put a text with a colon in quotes"
-    if "another document" in message:
-        return "write each document to a file of its own"
-    return ""

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from remediator.config.document import Document
+from remediator.config.node_problems import Bad
 from remediator.config.scalars import OF_FIELD_TYPE, OF_TYPE, Scalar, one_of
 from remediator.config.schema_nodes import (
     Additional,
     AnySchema,
-    Bad,
     Field,
     ListSchema,
     MappingSchema,

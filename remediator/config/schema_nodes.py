@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -13,8 +12,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import msgspec
 import yaml
 
-from remediator.config.document import PLAIN, TEXT_TAG, Document, Path_, nearest
+from remediator.config.document import Document, Path_, nearest
+from remediator.config.node_problems import BAD, STANDARD_TAGS, as_list, nothing, pairs, tagged, wrong
 from remediator.config.scalars import OF_TYPE, Scalar
+from remediator.config.yaml_nodes import PLAIN
 from remediator.errors import TemplateError
 from remediator.model.matcher import MatcherError
 
@@ -37,16 +38,7 @@ class SelfChecking(Protocol):
         ...
 
 
-class Bad(enum.Enum):
-    """The result of reading a value that has a problem."""
-
-    BAD = 0
-
-
-BAD = Bad.BAD
-_STANDARD_TAGS = (PLAIN, "other", TEXT_TAG)
 _MISREAD = re.compile(r"(?i:yes|no|on|off|true|false)|[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.[\d_]*)?", re.ASCII)
-_NOTHING = ("", "~", "null", "Null", "NULL")
 
 
 class Schema(Protocol):
@@ -75,12 +67,12 @@ class ScalarSchema:
 
     def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
         if not isinstance(node, yaml.ScalarNode):
-            return _wrong(node, document, self.noun)
+            return wrong(node, document, self.noun)
         scalar, text, plain = self.scalar, node.value, node.tag == PLAIN
-        if node.tag not in _STANDARD_TAGS:
-            return _tagged(node, document)
-        if plain and text in _NOTHING:
-            return _wrong(node, document, self.noun)
+        if node.tag not in STANDARD_TAGS:
+            return tagged(node, document)
+        if nothing(node):
+            return wrong(node, document, self.noun)
         if scalar.text and plain and _MISREAD.fullmatch(text):
             meaning = "a number to base 60" if ":" in text else "true or false"
             message = f"expected {self.noun}, but YAML reads an unquoted {text} as {meaning}"
@@ -113,15 +105,15 @@ class ListSchema:
         self.or_scalar = or_scalar
 
     def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
-        if _nothing(node):
+        if nothing(node):
             return ()
         if self.or_scalar and isinstance(node, yaml.ScalarNode):
             value = self.item.read(node, document, depth)
             return BAD if value is BAD else (value,)
         if not isinstance(node, yaml.SequenceNode):
-            return _wrong(node, document, self.noun, _as_list(node))
-        if node.tag not in _STANDARD_TAGS:
-            return _tagged(node, document)
+            return wrong(node, document, self.noun, as_list(node))
+        if node.tag not in STANDARD_TAGS:
+            return tagged(node, document)
         values = []
         for child in node.value:
             if not document.spend(child, depth):
@@ -146,12 +138,12 @@ class MappingSchema:
         self.value = value
 
     def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
-        if _nothing(node):
+        if nothing(node):
             return {}
         if not isinstance(node, yaml.MappingNode):
-            return _wrong(node, document, self.noun)
+            return wrong(node, document, self.noun)
         values = {}
-        for name, key, child in _pairs(node, document):
+        for name, key, child in pairs(node, document):
             if not document.spend(child, depth):
                 return BAD
             if self.key.read(key, document, depth) is BAD:
@@ -201,13 +193,13 @@ class StructSchema:
 
     def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
         if not isinstance(node, yaml.MappingNode):
-            if _nothing(node) and not self.required:
+            if nothing(node) and not self.required:
                 return self.cls()
-            return _wrong(node, document, self.noun)
+            return wrong(node, document, self.noun)
         values: dict[str, Any] = {}
         others: dict[str, Any] = {}
         present = set()
-        for key, key_node, child in _pairs(node, document):
+        for key, key_node, child in pairs(node, document):
             if not document.spend(child, depth):
                 return BAD
             present.add(key)
@@ -239,7 +231,7 @@ class StructSchema:
 
     def _is_additional(self, key: str, child: yaml.Node) -> bool:
         """Whether a key that no field has is an additional one, and not a misspelt field."""
-        misspelt = isinstance(child, yaml.SequenceNode) or (isinstance(child, yaml.ScalarNode) and not _nothing(child))
+        misspelt = isinstance(child, yaml.SequenceNode) or (isinstance(child, yaml.ScalarNode) and not nothing(child))
         return key not in self.hints and not (misspelt and nearest(key, self.fields).startswith("did"))
 
     def json_schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -281,14 +273,14 @@ class UnionSchema:
         self.noun = " or ".join(schema.noun for schema in schemas)
 
     def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
-        if self.nullable and _nothing(node):
+        if self.nullable and nothing(node):
             return None
         schema = self.schemas.get(type(node))
         if schema is None:
             return (
                 next(iter(self.schemas.values())).read(node, document, depth)
                 if len(self.schemas) == 1
-                else _wrong(node, document, self.noun)
+                else wrong(node, document, self.noun)
             )
         return schema.read(node, document, depth)
 
@@ -311,7 +303,7 @@ class AnySchema:
             return ListSchema(self).read(node, document, depth)
         if isinstance(node, yaml.MappingNode):
             return MappingSchema(text, self).read(node, document, depth)
-        if _nothing(node):
+        if nothing(node):
             return None
         if node.tag == PLAIN:
             if node.value in ("true", "false"):
@@ -331,60 +323,3 @@ def _description(schema: Schema) -> str:
     if isinstance(schema, UnionSchema):
         return next(filter(None, map(_description, schema.schemas.values())), "")
     return " ".join((schema.cls.__doc__ or "").split()) if isinstance(schema, StructSchema) else ""
-
-
-def _pairs(node: yaml.MappingNode, document: Document) -> list[tuple[str, yaml.Node, yaml.Node]]:
-    """Keys as text, with their nodes and values. A key that is no text, or that repeats, is reported and left out."""
-    if node.tag not in _STANDARD_TAGS:
-        _tagged(node, document)
-    pairs: dict[str, tuple[str, yaml.Node, yaml.Node]] = {}
-    for key, value in node.value:
-        name = key.value
-        if not isinstance(key, yaml.ScalarNode):
-            _wrong(key, document, "a key")
-        elif name == "<<" and key.tag == PLAIN:
-            remedy = "write the keys out, or use an alias for the whole value"
-            document.report(key, "yaml-syntax", "merge keys (<<) are not supported", remedy)
-        elif name in pairs:
-            first = pairs[name][1].start_mark.line + 1
-            message = f"the key {name!r} stands here a second time, first on line {first}"
-            document.report(key, "duplicate-key", message, "keep one of them")
-        else:
-            pairs[name] = (name, key, value)
-    return list(pairs.values())
-
-
-def _wrong(node: yaml.Node, document: Document, noun: str, remedy: str = "") -> Bad:
-    found = "text"
-    if _nothing(node):
-        found = "nothing"
-        remedy = remedy or "give a value, or leave the key out"
-    elif isinstance(node, yaml.MappingNode):
-        found = "a mapping"
-    elif isinstance(node, yaml.SequenceNode):
-        found = "a list"
-    if document.text_at(node).startswith("{{"):
-        remedy = "put a text with {{ }} in quotes"
-    document.report(node, "wrong-type", f"expected {noun}, found {found}", remedy)
-    return BAD
-
-
-def _tagged(node: yaml.Node, document: Document) -> Bad:
-    remedy = "put a text that begins with ! in quotes"
-    document.report(node, "yaml-syntax", f"YAML tags such as {node.tag} are not supported", remedy)
-    return BAD
-
-
-def _nothing(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag == PLAIN and node.value in _NOTHING
-
-
-def _as_list(node: yaml.Node) -> str:
-    """How to write as a list what was written as a text."""
-    if not isinstance(node, yaml.ScalarNode):
-        return ""
-    if re.fullmatch(r"[\w./-]+", node.value):
-        return f"write it as a list: [{node.value}]"
-    if re.search(r"[\s']", node.value):
-        return "write it as a list: [one, two]"
-    return f"write it as a list: ['{node.value}']"
