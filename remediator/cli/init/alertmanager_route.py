@@ -1,4 +1,9 @@
-"""Finds remediator's receiver and route in an Alertmanager's configuration. Pure."""
+"""Finds remediator's receiver in an Alertmanager's configuration, and adds it to the route there. Pure.
+
+The route that is made changes no other receivers. Alerts pass remediator's route first, which continues; then a second
+route takes all of them, with the routes that were there. A catch-all at the end of the existing routes would not do: it
+would also get what an existing route with `continue: true` matched.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +13,33 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from remediator.cli.init.yaml_text import block
+
 _NAME = "remediator"
 _PATH = "/webhook"
 _PORT = 9797
+_NOT_INHERITED = ("routes", "continue", "match", "match_re", "matchers")
+"""Keys that are not copied to the new root: its routes are new, and a root route may not have the others."""
 
 ROUTE_SNIPPET = f"""\
 route:
+  receiver: team                    # your route stays as it is: receiver, group_by, group_wait, …
   routes:
-    - matchers: ['sender="{_NAME}"']   # what remediator says is for people alone
-      receiver: …                        # as your first route says
-    - receiver: {_NAME}
-      continue: true                     # people still hear of what they hear of today
+    - receiver: {_NAME}          # is sent everything but what is about remediator itself,
+      matchers: ['sender!="{_NAME}"', 'job!="{_NAME}"']
+      group_wait: 0s                # without delay,
+      group_interval: 1m
+      continue: true                # and people are still sent what they are sent today:
+    - receiver: team                # the receiver of your route once more,
+      routes: []                    # with your routes as they are
 receivers:
+  - name: team                      # your receivers as they are
   - name: {_NAME}
     webhook_configs:
       - url: http://127.0.0.1:{_PORT}{_PATH}
         send_resolved: true
 """
-"""What to add to Alertmanager's configuration."""
+"""What to add to an Alertmanager's configuration; README.md and examples/alertmanager.yml have the same."""
 
 
 class Receiver(NamedTuple):
@@ -40,12 +54,7 @@ def find_receiver(config: str) -> Receiver | None:
 
     None also when the text is no configuration.
     """
-    try:
-        document = yaml.safe_load(config)
-    except yaml.YAMLError:
-        return None
-    if not isinstance(document, dict):
-        return None
+    document = _read(config)
     routed = set(_routed(document.get("route")))
     for receiver in _mappings(document.get("receivers")):
         webhooks = _mappings(receiver.get("webhook_configs"))
@@ -55,13 +64,66 @@ def find_receiver(config: str) -> Receiver | None:
     return None
 
 
+def complete_route(config: str) -> str:
+    """The route of a configuration with remediator's added, as YAML, and the receiver if there is none yet.
+
+    Empty when remediator has a route already, or when the configuration cannot be read.
+    """
+    document = _read(config)
+    route = document.get("route")
+    present = find_receiver(config)
+    if not isinstance(route, dict) or not route.get("receiver") or (present is not None and present.routed):
+        return ""
+    name = present.name if present is not None else _unused_name(document)
+    parts: dict[str, Any] = {"route": _with_remediator(route, name)}
+    if present is None:
+        webhook = {"url": f"http://127.0.0.1:{_PORT}{_PATH}", "send_resolved": True}
+        parts["receivers"] = [{"name": name, "webhook_configs": [webhook]}]
+    try:
+        return block(parts)
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _with_remediator(route: dict[str, Any], name: str) -> dict[str, Any]:
+    root = {key: value for key, value in route.items() if key not in _NOT_INHERITED}
+    remediator = {
+        "receiver": name,
+        "matchers": [f'sender!="{_NAME}"', f'job!="{_NAME}"'],
+        "group_wait": "0s",
+        "group_interval": "1m",
+        "continue": True,
+    }
+    everything: dict[str, Any] = {"receiver": route["receiver"]}
+    if route.get("routes"):
+        everything["routes"] = route["routes"]
+    return {**root, "routes": [remediator, everything]}
+
+
+def _unused_name(document: dict[str, Any]) -> str:
+    names = {str(receiver.get("name", "")) for receiver in _mappings(document.get("receivers"))}
+    return next(name for name in (_NAME, *(f"{_NAME}-{n}" for n in range(2, len(names) + 3))) if name not in names)
+
+
+def _read(config: str) -> dict[str, Any]:
+    """The configuration; empty when the text is none."""
+    try:
+        document = yaml.safe_load(config)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def _routed(route: Any) -> Iterator[str]:
     """The receivers of a route and of all routes below it."""
     todo = _mappings([route])
+    seen = set[int]()
     while todo:
         one = todo.pop()
-        yield str(one.get("receiver", ""))
-        todo += _mappings(one.get("routes"))
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield str(one.get("receiver", ""))
+            todo += _mappings(one.get("routes"))
 
 
 def _is_remediator_url(url: str) -> bool:

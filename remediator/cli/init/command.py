@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     _print_summary(survey, inventory, None if facts else alertmanager.url)
     config = "" if folder == Path() else f" --config.file={folder / 'remediator.yml'}"
     print(f"wrote {', '.join(str(folder / name) for name in names)}")
+    _print_route(facts)
     print(f"next: read them; remediator check{config} --prometheus {args.prometheus}; remediator serve{config}")
     return 0
 
@@ -165,8 +166,22 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
             raise DraftError(f"cannot write {path}: {error.strerror}") from None
 
 
+def _print_route(facts: AlertmanagerFacts | None) -> None:
+    from remediator.cli.init.alertmanager_route import complete_route
+
+    route = complete_route(facts.config) if facts is not None else ""
+    if route:
+        print(
+            "Alertmanager's configuration needs this in the place of its route, and remediator's receiver beside the others;"
+        )
+        print("it changes no other receivers, and remediator.yml has it as a comment:")
+        print(route)
+
+
 def _print_summary(survey: Survey, inventory: Inventory, missing: str | None) -> None:
-    print(f"service label {survey.label}: {survey.reason}")
+    from remediator.cli.client import clean
+
+    print(clean(f"service label {survey.label}: {survey.reason}"))
     for result in inventory.results:
         name = result.question.name
         count = sum(name in service.judged.values() for service in inventory.services)
@@ -175,7 +190,7 @@ def _print_summary(survey: Survey, inventory: Inventory, missing: str | None) ->
     for name in (result.question.name for result in survey.results if result.question.name not in kept):
         print(f"  left out: {name}: what it sees has no label {survey.label}, or is judged already")
     for sentence in survey.unanswered:
-        print(f"  left out: {sentence}")
+        print(clean(f"  left out: {sentence}"))
     if missing:
         print(f"no Alertmanager answers at {missing}: the config has a comment in its place")
 

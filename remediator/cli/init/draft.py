@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from textwrap import fill, indent
+from collections.abc import Iterator
+from textwrap import indent
 from typing import Any
 
 import msgspec
 
-from remediator.cli.init.alertmanager_route import ROUTE_SNIPPET, find_receiver
+from remediator.cli.init.alertmanager_route import ROUTE_SNIPPET, complete_route, find_receiver
 from remediator.cli.init.conventions import SeriesKind
 from remediator.cli.init.inventory import TO_BE_WRITTEN, DraftedService, Inventory
 from remediator.cli.init.survey_result import AlertmanagerFacts, QuestionResult, Survey
+from remediator.cli.init.yaml_text import comment, commented, flow, quotation, scalar
 from remediator.clients.http_options import HttpClient
 from remediator.model.durations import format_duration
 from remediator.model.matcher import Matcher
@@ -21,8 +21,6 @@ RULE_FILE = "rules/services.yml"
 CONFIG_SCHEMA = "remediator-config.schema.json"
 RULES_SCHEMA = "remediator-rules.schema.json"
 
-_WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
-"""Words that YAML does not read as text."""
 _HEADINGS = {
     SeriesKind.SERVICE: "Named by the label {label}: {reason}.",
     SeriesKind.DEPLOYMENT: "Deployments of Kubernetes that no service has the name of, or several.",
@@ -78,7 +76,7 @@ def draft_config(
             f"# yaml-language-server: $schema={CONFIG_SCHEMA}\n",
             "# Where things are, drafted by `remediator init`. `remediator check` reads this and the rule files.\n",
             "global:\n",
-            f"  service_label: {survey.label}   # {survey.reason}\n\n",
+            f"  service_label: {scalar(survey.label)}   # {quotation(survey.reason)}\n\n",
             f"prometheus: {_client(prometheus)}\n",
             *_alertmanagers(alertmanager, facts),
             *_grafana(grafana),
@@ -114,26 +112,29 @@ def draft_rules(survey: Survey, inventory: Inventory, facts: AlertmanagerFacts |
 
 
 def _alertmanagers(client: HttpClient, facts: AlertmanagerFacts | None) -> Iterator[str]:
-    receiver = find_receiver(facts.config) if facts is not None else None
     if facts is None:
-        yield f"# No Alertmanager answered at {client.url}. To hear of alerts, and to speak to people:\n"
+        yield comment(f"No Alertmanager answered at {client.url}. To hear of alerts, and to speak to people:")
         yield f"# alertmanagers: [{_client(client, receiver='remediator')}]\n"
-    elif receiver is None:
+        return
+    receiver, route = find_receiver(facts.config), complete_route(facts.config)
+    if receiver is None:
         yield f"alertmanagers: [{_client(client)}]\n"
-        yield "# None of its receivers posts to remediator; until one does, remediator asks for the alerts once a minute. Add to\n"
-        yield "# Alertmanager's configuration what follows, and above receiver: remediator:\n"
-        yield indent(ROUTE_SNIPPET, "#   ")
+        yield comment(
+            "None of its receivers posts to remediator; until one does, remediator asks for the alerts once a minute. Put this in"
+            " the place of the route in Alertmanager's configuration, add the receiver to those there, and name it above as"
+            " receiver:"
+        )
     else:
         yield f"alertmanagers: [{_client(client, receiver=receiver.name)}]   # it posts to remediator\n"
         if not receiver.routed:
-            yield "# No route there leads to that receiver. Add to Alertmanager's configuration, before your other routes:\n"
-            yield f"#   - {{receiver: {_quoted(receiver.name)}, continue: true}}\n"
+            yield "# No route there leads to that receiver. Put this in the place of the route in Alertmanager's configuration:\n"
+    yield commented(route or ROUTE_SNIPPET if receiver is None else route)
 
 
 def _grafana(url: str) -> Iterator[str]:
     if url:
         yield "# The token of a service account with the role Editor, in a file of its own: echo glsa_… > grafana-token\n"
-        yield f"grafana: {{url: {_quoted(url)}, authorization: {{credentials_file: grafana-token}}}}\n"
+        yield f"grafana: {{url: {scalar(url)}, authorization: {{credentials_file: grafana-token}}}}\n"
 
 
 def _services(survey: Survey, inventory: Inventory) -> Iterator[str]:
@@ -142,10 +143,10 @@ def _services(survey: Survey, inventory: Inventory) -> Iterator[str]:
         if service.kind is not kind:
             yield "\n" if kind else ""
             kind = service.kind
-            yield f"  # {_HEADINGS[kind].format(label=survey.label, reason=survey.reason)}\n"
+            yield comment(_HEADINGS[kind].format(label=survey.label, reason=survey.reason), 2)
         yield _service(service, survey.label)
     for name in inventory.unusable:
-        yield f"  # Left out, as no rule file can have its name: {name!r:.100}\n"
+        yield comment(f"Left out, as no rule file can have its name: {quotation(name)}", 2)
 
 
 def _service(service: DraftedService, label: str) -> str:
@@ -156,13 +157,12 @@ def _service(service: DraftedService, label: str) -> str:
     }
     # The service label always holds the service's name.
     labels.pop(label, None)
-    lines = [f"  - name: {_quoted(service.name)}"]
+    lines = [f"  - name: {scalar(service.name)}"]
     if service.match:
-        matchers = (_quoted(str(Matcher(name, "=", value))) for name, value in service.match.items())
-        lines.append(f"    match: [{', '.join(matchers)}]")
-    lines.append(f"    labels: {_mapping(labels)}")
+        lines.append(f"    match: {flow([str(Matcher(name, '=', value)) for name, value in service.match.items()])}")
+    lines.append(f"    labels: {flow(labels)}")
     if service.target:
-        target = f"{{{service.target}: {_mapping(service.params)}}}" if service.params else service.target
+        target = flow({service.target: service.params} if service.params else service.target)
         lines.append(f"    target: {target}" + (f"   # {service.why}" if service.why else ""))
     return "\n".join(lines) + "\n"
 
@@ -177,8 +177,10 @@ def _unowned_alerts(label: str, facts: AlertmanagerFacts | None) -> Iterator[str
     alerts = facts.alerts if facts is not None else ()
     strangers = sorted({labels.get("alertname", "") for labels in alerts if not labels.get(label)} - {""})
     if strangers:
-        names = ", ".join(name if name.isprintable() else repr(name) for name in strangers[:10])
-        yield f"  # Alerts that fire now and have no label {label}: {names}. They reach a service only by its match.\n"
+        names = ", ".join(map(quotation, strangers[:10]))
+        yield comment(
+            f"Alerts that fire now and have no label {label}: {names}. They reach a service only by its match.", 2
+        )
 
 
 def _threshold(result: QuestionResult, inventory: Inventory) -> str:
@@ -187,13 +189,13 @@ def _threshold(result: QuestionResult, inventory: Inventory) -> str:
     count = sum(question.name in service.judged.values() for service in inventory.services)
     many = f"{count} service{'' if count == 1 else 's'}"
     lines = [
-        indent(fill(f"{convention.source}: {convention.meaning}. It sees {many}.", 112), "  # "),
-        f"  - name: {question.name}",
-        f"    match: [{_quoted(str(Matcher(_judge(convention.question), '=', question.name)))}]",
+        comment(f"{convention.source}: {convention.meaning}. It sees {many}.", 2).rstrip(),
+        f"  - name: {scalar(question.name)}",
+        f"    match: {flow([str(Matcher(_judge(convention.question), '=', question.name))])}",
         "    expr: |",
         indent(question.expr, " " * 6).rstrip(),
-        *([f"    degraded: {_quoted(str(convention.degraded))}"] if convention.degraded else []),
-        f"    failed: {_quoted(str(convention.failed))}",
+        *([f"    degraded: {scalar(str(convention.degraded))}"] if convention.degraded else []),
+        f"    failed: {scalar(str(convention.failed))}",
         f"    for: {format_duration(convention.for_)}",
         *([f"    unit: {convention.unit}"] if convention.unit else []),
     ]
@@ -202,7 +204,7 @@ def _threshold(result: QuestionResult, inventory: Inventory) -> str:
 
 def _client(client: HttpClient, **more: str) -> str:
     """A server's settings for the config: those that differ from the defaults."""
-    return _mapping({**_given(client), **more})
+    return flow({**_given(client), **more})
 
 
 def _given(settings: msgspec.Struct) -> dict[str, Any]:
@@ -212,20 +214,3 @@ def _given(settings: msgspec.Struct) -> dict[str, Any]:
         for name, (value, item) in pairs.items()
         if item.required or (value != item.default and value not in ({}, None))
     }
-
-
-def _mapping(pairs: Mapping[str, Any]) -> str:
-    return "{" + ", ".join(f"{name}: {_written(value)}" for name, value in pairs.items()) + "}"
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return _mapping(value)
-    return str(value).lower() if isinstance(value, bool) else _quoted(str(value))
-
-
-def _quoted(text: str) -> str:
-    """A text as YAML scalar: plain where YAML reads that as the same text, else in single quotes."""
-    if re.fullmatch(r"[A-Za-z][\w./-]*", text, re.ASCII) and text.lower() not in _WORDS:
-        return text
-    return "'" + text.replace("'", "''") + "'"

@@ -16,6 +16,8 @@ from remediator.cli.init.conventions import (
     expression,
 )
 
+_CLASSIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
+"""Metric names that PromQL has unquoted. Others are left out: they would have to be quoted in the expressions."""
 _HTTP = tuple(one for one in CONVENTIONS if one.kind is SeriesKind.SERVICE and one.question != "up")
 
 
@@ -84,7 +86,7 @@ def _askable(convention: Convention, metrics: Mapping[str, Metric]) -> Iterator[
     for name in sorted(metrics):
         found = re.fullmatch(convention.metrics[0], name)
         statuses = tuple(label for label in STATUS_LABELS if metrics[name].labels[label])
-        if found is not None and (statuses or "<errors>" not in convention.expr):
+        if found is not None and _CLASSIC.fullmatch(name) and (statuses or "<errors>" not in convention.expr):
             yield name, (found.lastindex and found[1]) or "", statuses
 
 

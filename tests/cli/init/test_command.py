@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 
 import bcrypt
 import pytest
+import yaml
 from real.prometheus import Exposition, RealAlertmanager, RealPrometheus, free_port, in_thread, until
 from real.remediator import RealRemediator
 
@@ -165,7 +167,7 @@ async def test_a_shop_is_drafted_checked_and_served(
     }
     assert {runbook.mode for runbook in rulebook.runbooks} == {Mode.OBSERVE}
     text = Path("rules/services.yml").read_text()
-    assert "# Left out, as no rule file can have its name: '{{ labels.x }}'" in text
+    assert "# Left out, as no rule file can have its name: {{ labels.x }}" in text
     assert "target: to_be_written   # deployments of several namespaces have its name" in text
     assert load_config(Path("remediator.yml")).alertmanagers[0].receiver == "remediator"
     for name in ("remediator.yml", "rules/services.yml"):
@@ -231,7 +233,9 @@ async def test_an_alertmanager_that_does_not_know_remediator(
             "grafana-token",
         )
         text = Path("remediator.yml").read_text()
-        assert "#         - url: http://127.0.0.1:9797/webhook\n" in text
+        shown = capsys.readouterr().out.partition("as a comment:\n")[2].partition("\n\n")[0]
+        assert [route["receiver"] for route in yaml.safe_load(shown)["route"]["routes"]] == ["remediator", "team"]
+        assert indent(shown, "#   ") in text
         assert "have no label job: Lost." in Path("rules/services.yml").read_text()
         drafted()
 
