@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from remediator.config.settings import DEFAULT_SEVERITY, Config, ConfigLimits, Global
+from remediator.config.settings import DEFAULT_SEVERITY, Config, ConfigLimits, Global, severity_key
+from remediator.model.alert import Alert, Source
 from remediator.model.health import Health
 from remediator.model.rules import Rate, Share
 from remediator.model.time_interval import Maintenance
@@ -39,6 +40,24 @@ class Policy(msgspec.Struct, frozen=True):
     maintenance: tuple[Maintenance, ...] = ()
     severity: dict[str, Health] = msgspec.field(default_factory=lambda: dict(DEFAULT_SEVERITY))
 
+    def spoken_health(self, alert: Alert) -> Health | None:
+        """The trouble that an alert speaks of by its severity. None if it asks for nothing to be done.
+
+        An alert without a severity means degraded, unless the mapping names the empty one.
+        """
+        severity = severity_key(alert.labels.get("severity", ""))
+        health = self.severity.get(severity, None if severity else Health.DEGRADED)
+        return health if health is not None and health.bad else None
+
+    def heeds(self, alert: Alert) -> bool:
+        """Whether an alert by itself is a reason to act: those of thresholds and operators always are."""
+        return alert.source is not Source.ALERTMANAGER or self.spoken_health(alert) is not None
+
+    def why_unheeded(self, alert: Alert) -> str:
+        """The sentence for an alert that is not heeded."""
+        severity = alert.labels.get("severity", "")
+        return f"severity {severity} is not actionable" if severity else "an alert without a severity is not actionable"
+
 
 def policy_of(config: Config) -> Policy:
     """What the config says about deciding."""
@@ -53,5 +72,5 @@ def policy_of(config: Config) -> Policy:
         rate=config.limits.rate,
         panic=config.limits.panic,
         maintenance=config.windows(),
-        severity=config.severity,
+        severity=config.severities(),
     )

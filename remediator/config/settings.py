@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import Meta
 from msgspec.structs import replace
 
 from remediator.clients.http_options import HttpClient
@@ -35,8 +35,11 @@ _SQLITE = "sqlite:///"
 _POSTGRESQL = ("postgresql://", "postgres://")
 _BOTH = "contradiction"
 _SHORTEST_LEASE = 2.0
-DEFAULT_SEVERITY = {"critical": Health.FAILED, "page": Health.FAILED, "warning": Health.DEGRADED}
-"""The health that an alert's `severity` means for a service that no threshold judges. Any other means degraded."""
+DEFAULT_SEVERITY = {
+    **dict.fromkeys(("critical", "page", "error", "emergency", "fatal"), Health.FAILED),
+    **dict.fromkeys(("warning", "minor", "degraded"), Health.DEGRADED),
+}
+"""The health that an alert's `severity` means for a service that no threshold judges, in any case of letters."""
 
 
 def _label_name(text: str) -> str:
@@ -199,6 +202,11 @@ class ConfigLimits(msgspec.Struct, frozen=True):
     ] = Share(50.0, percent=True)
 
 
+def severity_key(severity: str) -> str:
+    """A severity as it is looked up: without blanks around it, in small letters."""
+    return severity.strip().lower()
+
+
 C = TypeVar("C", bound=Server)
 
 
@@ -225,7 +233,7 @@ class Config(msgspec.Struct, frozen=True):
     severity: Annotated[
         dict[str, JudgedHealth],
         Meta(description="What an alert's severity says of a service that no threshold judges."),
-    ] = field(default_factory=lambda: dict(DEFAULT_SEVERITY))
+    ] = {}
 
     def violations(self) -> Iterator[Violation]:
         """What cannot be meant."""
@@ -234,6 +242,16 @@ class Config(msgspec.Struct, frozen=True):
             if name in names[:index]:
                 message = f"there is another maintenance window of the name {name}"
                 yield Violation(("maintenance", index, "name"), "equal-names", message, "give one of them another name")
+        told: dict[str, str] = {}
+        for severity, health in self.severity.items():
+            other = told.setdefault(severity_key(severity), severity)
+            if self.severity[other] is not health:
+                message = f"{other} and {severity} are the same severity: the case of letters does not count"
+                yield Violation(("severity", severity), "contradiction", message, "keep one of them")
+
+    def severities(self) -> dict[str, Health]:
+        """What each severity means: the config's own words, and those that it does not name."""
+        return {**DEFAULT_SEVERITY, **{severity_key(name): health for name, health in self.severity.items()}}
 
     def windows(self) -> tuple[Maintenance, ...]:
         """The maintenance windows."""

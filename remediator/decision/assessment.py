@@ -60,9 +60,9 @@ def judge(
         if not believe:
             return seen
     spoken = [
-        (policy.severity.get(stored.alert.labels.get("severity", ""), Health.DEGRADED), stored)
+        (health, stored)
         for stored in alerts
-        if stored.alert.source is Source.ALERTMANAGER
+        if stored.alert.source is Source.ALERTMANAGER and (health := policy.spoken_health(stored.alert)) is not None
     ]
     if spoken:
         health = worst(health for health, _ in spoken)
@@ -106,6 +106,8 @@ def choose(
     for stored in sorted(alerts, key=lambda stored: stored.alert.source is not Source.OPERATOR):
         labels = merged_labels(service, stored.alert.labels)
         for runbook in rulebook.runbooks_for(labels):
+            if not runbook.corroborate and not policy.heeds(stored.alert):
+                continue
             judgement = judge(seen, alerts, policy, prometheus_status, now, believe=not runbook.corroborate)
             choice = Choice(stored, rulebook.plan(service, runbook), judgement)
             if judgement.health in runbook.when or stored.alert.source is Source.OPERATOR:

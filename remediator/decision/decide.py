@@ -138,6 +138,8 @@ def _consider(case: Case) -> Decision:
         newest = max(stored.received_at for stored in case.alerts)
         return Wait("evaluates its thresholds", newest + case.policy.patience)
     choice = case.choice
+    if choice is None and not any(case.policy.heeds(stored.alert) for stored in case.alerts):
+        return Idle(case.policy.why_unheeded(case.alerts[0].alert), Disposition.NOT_ACTIONABLE)
     if choice is None:
         return Idle(f"no runbook is for it when {case.health}: {case.judgement.text}", Disposition.NO_RUNBOOK)
     hold = first_hold(case, OPENING)

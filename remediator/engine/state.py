@@ -46,6 +46,8 @@ class EngineState:
         self.rulebook = rulebook
         self.policy = policy
         self.firing: dict[str, dict[tuple[str, float], StoredAlert]] = {}
+        self._unheeded: dict[str, set[tuple[str, float]]] = {}
+        """Alerts that fire and ask for nothing to be done, by service."""
         self.open: dict[str, Incident] = {}
         self.previous: dict[str, Incident] = {}
         """Each service's last incident that has closed."""
@@ -83,7 +85,10 @@ class EngineState:
         if service is None:
             return None
         name = service.name
-        if stored.alert.firing:
+        if stored.alert.firing and not self.heeds(service, stored):
+            self._unheeded.setdefault(name, set()).add(stored.alert.key)
+            self._services.setdefault(name, service)
+        elif stored.alert.firing:
             self.firing.setdefault(name, {})[stored.alert.key] = stored
             self._services.setdefault(name, service)
             if stored.alert.source is Source.THRESHOLD:
@@ -91,6 +96,10 @@ class EngineState:
             elif stored.alert.source is Source.ALERTMANAGER and not self.rulebook.thresholds_for(service):
                 self.fleet.turned_bad(name, stored.received_at)
         else:
+            unheeded = self._unheeded.get(name, set())
+            unheeded.discard(stored.alert.key)
+            if not unheeded:
+                self._unheeded.pop(name, None)
             alerts = self.firing.get(name, {})
             if alerts.pop(stored.alert.key, None) is not None:
                 self._quiet_since[name] = stored.updated_at
@@ -155,6 +164,7 @@ class EngineState:
         """Go on by other rules. The firing alerts have to be admitted anew; open incidents keep their own text."""
         self.rulebook, self.policy = rulebook, policy
         self.firing.clear()
+        self._unheeded.clear()
         self.fleet.forget_reach()
         self._services = {name: incident.plan.service for name, incident in self.open.items()}
 
@@ -211,6 +221,10 @@ class EngineState:
         """Whether there may be something to decide about a service."""
         before = self.previous.get(name)
         return name in self.open or name in self.firing or (before is not None and bool(before.owed))
+
+    def heeds(self, service: Service, stored: StoredAlert) -> bool:
+        """Whether an alert says something of its service. The severity counts only where no threshold judges it."""
+        return self.policy.heeds(stored.alert) or bool(self.rulebook.thresholds_for(service))
 
     def wants_look(self, service: Service, now: float) -> bool:
         """Whether a decision on new alerts of a service has to wait for a look: what alerts say of one without thresholds
@@ -380,7 +394,7 @@ class EngineState:
         return next((runbook.name for runbook in self.rulebook.runbooks_for(service.labels)), "")
 
     def _forget_if_idle(self, name: str) -> None:
-        if name not in self.open and name not in self.firing:
+        if name not in self.open and name not in self.firing and name not in self._unheeded:
             self._services.pop(name, None)
             self.decided.pop(name, None)
 

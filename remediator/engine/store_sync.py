@@ -150,13 +150,17 @@ class StoreSync:
         for stored in page:
             self._seq = max(self._seq, stored.seq)
             name = self._state.admit(stored)
+            service = self._state.service(name) if name is not None else None
+            heeded = service is None or self._state.heeds(service, stored)
             if name is not None:
                 self._schedule.put(name, now)
-                service = self._state.service(name)
-                asks = stored.alert.firing and stored.alert.source is not Source.THRESHOLD
+                asks = heeded and stored.alert.firing and stored.alert.source is not Source.THRESHOLD
                 if asks and service is not None and self._state.wants_look(service, now):
                     looked_for.add(name)
-            if stored.alert.firing:
+            if stored.alert.firing and not heeded:
+                settled = stored.disposition is Disposition.NOT_ACTIONABLE
+                kind, text = Disposition.NOT_ACTIONABLE, self._state.policy.why_unheeded(stored.alert)
+            elif stored.alert.firing:
                 settled = name is not None or stored.disposition is Disposition.NO_SERVICE
                 kind, text = Disposition.NO_SERVICE, "no service in the rule files owns it"
             else:

@@ -38,6 +38,8 @@ class Disposition(StrEnum):
     JOINED = "joined"
     HELD = "held"
     NOT_CORROBORATED = "not_corroborated"
+    NOT_ACTIONABLE = "not_actionable"
+    """Its severity asks for nothing to be done."""
     NO_SERVICE = "no_service"
     NO_RUNBOOK = "no_runbook"
     REPEATED = "repeated"

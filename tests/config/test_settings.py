@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from remediator.clients.http_options import Authorization, BasicAuth, Secret, TlsConfig
-from remediator.config.settings import AlertmanagerClient, Config, Server, load_config
+from remediator.config.settings import DEFAULT_SEVERITY, AlertmanagerClient, Config, Server, load_config
 from remediator.errors import ConfigError
 from remediator.model.health import Health
 from remediator.model.rules import Rate, Share
@@ -43,6 +43,7 @@ def test_everything(tmp_path: Path) -> None:
     assert config.limits.rate == (Rate(30, 3600.0), Rate(100, 86400.0))
     assert (config.limits.concurrent, config.limits.panic) == (2, Share(3.0))
     assert config.severity == {"critical": Health.FAILED, "info": Health.HEALTHY}
+    assert config.severities() == {**DEFAULT_SEVERITY, "info": Health.HEALTHY}
     assert "s3cret" not in repr(config)
 
 
@@ -57,7 +58,15 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.storage.retention == 90 * 86400
     assert config.limits.rate == (Rate(30, 3600.0),)
     assert (config.limits.concurrent, config.limits.panic) == (4, Share(50.0, percent=True))
-    assert config.severity == {"critical": Health.FAILED, "page": Health.FAILED, "warning": Health.DEGRADED}
+    assert config.severities() == DEFAULT_SEVERITY
+
+
+def test_a_severity_is_one_in_any_case_of_letters(tmp_path: Path) -> None:
+    text = "prometheus: {url: 'http://p'}\nseverity: {Critical: degraded, High: failed}"
+    config = load(tmp_path, text)
+    assert config.severities() == {**DEFAULT_SEVERITY, "critical": Health.DEGRADED, "high": Health.FAILED}
+    with pytest.raises(ConfigError, match=r"remediator\.yml:2:52: error: High and HIGH are the same severity"):
+        load(tmp_path, text.replace("High: failed", "High: failed, HIGH: degraded"))
 
 
 def test_the_database_may_be_anywhere(tmp_path: Path) -> None:

@@ -71,6 +71,64 @@ async def test_an_alert_is_decided_on_values_as_fresh_as_itself(tmp_path: Path) 
         assert w.commands == ["ctl restart checkout"]
 
 
+QUIET = """
+services:
+  - {name: mail, target: {command: {restart: [ctl, restart, mail]}}}
+runbooks:
+  - {name: any, steps: [restart], verify: {healthy_for: 5s, within: 30s}, limits: {cooldown: 1m}}
+"""
+
+
+async def test_a_severity_that_is_not_actionable_acts_on_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path, QUIET) as w:
+        for severity in ("info", "none", "whatever"):
+            await w.fire(f"Odd-{severity}", service="mail", severity=severity)
+        await w.pass_time(60)
+        assert w.ran == []
+        assert await w.incidents() == []
+        found = {s.alert.name: (s.disposition, s.text) for s in await w.store.alerts()}
+        assert found == {
+            f"Odd-{severity}": (Disposition.NOT_ACTIONABLE, f"severity {severity} is not actionable")
+            for severity in ("info", "none", "whatever")
+        }
+        view = w.engine.state.view("mail", w.clock.now())
+        assert view is not None
+        assert view.health is Health.HEALTHY
+
+
+async def test_what_is_not_actionable_neither_joins_a_heal_nor_hinders_its_recovery(tmp_path: Path) -> None:
+    async with world(tmp_path, QUIET) as w:
+        await w.fire("Odd", service="mail", severity="info")
+        alert = await w.fire("Down", service="mail", severity="CRITICAL")
+        await w.pass_time(10)
+        assert w.commands == ["ctl restart mail"]
+        await w.resolve(alert)
+        await w.pass_time(2)
+        # Healthy since the alert that spoke ended, and so not for long enough yet.
+        assert [i.verdict for i in await w.incidents()] == [None]
+        await w.pass_time(30)
+        assert [i.verdict for i in await w.incidents()] == [Verdict.RECOVERED]
+        found = {s.alert.name: s.disposition for s in await w.store.alerts()}
+        assert found["Odd"] is Disposition.NOT_ACTIONABLE
+
+
+async def test_thresholds_outweigh_a_severity(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.set("error_ratio", checkout=0.5)
+        w.heals("ctl restart checkout", checkout=0.0)
+        await w.fire(service="checkout", severity="info")
+        await w.pass_time(5)
+        assert w.commands == ["ctl restart checkout"]
+
+
+async def test_an_alert_that_asks_for_nothing_is_not_believed_against_thresholds(tmp_path: Path) -> None:
+    async with world(tmp_path, RULES + "    corroborate: false\n") as w:
+        await w.fire(service="checkout", severity="info")
+        await w.pass_time(60)
+        assert w.ran == []
+        assert [s.disposition for s in await w.store.alerts()] == [Disposition.NOT_ACTIONABLE]
+
+
 async def test_an_alert_that_the_thresholds_contradict_runs_nothing(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         alert = await w.fire(service="checkout", severity="critical")

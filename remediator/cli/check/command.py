@@ -70,9 +70,14 @@ def run(args: argparse.Namespace) -> int:
     notes: list[str] = []
     failure = ""
     if args.prometheus and not errors:
-        from remediator.cli.check.prometheus_findings import ask_prometheus
+        from remediator.cli.check.alert_severities import unnamed_severities
+        from remediator.cli.check.prometheus_findings import ask_prometheus, server_of
+        from remediator.config.settings import DEFAULT_SEVERITY
 
         found, seen, failure = ask_prometheus(rule_set, args.prometheus, config)
+        severities = config.severities() if config is not None else DEFAULT_SEVERITY
+        if not failure and (unnamed := unnamed_severities(server_of(args.prometheus, config), severities)):
+            notes.append(unnamed)
     else:
         found, unchecked = _checked_offline(rule_set)
         if args.prometheus:

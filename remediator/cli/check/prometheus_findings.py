@@ -41,15 +41,16 @@ class ServiceValue:
     health: Health
 
 
-def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[list[Problem], list[ServiceValue], str]:
-    """Returns problems of the rules' PromQL, the services' values, and why Prometheus could not be asked (or "").
-
-    The config's credentials are used only if the address is the config's.
-    """
-    client = HttpClient(url)
+def server_of(url: str, config: Config | None) -> HttpClient:
+    """The server at an address. The config's credentials are used only if the address is the config's."""
     if config is not None and config.prometheus.url == url.rstrip("/"):
-        client = config.prometheus
-    prometheus = Prometheus(client, query_timeout=30.0, metrics=Metrics())
+        return config.prometheus
+    return HttpClient(url)
+
+
+def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[list[Problem], list[ServiceValue], str]:
+    """Returns problems of the rules' PromQL, the services' values, and why Prometheus could not be asked (or "")."""
+    prometheus = Prometheus(server_of(url, config), query_timeout=30.0, metrics=Metrics())
     try:
         return _asked(rules, make_rulebook(rules), prometheus)
     finally:

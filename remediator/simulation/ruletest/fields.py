@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import Annotated, ClassVar
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import Meta
 
 from remediator.config.maintenance import MaintenanceDoc
 from remediator.config.scalars import Scalar, one_of
-from remediator.config.settings import DEFAULT_SEVERITY, ConfigLimits, Global
+from remediator.config.settings import ConfigLimits, Global
 from remediator.model.field_types import SCALAR_OR_LIST, Duration, JudgedHealth, Name, PositiveDuration, PositiveInteger
 from remediator.model.health import Health
 from remediator.model.incident import Verdict
@@ -215,4 +215,4 @@ class RuleTestsDoc(msgspec.Struct, frozen=True):
     severity: Annotated[
         dict[str, JudgedHealth],
         Meta(description="What an alert's severity says of a service that no threshold judges."),
-    ] = field(default_factory=lambda: dict(DEFAULT_SEVERITY))
+    ] = {}

@@ -180,6 +180,29 @@ async def test_that_it_was_not_asked_because_of_errors_is_said(
         assert told["failure"] == ""
 
 
+async def test_severities_of_its_rules_that_nothing_is_done_for_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rules.yml").write_text("services: [{name: checkout}]\n")
+    rules = [
+        {"alert": name, "expr": "vector(1)", "labels": {"severity": severity}}
+        for name, severity in (("A", "high"), ("B", "High"), ("C", "Critical"), ("D", "info"), ("E", "sev3"))
+    ]
+    async with RealPrometheus(tmp_path, rules=rules) as prometheus:
+        await check("--prometheus", prometheus.url, "rules.yml")
+        sentence = (
+            "remediator: nothing is done for alerts of these severities, which severity: in the config does not name:"
+            " high (2 rules), sev3 (1 rule)\n"
+        )
+        assert sentence in capsys.readouterr().err
+        Path("remediator.yml").write_text(
+            f"prometheus: {{url: '{prometheus.url}'}}\nseverity: {{high: failed, SEV3: healthy}}\n"
+        )
+        await check("--prometheus", prometheus.url, "--config", "remediator.yml", "rules.yml")
+        assert "nothing is done" not in capsys.readouterr().err
+
+
 async def test_an_address_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_text(RULES)

@@ -14,6 +14,7 @@ REASONS = {
     Disposition.NO_SERVICE: "no service",
     Disposition.NO_RUNBOOK: "no runbook",
     Disposition.NOT_CORROBORATED: "not corroborated",
+    Disposition.NOT_ACTIONABLE: "not actionable",
 }
 """The dispositions of alerts that lead to nothing, in words."""
 
