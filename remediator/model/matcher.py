@@ -21,6 +21,7 @@ _MATCHER = re.compile(
         \s*(?P<value>"(?:[^"\\\n]|\\.)*"|[^\s{}!=~,\\"'`]*)\s*""",
     re.VERBOSE,
 )
+_PLAIN_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
@@ -54,7 +55,9 @@ class Matcher(msgspec.Struct, frozen=True):
             return True
 
     def __str__(self) -> str:
-        return f"{self.name}{self.op}{_quote(self.value)}"
+        """The matcher as it is written: `parse_matcher` reads it back."""
+        name = self.name if _PLAIN_NAME.fullmatch(self.name) else _quote(self.name)
+        return f"{name}{self.op}{_quote(self.value)}"
 
 
 def parse_matcher(text: str) -> Matcher:

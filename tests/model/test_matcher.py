@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,10 +70,44 @@ def test_several() -> None:
             parse_matchers(text)
 
 
-@given(st.sampled_from(["=", "!="]), st.text(max_size=20))
-def test_a_matcher_reads_what_it_writes(op: str, value: str) -> None:
-    matcher = Matcher("label", op, value)
-    assert parse_matcher(str(matcher)) == matcher
+HOSTILE = st.lists(st.sampled_from([*"ab_9.:-!=~{}(),\"'`\\ \n\t\r", "é", "\u2028", "=~", "!="]), max_size=8).map(
+    "".join
+)
+TEXTS = HOSTILE | st.text(max_size=12)
+NAMES = TEXTS.filter(bool)
+
+
+@st.composite
+def matchers(draw: st.DrawFn) -> Matcher:
+    """Any matcher: the names hold what quotes are for, at least as often as not."""
+    op = draw(st.sampled_from(["=", "!=", "=~", "!~"]))
+    value = draw(TEXTS)
+    if op in ("=~", "!~"):
+        value = re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", value)
+    return Matcher(draw(NAMES), op, value)
+
+
+@given(st.lists(matchers(), max_size=4))
+def test_matchers_are_read_back_as_they_are_shown(several: list[Matcher]) -> None:
+    for matcher in several:
+        assert parse_matcher(str(matcher)) == matcher
+    shown = ", ".join(map(str, several))
+    assert parse_matchers(shown) == parse_matchers(f"{{{shown}}}") == tuple(several)
+
+
+@pytest.mark.parametrize(
+    ("matcher", "shown"),
+    [
+        (Matcher("a", "=", "b"), 'a="b"'),
+        (Matcher("a!", "=", "b"), '"a!"="b"'),
+        (Matcher("service.name", "=~", "a|b"), '"service.name"=~"a|b"'),
+        (Matcher("9a", "!=", ""), '"9a"!=""'),
+        (Matcher('a"b', "=", 'c"'), r'"a\"b"="c\""'),
+        (Matcher("ä", "=", "x"), '"ä"="x"'),
+    ],
+)
+def test_a_name_that_is_no_plain_one_is_quoted(matcher: Matcher, shown: str) -> None:
+    assert str(matcher) == shown
 
 
 @given(

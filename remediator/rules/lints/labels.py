@@ -60,7 +60,8 @@ def missing_label(rules: RuleSet) -> Iterator[Problem]:
                         f"service {service.name} may have no label {label}, without which the step cannot be run:"
                         " no matcher guarantees it"
                     )
-                    remedy = f"give the service this label, add a matcher {label}!=\"\", or write | default('…')"
+                    guaranteed = Matcher(label, "!=", "")
+                    remedy = f"give the service this label, add a matcher {guaranteed}, or write | default('…')"
                     yield Problem(place, "missing-label", message, remedy, Severity.WARNING)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from remediator.model.incident import Disposition, Entry, EntryKind, Incident, StoredAlert
+from remediator.model.matcher import Matcher
 from remediator.simulation.backtest.analysis.episodes import ended
 
 REASONS = {
@@ -87,4 +88,4 @@ def _part_of(stored: StoredAlert, incidents: Sequence[Incident], end: float) -> 
 
 def shown_labels(labels: Mapping[str, str]) -> str:
     """The alert's labels without its name, written as matchers."""
-    return ", ".join(f'{name}="{value}"' for name, value in labels.items() if name != "alertname")
+    return ", ".join(str(Matcher(name, "=", value)) for name, value in labels.items() if name != "alertname")
