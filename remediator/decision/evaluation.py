@@ -239,6 +239,8 @@ def _share_out(evaluation: Evaluation, threshold: Threshold, answer: Answer, own
             continue
         name, value = owner.service.name, series.value
         health, sight = judge_value(threshold, value)
+        if series.histogram:
+            sight = QueryStatus.NATIVE_HISTOGRAM
         other = found.get(name)
         if other is None or _worse(threshold, health, value, other):
             found[name] = _Worst(owner, value, health, sight)

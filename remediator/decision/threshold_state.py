@@ -204,6 +204,8 @@ def _unseen_text(track: ThresholdState, value: str, at: float, error: str) -> st
         return f"has had no series for it for {rough_duration(at - track.absent)}"
     if track.sight in (QueryStatus.NOT_A_NUMBER, QueryStatus.INFINITE):
         return f"is {value}, which says nothing"
+    if track.sight is QueryStatus.NATIVE_HISTOGRAM:
+        return "is a native histogram, which says nothing: make a number of it, as with histogram_quantile(…)"
     if track.sight is QueryStatus.STALE:
         return "has not been looked at since the start"
     if track.sight is QueryStatus.PARTIAL:

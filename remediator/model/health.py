@@ -75,6 +75,8 @@ class QueryStatus(StrEnum):
     """The query answered, but held no series for the service."""
     NOT_A_NUMBER = "not_a_number"
     INFINITE = "infinite"
+    NATIVE_HISTOGRAM = "native_histogram"
+    """The series is a native histogram, which no comparison can judge."""
     BAD_DATA = "bad_data"
     """Prometheus refused the expression."""
     EXECUTION = "execution"
@@ -85,7 +87,7 @@ class QueryStatus(StrEnum):
     STALE = "stale"
     """The last look was longer ago than `stale_after`."""
     PARTIAL = "partial"
-    """The answer carried warnings: a part of the data may be missing, so healthy cannot be concluded from it."""
+    """The server said that data may be missing, so neither health nor trouble can be concluded from the answer."""
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -276,6 +276,41 @@ async def test_warnings_make_an_answer_partial_and_conclude_nothing():
     assert sample("remediator_evaluations_total", {"threshold": "error_ratio", "sight": "partial"}) == 1
 
 
+async def test_remarks_of_the_engine_about_the_expression_blind_nobody():
+    watch = Watch(service("checkout"), threshold())
+    series = [Series({"service": "checkout"}, 0.9)]
+    remarks = ("PromQL info: metric might not be a counter",)
+    watch.answers["error_ratio"] = Answer(0.0, QueryStatus.SEEN, series, remarks=remarks, kind="vector")
+    await watch.round()
+    assert watch.health("checkout") is F
+
+
+async def test_a_native_histogram_blinds_its_own_service_alone():
+    watch = Watch(*(service(name) for name in ("cart", "shop", "mixed", "worse")), threshold())
+    series = [
+        Series({"service": "cart"}, math.nan, histogram=True),
+        Series({"service": "shop"}, 0.9),
+        Series({"service": "mixed", "pod": "a"}, 0.01),
+        Series({"service": "mixed", "pod": "b"}, math.nan, histogram=True),
+        # Trouble that is seen is seen, whatever another series says.
+        Series({"service": "worse", "pod": "a"}, math.nan, histogram=True),
+        Series({"service": "worse", "pod": "b"}, 0.9),
+    ]
+    watch.answers["error_ratio"] = Answer(0.0, QueryStatus.SEEN, series, kind="vector")
+    await watch.round()
+    assert {name: watch.health(name) for name in ("cart", "shop", "mixed", "worse")} == {
+        "cart": U,
+        "shop": F,
+        "mixed": U,
+        "worse": F,
+    }
+    reading = watch.judgement("cart").readings[0]
+    assert reading.sight is QueryStatus.NATIVE_HISTOGRAM
+    assert "histogram_quantile" in reading.text
+    sample = watch.metrics.registry.get_sample_value
+    assert sample("remediator_evaluations_total", {"threshold": "error_ratio", "sight": "seen"}) == 1
+
+
 async def test_a_threshold_that_never_had_a_series_is_left_out_unless_all_are_so():
     watch = Watch(service("checkout"), service("search"), threshold("a"), threshold("b"))
     watch.set("a", checkout=0.01)

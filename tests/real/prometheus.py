@@ -183,7 +183,7 @@ class _Server:
         """Start the process and return when it is ready. Can be called again after `stop` or `kill`."""
         path = part(self.binary, self.package)
         self._write()
-        argv = [path, *self._arguments(), f"--web.listen-address={self.address}", *self.flags]
+        argv = [path, *self._arguments(), *self._listen(), *self.flags]
         if self.web_config is not None:
             (self.folder / "web.yml").write_text(yaml.safe_dump(dict(self.web_config)))
             argv.append(f"--web.config.file={self.folder / 'web.yml'}")
@@ -233,6 +233,9 @@ class _Server:
             return json.loads(text)
         except ValueError:
             return text
+
+    def _listen(self) -> list[str]:
+        return [f"--web.listen-address={self.address}"]
 
     def _ready(self) -> bool:
         if self.web_config is not None:

@@ -11,6 +11,7 @@ from remediator.problem import Position, Problem, Severity
 from remediator.rules.ruleset import Locate, RuleSet, steps_of
 
 _PARSE_ERROR = re.compile(r"(\d+):(\d+): parse error: (.*)", re.DOTALL)
+_REMARK_PLACE = re.compile(r"\((\d+):(\d+)\)$")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _GUARD = re.compile(r"\bguard\([^()]*\)")
 
@@ -37,12 +38,21 @@ class Expression:
         found = _PARSE_ERROR.search(error)
         if found is None:
             return Problem(self.at(None), "bad-promql", error, remedy, severity)
-        *before, line = self.asked.split("\n")[: max(int(found[1]), 1)]
-        # Prometheus counts bytes.
-        within = len(line.encode()[: int(found[2]) - 1].decode(errors="ignore"))
-        offset = sum(len(one) + 1 for one in before) + within
-        place = self.at(min(offset, max(len(self.asked) - 1, 0)))
+        place = self._within(int(found[1]), int(found[2]))
         return Problem(place, "bad-promql", f"this is not PromQL: {found[3]}", remedy, severity)
+
+    def named_in(self, remark: str) -> Position:
+        """The position that the engine's remark names at its end, or that of the expression."""
+        found = _REMARK_PLACE.search(remark)
+        return self._within(int(found[1]), int(found[2])) if found is not None else self.at(None)
+
+    def _within(self, line_number: int, column: int) -> Position:
+        """The position of a line and column of the expression, as Prometheus counts them."""
+        *before, line = self.asked.split("\n")[: max(line_number, 1)]
+        # Prometheus counts bytes.
+        within = len(line.encode()[: column - 1].decode(errors="ignore"))
+        offset = sum(len(one) + 1 for one in before) + within
+        return self.at(min(offset, max(len(self.asked) - 1, 0)))
 
 
 def expressions(rules: RuleSet) -> Iterator[Expression]:

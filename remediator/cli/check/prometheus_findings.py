@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CHECKS = {
     "bad-promql": "Prometheus refuses an expression",
     "promql-failed": "Prometheus could not evaluate an expression",
+    "partial-answer": "the answer to an expression may lack data now, so serve concludes nothing from it",
+    "native-histogram": "a threshold's series are native histograms, which serve cannot judge",
+    "promql-remark": "Prometheus' engine warns about an expression itself",
     "no-series": "a threshold's expression gives no series now, or none of a service that it judges",
     "no-service-label": "a threshold's series belong to no service",
     "service-unseen": "a service has thresholds, but none of them has a series of it now",
@@ -66,14 +69,32 @@ def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[
         answer = prometheus.query_blocking(expression.asked)
         if answer.sight is QueryStatus.UNREACHABLE:
             return problems, seen, answer.error
+        problems += _said(expression, answer)
         if answer.sight is not QueryStatus.SEEN:
             problems.append(_refused(expression, answer))
-        elif expression.threshold is not None:
+        elif expression.threshold is not None and not answer.warnings:
             answered.add(expression.threshold.name)
             owned, judged = _values_by_service(expression.threshold, answer, rulebook)
             seen += judged
             problems += _unseen_threshold(expression, expression.threshold, answer, owned, bool(judged))
     return [*problems, *_unseen_services(rules, rulebook, answered, seen)], seen, ""
+
+
+def _said(expression: Expression, answer: Answer) -> Iterator[Problem]:
+    """Problems of what the server says beside the series, and of series that are no numbers."""
+    place = expression.at(None)
+    for remark in answer.remarks:
+        yield Problem(expression.named_in(remark), "promql-remark", remark, severity=Severity.WARNING)
+    if answer.warnings:
+        whose = "its services" if expression.threshold is not None else "the condition"
+        message = f"the answer may lack data: {'; '.join(answer.warnings)}"
+        remedy = f"while that is so, serve takes {whose} for unknown"
+        yield Problem(place, "partial-answer", message, remedy, Severity.WARNING)
+    if expression.threshold is not None and (histograms := [s for s in answer.series if s.histogram]):
+        labels = ", ".join(f'{name}="{value}"' for name, value in histograms[0].labels.items())
+        message = f"{len(histograms)} of {len(answer.series)} series are native histograms, the first is {{{labels}}}"
+        remedy = "their services are unknown to serve: make numbers of them, as with histogram_quantile(…)"
+        yield Problem(place, "native-histogram", message, remedy, Severity.WARNING)
 
 
 def _refused(expression: Expression, answer: Answer) -> Problem:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import threading
 from typing import Any
 
@@ -13,7 +15,7 @@ from remediator.model.health import QueryStatus
 SHOWN = 300
 """How many characters of a text from a server are shown in a sentence."""
 
-# By Prometheus' errorType. A server is `unavailable` while it starts or its storage is not ready.
+# By errorType, of Prometheus, Mimir and Cortex. A server is `unavailable` while it starts or its storage is not ready.
 _SIGHTS = {
     "bad_data": QueryStatus.BAD_DATA,
     "execution": QueryStatus.EXECUTION,
@@ -21,18 +23,42 @@ _SIGHTS = {
     "timeout": QueryStatus.TIMEOUT,
     "canceled": QueryStatus.TIMEOUT,
     "unavailable": QueryStatus.UNREACHABLE,
+    "too_many_requests": QueryStatus.UNREACHABLE,
+    # VictoriaMetrics gives the HTTP status as its errorType.
+    "400": QueryStatus.BAD_DATA,
+    "408": QueryStatus.TIMEOUT,
+    "422": QueryStatus.EXECUTION,
+    "429": QueryStatus.UNREACHABLE,
+    "500": QueryStatus.EXECUTION,
+    "502": QueryStatus.UNREACHABLE,
+    "503": QueryStatus.UNREACHABLE,
+    "504": QueryStatus.TIMEOUT,
 }
+_NOT_NOW = (429, 502, 503, 504)
+"""The statuses of a server that starts or is overloaded, or of a proxy whose server is down."""
+_ENGINE = "PromQL "
+"""The start of what Prometheus' engine remarks about an expression: `PromQL info: …`, `PromQL warning: …`. Everything else
+among the warnings is about missing data."""
+_ENGINE_WARNING = "PromQL warning"
+_VALUE = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf|NaN)", re.ASCII)
 
 
 class Series(msgspec.Struct, frozen=True, gc=False):
-    """One element of an instant vector, or a scalar, which has no labels. The value may be NaN or infinite."""
+    """One element of an instant vector, or a scalar, which has no labels. The value may be NaN or infinite.
+
+    A native `histogram` has the value NaN.
+    """
 
     labels: dict[str, str]
     value: float
+    histogram: bool = False
 
 
 class RangeSeries(msgspec.Struct, frozen=True, gc=False):
-    """One series of a range query. Points are pairs of time and value, oldest first; values may be NaN or infinite."""
+    """One series of a range query. Points are pairs of time and value, oldest first; values may be NaN or infinite.
+
+    A native histogram is a point with the value NaN.
+    """
 
     labels: dict[str, str]
     points: list[tuple[float, float]]
@@ -41,7 +67,8 @@ class RangeSeries(msgspec.Struct, frozen=True, gc=False):
 class Answer(msgspec.Struct, frozen=True):
     """The answer to a query asked at `at`. Unless `sight` is SEEN, `error` says in a sentence why there is none.
 
-    With `warnings`, some data may be missing. `kind` is Prometheus' resultType, `vector` or `scalar`.
+    With `warnings`, some data may be missing. `remarks` are the engine's warnings and infos about the expression itself.
+    `kind` is Prometheus' resultType, `vector` or `scalar`.
     """
 
     at: float
@@ -49,16 +76,19 @@ class Answer(msgspec.Struct, frozen=True):
     series: list[Series] = []
     error: str = ""
     warnings: tuple[str, ...] = ()
-    infos: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     kind: str = ""
 
     @property
     def true(self) -> bool | None:
         """The answer as a condition: a vector is true unless empty, a scalar unless 0 or NaN, as in alerting rules.
 
-        None when there is no answer, or it may be incomplete.
+        None when there is no answer, or it may be incomplete. An empty answer may be so because of what the engine warns
+        of, such as elements that it left out.
         """
         if self.sight is not QueryStatus.SEEN or self.warnings:
+            return None
+        if not self.series and any(remark.startswith(_ENGINE_WARNING) for remark in self.remarks):
             return None
         if self.kind == "scalar":
             value = self.series[0].value
@@ -73,6 +103,7 @@ class Range(msgspec.Struct, frozen=True):
     lines: list[RangeSeries] = []
     error: str = ""
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class QueryFailure(Exception):
@@ -85,12 +116,12 @@ class QueryFailure(Exception):
 
 
 class QueryResult(msgspec.Struct, frozen=True):
-    """All that is kept of a successful answer. Its series are `Series`, or `Line` when a range was asked for."""
+    """All that is kept of a successful answer. Its series are `Series`, or `RangeSeries` when a range was asked for."""
 
     kind: str
     series: list[Any]
     warnings: tuple[str, ...]
-    infos: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 # gc=False: the garbage collector would otherwise walk through ten thousand of these.
@@ -102,31 +133,40 @@ class _Point(msgspec.Struct, array_like=True, gc=False):
 class _Sample(msgspec.Struct, gc=False):
     metric: dict[str, str]
     value: _Point | None = None
+    histogram: msgspec.Raw = msgspec.Raw()
 
 
 class _Samples(msgspec.Struct, gc=False):
     metric: dict[str, str]
     values: list[tuple[float, float]] | None = None
+    histograms: list[tuple[float, msgspec.Raw]] | None = None
+
+
+class _Envelope(msgspec.Struct):
+    """What surrounds the data. `isPartial` and `partial` are VictoriaMetrics' and others' words for missing data."""
+
+    status: str
+    errorType: str | int = ""  # noqa: N815
+    error: str = ""
+    warnings: tuple[str, ...] | None = None
+    infos: tuple[str, ...] | None = None
+    isPartial: bool | None = None  # noqa: N815
+    partial: bool | None = None
 
 
 class _Data(msgspec.Struct):
     resultType: str  # noqa: N815
     result: msgspec.Raw
+    isPartial: bool | None = None  # noqa: N815
+    partial: bool | None = None
 
 
-class _Body(msgspec.Struct):
-    status: str
+class _Body(_Envelope):
     data: _Data | None = None
-    errorType: str = ""  # noqa: N815
-    error: str = ""
-    warnings: tuple[str, ...] | None = None
-    infos: tuple[str, ...] | None = None
 
 
-class _Names(msgspec.Struct):
-    status: str
+class _Names(_Envelope):
     data: list[str] | None = None
-    warnings: tuple[str, ...] | None = None
 
 
 _BODY = msgspec.json.Decoder(_Body)
@@ -136,7 +176,6 @@ _SCALAR = msgspec.json.Decoder(_Point)
 _MATRIX = msgspec.json.Decoder(list[_Samples], strict=False)
 # Decoding large responses in parallel gains nothing, and makes the event loop wait for the interpreter lock.
 _DECODING = threading.Lock()
-_HISTOGRAMS = "the expression gives native histograms: make numbers of them, as with histogram_quantile(…)"
 
 
 def decode(response: requests.Response, body: bytes, shown: str, *, ranged: bool = False) -> QueryResult:
@@ -150,39 +189,65 @@ def decode(response: requests.Response, body: bytes, shown: str, *, ranged: bool
             if decoded.status == "success" and decoded.data is not None and response.status_code == 200:
                 read = _lines if ranged else _series
                 series = read(decoded.data.resultType, decoded.data.result)
-                return QueryResult(decoded.data.resultType, series, decoded.warnings or (), decoded.infos or ())
+                return _result(decoded.data.resultType, series, response, decoded, decoded.data)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise _stranger(response, body, shown) from None
-    sight = _SIGHTS.get(decoded.errorType)
-    if decoded.status != "error" or sight is None:
+    if decoded.status != "error" or not decoded.errorType:
         raise _stranger(response, body, shown)
-    raise QueryFailure(sight, f"Prometheus says {decoded.errorType}: {short(decoded.error)}")
+    raise _refused(response, decoded, shown)
 
 
 def decode_names(response: requests.Response, body: bytes, shown: str) -> QueryResult:
-    """Decode a response that lists names. QueryFailure when it is something else."""
+    """Decode a list of names, such as label names. QueryFailure when the response is no such list."""
     try:
         decoded = msgspec.json.decode(body, type=_Names)
     except msgspec.DecodeError:
         raise _stranger(response, body, shown) from None
     if decoded.status != "success" or response.status_code != 200:
         raise _stranger(response, body, shown)
-    return QueryResult("names", list(decoded.data or ()), decoded.warnings or (), ())
+    return _result("names", list(decoded.data or ()), response, decoded)
+
+
+def _result(
+    kind: str, series: list[Any], response: requests.Response, decoded: _Envelope, data: _Data | None = None
+) -> QueryResult:
+    """The result with its warnings about missing data, apart from the engine's remarks about the expression."""
+    said, infos = decoded.warnings or (), decoded.infos or ()
+    remarks = (*(text for text in said if text.startswith(_ENGINE)), *infos)
+    warnings = [short(text) for text in said if not text.startswith(_ENGINE)]
+    if decoded.isPartial or decoded.partial or (data is not None and (data.isPartial or data.partial)):
+        warnings.append("the server says that its answer is partial (isPartial)")
+    # M3 says in a header alone that it stopped at a limit, or could not reach a part of its storage.
+    if limited := response.headers.get("M3-Results-Limited"):
+        warnings.append(f"the server says that its answer is limited: {short(limited)}")
+    return QueryResult(kind, series, tuple(warnings), tuple(short(text) for text in remarks))
 
 
 def _series(kind: str, result: msgspec.Raw) -> list[Series]:
     if kind == "vector":
-        samples = _VECTOR.decode(result)
-        if any(sample.value is None for sample in samples):
-            raise QueryFailure(QueryStatus.BAD_ANSWER, _HISTOGRAMS)
-        return [Series(sample.metric, float(sample.value.value)) for sample in samples]  # type: ignore[union-attr]
+        return [_one(sample) for sample in _VECTOR.decode(result)]
     if kind == "scalar":
-        return [Series({}, float(_SCALAR.decode(result).value))]
+        return [Series({}, _number(_SCALAR.decode(result).value))]
     if kind == "matrix":
         text = "the expression gives a range of values (a matrix): apply a function such as rate(…) or max_over_time(…)"
     else:
         text = f"the expression gives a {short(kind)}, and only a vector or a scalar can be judged"
     raise QueryFailure(QueryStatus.BAD_ANSWER, text)
+
+
+def _one(sample: _Sample) -> Series:
+    if sample.value is not None:
+        return Series(sample.metric, _number(sample.value.value))
+    if bytes(sample.histogram) in (b"", b"null"):
+        raise ValueError("a sample without a value")
+    return Series(sample.metric, math.nan, histogram=True)
+
+
+def _number(text: str) -> float:
+    """A sample value in Prometheus' notation. ValueError for everything else, even where Python reads a number."""
+    if _VALUE.fullmatch(text) is None:
+        raise ValueError(f"{text[:20]!r} is not a sample value")
+    return float(text)
 
 
 def _lines(kind: str, result: msgspec.Raw) -> list[RangeSeries]:
@@ -193,25 +258,42 @@ def _lines(kind: str, result: msgspec.Raw) -> list[RangeSeries]:
     text = bytes(result)
     # A value stands at the end of a pair, so a label of this text is not changed.
     text = text.replace(b',"+Inf"]', b',"Inf"]')
-    samples = _MATRIX.decode(text)
-    if any(sample.values is None for sample in samples):
-        raise QueryFailure(QueryStatus.BAD_ANSWER, _HISTOGRAMS)
-    return [RangeSeries(sample.metric, sample.values or []) for sample in samples]
+    return [RangeSeries(sample.metric, _points(sample)) for sample in _MATRIX.decode(text)]
+
+
+def _points(sample: _Samples) -> list[tuple[float, float]]:
+    if sample.histograms is None:
+        return sample.values or []
+    return sorted(
+        [*(sample.values or ()), *((at, math.nan) for at, _ in sample.histograms)], key=lambda point: point[0]
+    )
+
+
+def _refused(response: requests.Response, decoded: _Envelope, shown: str) -> QueryFailure:
+    """The outcome for an error of the query API, in the server's own words."""
+    kind = short(str(decoded.errorType))
+    said = f"{kind}: {short(decoded.error)}"
+    sight = _SIGHTS.get(kind)
+    if sight is not None:
+        return QueryFailure(sight, f"Prometheus says {said}")
+    sight = QueryStatus.UNREACHABLE if response.status_code in _NOT_NOW else QueryStatus.BAD_ANSWER
+    return QueryFailure(sight, f"{shown} says {said} (HTTP {response.status_code})")
 
 
 def _stranger(response: requests.Response, body: bytes, shown: str) -> QueryFailure:
-    """The failure for a response of something else than the query API: a proxy, a login page, another server."""
+    """The outcome for a response that is not of Prometheus' query API, such as a proxy's, a login page's or another server's."""
     status = response.status_code
+    said = short(body[: 4 * SHOWN].decode(errors="replace"))
     if status in (401, 403):
-        return QueryFailure(QueryStatus.BAD_ANSWER, f"{shown} refuses the credentials (HTTP {status})")
+        words = f": {said}" if said else ""
+        return QueryFailure(QueryStatus.BAD_ANSWER, f"{shown} refuses the credentials (HTTP {status}){words}")
     if 300 <= status < 400:
         location = short(response.headers.get("Location", "elsewhere"))
         return QueryFailure(
             QueryStatus.BAD_ANSWER, f"{shown} redirects to {location}: give the address that answers (HTTP {status})"
         )
-    text = f"HTTP {status}: {short(body[: 4 * SHOWN].decode(errors='replace')) or 'no content'}"
-    # What a server that starts, or a proxy without one behind it, says.
-    if status in (429, 502, 503, 504):
+    text = f"HTTP {status}: {said or 'no content'}"
+    if status in _NOT_NOW:
         return QueryFailure(QueryStatus.UNREACHABLE, f"Prometheus at {shown} is not available, {text}")
     return QueryFailure(QueryStatus.BAD_ANSWER, f"{shown} does not answer as Prometheus' query API does, {text}")
 

@@ -54,10 +54,10 @@ class Prometheus:
         at, started = self._now(), time.perf_counter()
         try:
             result: QueryResult = self._connect.custom_query(expr, self._params())
-            answer = Answer(at, QueryStatus.SEEN, result.series, "", result.warnings, result.infos, result.kind)
+            answer = Answer(at, QueryStatus.SEEN, result.series, "", result.warnings, result.remarks, result.kind)
         except QueryFailure as unseen:
             answer = Answer(at, unseen.sight, error=unseen.text)
-        self._count(answer.sight, time.perf_counter() - started)
+        self._count(_counted(answer), time.perf_counter() - started)
         return answer
 
     def query_range_blocking(self, expr: str, start: int, end: int, step: int) -> Range:
@@ -65,10 +65,10 @@ class Prometheus:
         started, first, last = time.perf_counter(), *(datetime.fromtimestamp(at, UTC) for at in (start, end))
         try:
             result: QueryResult = self._connect.custom_query_range(expr, first, last, str(step), self._params())
-            answer = Range(QueryStatus.SEEN, result.series, "", result.warnings)
+            answer = Range(QueryStatus.SEEN, result.series, "", result.warnings, result.remarks)
         except QueryFailure as unseen:
             answer = Range(unseen.sight, error=unseen.text)
-        self._count(answer.sight, time.perf_counter() - started)
+        self._count(_counted(answer), time.perf_counter() - started)
         return answer
 
     def remembers_blocking(self, start: int, end: int) -> bool | None:
@@ -100,3 +100,8 @@ class Prometheus:
     def _count(self, sight: QueryStatus, seconds: float) -> None:
         self._results[sight].inc()
         self._duration.observe(seconds)
+
+
+def _counted(answer: Answer | Range) -> QueryStatus:
+    """The status under which an answer is counted: one that may be incomplete is partial."""
+    return QueryStatus.PARTIAL if answer.warnings else answer.sight

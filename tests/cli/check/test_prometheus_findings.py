@@ -3,8 +3,10 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from doubles.scripted import Scripted
 from real.prometheus import Exposition, RealPrometheus, free_port, in_thread, until
 
 from remediator.cli import main
@@ -208,3 +210,47 @@ async def test_an_address_that_is_none(capsys: pytest.CaptureFixture[str], tmp_p
     path.write_text(RULES)
     assert await check("--prometheus", "localhost", str(path)) == 2
     assert "localhost" in capsys.readouterr().err
+
+
+def test_what_the_server_says_beside_the_series_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rules.yml").write_text(
+        """\
+services: [{name: shop}, {name: cart}]
+thresholds:
+  - {name: partial, expr: 'partial', failed: '> 5'}
+  - {name: remarked, expr: 'rate(remarked[5m])', failed: '> 5'}
+  - {name: histograms, expr: 'histograms', failed: '> 5'}
+runbooks:
+  - name: web
+    steps: [{run: ['true'], unless: 'partial'}]
+"""
+    )
+    shop = {"metric": {"service": "shop"}, "value": [1.5, "9"]}
+    cart = {"metric": {"service": "cart"}, "histogram": [1.5, {"count": "1", "sum": "1"}]}
+
+    def script(request: Any) -> None:
+        beside = {
+            "partial": {"isPartial": True},
+            "rate(remarked[5m])": {"infos": ['PromQL info: metric might not be a counter: "remarked" (1:6)']},
+        }
+        result = [shop, cart] if request.form["query"] == "histograms" else [shop]
+        body = {"status": "success", "data": {"resultType": "vector", "result": result}}
+        request.answer({**body, **beside.get(request.form["query"], {})})
+
+    with Scripted(script) as server:
+        assert main(["check", "--prometheus", server.url, "rules.yml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if line.startswith("rules.yml")]
+    partial = "the answer may lack data: the server says that its answer is partial (isPartial) [partial-answer]"
+    assert told == [
+        f"rules.yml:3:27: warning: {partial}",
+        'rules.yml:4:34: warning: PromQL info: metric might not be a counter: "remarked" (1:6) [promql-remark]',
+        'rules.yml:5:30: warning: 1 of 2 series are native histograms, the first is {service="cart"} [native-histogram]',
+        f"rules.yml:8:37: warning: {partial}",
+    ]
+    assert "while that is so, serve takes its services for unknown" in "\n".join(lines)
+    assert "while that is so, serve takes the condition for unknown" in "\n".join(lines)
+    assert not any(line.split()[:2] == ["partial", "shop"] for line in lines)

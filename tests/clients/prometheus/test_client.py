@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import json
 import math
 import socket
 from pathlib import Path
@@ -65,20 +66,173 @@ async def test_recorded_answers(release, name, status, sight, kind, count):
     assert bool(answer.error) == (sight is not QueryStatus.SEEN)
 
 
-async def test_warnings_and_infos_are_kept():
-    body = {**VECTOR, "warnings": ["a store is away"], "infos": ["not a counter"]}
-    answer = await ask(lambda request: request.answer(body))
-    assert (answer.sight, answer.warnings, answer.infos) == (QueryStatus.SEEN, ("a store is away",), ("not a counter",))
-    assert answer.true is None
+# What servers say beside the data: first what may be missing, then what the engine remarks about the expression.
+PARTIAL = "the server says that its answer is partial (isPartial)"
+STORE_AWAY = (
+    "failed to receive any data in 30s from Addr: store:10901 LabelSets: {} Mint: 1 Maxt: 2: context deadline exceeded"
+)
+NO_STORE = "No StoreAPIs matched for this query"
+MIMIR_PARTIAL = "query result may contain partial data"
+RATE_INFO = 'PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "err" (1:6)'
+BUCKET_WARNING = (
+    'PromQL warning: bucket label "le" is missing or has a malformed value of "" for metric name "up" (1:25)'
+)
 
 
-async def test_recorded_warnings_of_a_new_release_are_kept():
+@pytest.mark.parametrize(
+    ("beside", "warnings", "remarks"),
+    [
+        ({}, (), ()),
+        ({"warnings": None, "infos": None, "isPartial": None}, (), ()),
+        ({"isPartial": False, "stats": {"seriesFetched": "2"}}, (), ()),
+        ({"isPartial": True}, (PARTIAL,), ()),
+        ({"partial": True}, (PARTIAL,), ()),
+        ({"warnings": [STORE_AWAY]}, (STORE_AWAY,), ()),
+        ({"warnings": [NO_STORE]}, (NO_STORE,), ()),
+        ({"warnings": [MIMIR_PARTIAL], "infos": [RATE_INFO]}, (MIMIR_PARTIAL,), (RATE_INFO,)),
+        ({"warnings": [BUCKET_WARNING]}, (), (BUCKET_WARNING,)),
+        # Releases before 2.54 had infos among the warnings.
+        ({"warnings": [RATE_INFO, BUCKET_WARNING]}, (), (RATE_INFO, BUCKET_WARNING)),
+        ({"warnings": [BUCKET_WARNING, STORE_AWAY], "isPartial": True}, (STORE_AWAY, PARTIAL), (BUCKET_WARNING,)),
+        # Nobody knows what the omitted ones are about.
+        (
+            {"warnings": [BUCKET_WARNING, "3 more warning annotations omitted"]},
+            ("3 more warning annotations omitted",),
+            (BUCKET_WARNING,),
+        ),
+        ({"infos": [RATE_INFO, "3 more info annotations omitted"]}, (), (RATE_INFO, "3 more info annotations omitted")),
+        ({"warnings": [f"remote read: {BUCKET_WARNING}"]}, (f"remote read: {BUCKET_WARNING}",), ()),
+    ],
+)
+@pytest.mark.parametrize("ranged", [False, True])
+async def test_missing_data_is_told_from_remarks_about_the_expression(beside, warnings, remarks, ranged):
+    metrics = Metrics()
+    matrix = {"resultType": "matrix", "result": [{"metric": {"service": "checkout"}, "values": [[1.5, "0.2"]]}]}
+    body = {**VECTOR, **({"data": matrix} if ranged else {}), **beside}
+    with Scripted(lambda request: request.answer(body)) as server:
+        async with client_of(server.url, metrics=metrics) as client:
+            if ranged:
+                answer = await asyncio.to_thread(client.query_range_blocking, "up", 0, 60, 15)
+            else:
+                answer = await client.query("up")
+                assert answer.true is (None if warnings else True)
+    assert (answer.sight, answer.warnings, answer.remarks) == (QueryStatus.SEEN, warnings, remarks)
+    counted = "partial" if warnings else "seen"
+    assert metrics.registry.get_sample_value("remediator_queries_total", {"result": counted}) == 1
+
+
+async def test_missing_data_that_is_said_in_the_data_or_in_a_header():
+    inside = {"status": "success", "data": {**VECTOR["data"], "isPartial": True}}
+    assert (await ask(lambda request: request.answer(inside))).warnings == (PARTIAL,)
+
+    def limited(request):
+        content = json.dumps(VECTOR).encode()
+        request.head(200, "application/json", length=len(content), M3_Results_Limited="max_fetch_series_limit_applied")
+        request.write(content)
+
+    (warning,) = (await ask(limited)).warnings
+    assert warning == "the server says that its answer is limited: max_fetch_series_limit_applied"
+
+
+async def test_an_empty_guard_that_the_engine_warns_about_is_not_false():
+    empty = {"status": "success", "data": {"resultType": "vector", "result": []}}
+    assert (await ask(lambda request: request.answer({**empty, "warnings": [BUCKET_WARNING]}))).true is None
+    assert (await ask(lambda request: request.answer({**empty, "infos": [RATE_INFO]}))).true is False
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "sight"),
+    [
+        (422, "422", QueryStatus.EXECUTION),
+        (422, 422, QueryStatus.EXECUTION),
+        (400, "400", QueryStatus.BAD_DATA),
+        (429, "429", QueryStatus.UNREACHABLE),
+        (503, "503", QueryStatus.UNREACHABLE),
+        (500, 500, QueryStatus.EXECUTION),
+        (429, "too_many_requests", QueryStatus.UNREACHABLE),
+        (413, "too_large_entry", QueryStatus.BAD_ANSWER),
+        (404, "not_found", QueryStatus.BAD_ANSWER),
+        (406, "not_acceptable", QueryStatus.BAD_ANSWER),
+        (503, "new", QueryStatus.UNREACHABLE),
+        (418, "418", QueryStatus.BAD_ANSWER),
+        (200, "200", QueryStatus.BAD_ANSWER),
+    ],
+)
+async def test_errors_of_compatible_servers_are_told_in_their_words(status, error_type, sight):
+    body = {"status": "error", "errorType": error_type, "error": "cannot reach vmstorage-2"}
+    answer = await ask(lambda request: request.answer(body, status))
+    assert (answer.sight, answer.series, answer.true) == (sight, [], None)
+    assert f"says {error_type}: cannot reach vmstorage-2" in answer.error
+
+
+async def test_a_native_histogram_is_a_series_without_a_number():
+    histogram = {"count": "1", "sum": "1", "buckets": [[0, "1", "2", "1"]]}
+    result = [
+        {"metric": {"service": "shop"}, "value": [1.5, "9"]},
+        {"metric": {"service": "cart"}, "histogram": [1.5, histogram]},
+    ]
+    answer = await ask(
+        lambda request: request.answer({"status": "success", "data": {"resultType": "vector", "result": result}})
+    )
+    assert answer.series[0] == Series({"service": "shop"}, 9.0)
+    assert (answer.series[1].histogram, math.isnan(answer.series[1].value)) == (True, True)
+
+
+async def test_native_histograms_over_time_are_points_without_a_number():
+    histogram = {"count": "1", "sum": "1", "buckets": []}
+    result = [
+        {
+            "metric": {"service": "shop"},
+            "values": [[15, "9"], [30, "8"]],
+            "histograms": [[0, histogram], [45, histogram]],
+        },
+        {"metric": {"service": "cart"}, "histograms": [[0, histogram]]},
+    ]
+    body = {"status": "success", "data": {"resultType": "matrix", "result": result}}
+    with Scripted(lambda request: request.answer(body)) as server:
+        async with client_of(server.url) as client:
+            answer = await asyncio.to_thread(client.query_range_blocking, "err", 0, 45, 15)
+    shop, cart = answer.lines
+    assert [at for at, _ in shop.points] == [0, 15, 30, 45]
+    assert [value for _, value in shop.points[1:3]] == [9.0, 8.0]
+    assert all(math.isnan(value) for _, value in (shop.points[0], shop.points[3], *cart.points))
+
+
+@pytest.mark.parametrize("text", ["1_0", " 1", "1 ", "0x10", "infinity", "nan", "inf", "١", "", "1e", "--1", "1,5"])
+@pytest.mark.parametrize("kind", ["vector", "scalar"])
+async def test_values_are_read_strictly(text, kind):
+    result = [{"metric": {}, "value": [1.5, text]}] if kind == "vector" else [1.5, text]
+    answer = await ask(
+        lambda request: request.answer({"status": "success", "data": {"resultType": kind, "result": result}})
+    )
+    assert (answer.sight, answer.series) == (QueryStatus.BAD_ANSWER, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1.0),
+        ("-0.5", -0.5),
+        ("1e-05", 1e-05),
+        ("1E+06", 1e6),
+        ("+Inf", math.inf),
+        ("-Inf", -math.inf),
+        ("Inf", math.inf),
+    ],
+)
+async def test_values_in_every_notation_of_prometheus(text, value):
+    body = {"status": "success", "data": {"resultType": "scalar", "result": [1.5, text]}}
+    assert (await ask(lambda request: request.answer(body))).series == [Series({}, value)]
+
+
+async def test_recorded_remarks_of_a_new_release_do_not_blind():
     found = {}
     for path in sorted((PAYLOADS / "sid").glob("*.json")):
         answer = await ask(lambda request, path=path: request.answer(path.read_bytes()))
-        found[path.stem] = bool(answer.warnings) + 2 * bool(answer.infos)
+        assert answer.warnings == ()
+        found[path.stem] = len(answer.remarks)
     raw = {
-        path.stem: (b'"warnings":[' in path.read_bytes()) + 2 * (b'"infos":[' in path.read_bytes())
+        path.stem: (b'"warnings":[' in path.read_bytes()) + (b'"infos":[' in path.read_bytes())
         for path in sorted((PAYLOADS / "sid").glob("*.json"))
     }
     assert any(raw.values())
@@ -98,7 +252,7 @@ async def test_recorded_warnings_of_a_new_release_are_kept():
         (
             lambda r: r.answer({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}}]}}),
             QueryStatus.BAD_ANSWER,
-            "histogram_quantile",
+            "query API",
         ),
         (
             lambda r: r.answer(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from real.prometheus import RealPrometheus
 from simulation.backtest.remembered import START, Remembered
@@ -99,6 +100,17 @@ def test_warnings_make_their_steps_incomplete_and_leave_the_values() -> None:
     always.warns("load", lambda at: True)
     assert asked(always).unseen == [UnseenSpan(0, DAY // 15 + 1, QueryStatus.PARTIAL, "a store is away")]
     assert len(always.asked) < 10
+
+
+def test_remarks_about_the_expression_leave_its_steps_seen() -> None:
+    class Remarking(Remembered):
+        def query_range_blocking(self, expr: str, start: int, end: int, step: int) -> Range:
+            answer = super().query_range_blocking(expr, start, end, step)
+            return msgspec.structs.replace(answer, remarks=("PromQL info: metric might not be a counter",))
+
+    remarking = Remarking()
+    remarking.has("load", lambda at: float(at))
+    assert asked(remarking).unseen == []
 
 
 def test_too_many_samples_are_asked_for_in_parts_however_many_it_takes() -> None:
