@@ -142,6 +142,9 @@ class Metrics:
         self.reconciled = counter(
             "reconciled_alerts_total", "Alerts taken in by comparison, as no notification had told of it.", "status"
         )
+        self.unpaged_alerts = gauge(
+            "unpaged_alerts", "Firing alerts that no receiver of Alertmanager but remediator's gets."
+        )
         self.pages_firing = gauge("pages_firing", "Alerts to people that fire in Alertmanager now.")
 
         self.announcer_lag = gauge(

@@ -108,6 +108,11 @@ class Replica:
             shared=resources.shared,
         )
 
+    @property
+    def unpaged_alerts(self) -> tuple[str, ...]:
+        """Names of the firing alerts that no receiver but remediator's gets. The leader knows them."""
+        return self._reconciler.unpaged if self._reconciler is not None else ()
+
     def compare(self) -> None:
         """A notification left alerts out: have them compared with Alertmanager's."""
         if self._reconciler is not None:
@@ -154,6 +159,7 @@ class Replica:
         # What is the leader's to know is not this one's to show any more.
         self._resources.metrics.announcer_lag.clear()
         self._resources.metrics.pages_firing.set(0)
+        self._resources.metrics.unpaged_alerts.set(0)
 
     def _announce(self) -> list[Follower]:
         resources = self._resources

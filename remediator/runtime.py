@@ -85,6 +85,9 @@ class Runtime:
     def page_alerts(self) -> Sequence[PageAlert]:
         return self.replica.engine.pages()
 
+    def unpaged_alerts(self) -> Sequence[str]:
+        return self.replica.unpaged_alerts
+
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
         return await self.replica.engine.heal(name, author, comment, force)
 

@@ -42,10 +42,14 @@ class Member(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The alerts that fire by one member's word, silenced and inhibited ones too, and since when that member is up."""
+    """The alerts that fire by one member's word, silenced and inhibited ones too, and since when that member is up.
+
+    `unpaged` are those that no receiver but the given one gets, so that no person is sent them.
+    """
 
     alerts: tuple[Alert, ...]
     up_since: float
+    unpaged: tuple[Alert, ...] = ()
 
 
 class Alertmanagers:
@@ -84,8 +88,9 @@ class Alertmanagers:
                     raise RemoteError(f"cannot read the alerts at {member.shown}: {message}", retry=True)
             status = await member.ask("read the status", "GET", "api/v2/status", _Status)
             found = await member.ask("read the alerts", "GET", "api/v2/alerts", list[_Alert], query=query)
-            wanted = (one for one in found if not receiver or any(r.name == receiver for r in one.receivers))
-            return Snapshot(tuple(map(_alert, wanted)), status.uptime.timestamp())
+            wanted = [one for one in found if not receiver or any(r.name == receiver for r in one.receivers)]
+            alone = (one for one in wanted if receiver and all(r.name == receiver for r in one.receivers))
+            return Snapshot(tuple(map(_alert, wanted)), status.uptime.timestamp(), tuple(map(_alert, alone)))
 
         return await self._any("alerts", read)
 

@@ -61,6 +61,8 @@ class Reconciler:
         self._silences: tuple[Silence, ...] = ()
         self._woken = asyncio.Event()
         self._out_of_reach = False
+        self.unpaged: tuple[str, ...] = ()
+        """Names of the firing alerts that no receiver but remediator's gets."""
 
     def wake(self) -> None:
         """Alerts were left out of a notification: compare now."""
@@ -104,6 +106,7 @@ class Reconciler:
     async def _compare(self) -> None:
         asked_at = self._clock.now()
         snapshot = await self._alertmanagers.alerts()
+        self._report_unpaged(snapshot.unpaged)
         stored = {
             one.alert.key: one
             for one in await self._store.firing_alerts()
@@ -120,6 +123,19 @@ class Reconciler:
                 "takes in %d alerts that fire and %d that are over, of which it had not heard", len(missed), len(over)
             )
             await self._intake([*missed, *over])
+
+    def _report_unpaged(self, alerts: Sequence[Alert]) -> None:
+        """Log when there are other alerts than before that people are not sent. Their route is what has to change."""
+        names = tuple(sorted({alert.labels.get("alertname", "") for alert in alerts}))
+        self._metrics.unpaged_alerts.set(len(alerts))
+        if set(names) - set(self.unpaged):
+            log.warning(
+                "no person is sent %s: by Alertmanager's route no receiver but remediator's gets %s"
+                " (remediator check --alertmanager URL says more)",
+                ", ".join(names),
+                "it" if len(names) == 1 else "them",
+            )
+        self.unpaged = names
 
     async def _ended_since(self, alert: Alert, asked_at: float) -> bool:
         """Whether the end of an alert came in by webhook while Alertmanager was being asked."""

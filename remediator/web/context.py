@@ -66,6 +66,10 @@ class System(Protocol):
         """The page alerts that fire at Alertmanager."""
         ...
 
+    def unpaged_alerts(self) -> Sequence[str]:
+        """Names of the firing alerts that no receiver of Alertmanager but remediator's gets."""
+        ...
+
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
         """Ask for a heal, as an operator's alert; None when there is no such service. ConflictError when one is under
         way. `force` sets cooldown and mode aside."""

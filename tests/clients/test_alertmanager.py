@@ -104,6 +104,20 @@ async def test_only_the_alerts_of_the_receiver_are_read(tmp_path: Path) -> None:
             assert [alert.name for alert in (await mine.alerts()).alerts] == ["A"]
 
 
+async def test_what_reaches_no_other_receiver_is_known(tmp_path: Path) -> None:
+    receivers = [{"name": "team"}, {"name": "remediator"}]
+    route = {"receiver": "team", "routes": [{"receiver": "remediator", "continue": True}, {"receiver": "team", "matchers": ['for="people"']}]}  # fmt: skip
+    async with RealAlertmanager(tmp_path, route=route, receivers=receivers) as server:
+        async with client(server.url, receiver="remediator") as mine:
+            await mine.post([firing({"alertname": "Seen", "for": "people"}), firing({"alertname": "Lost"})])
+            snapshot = await mine.alerts()
+            assert len(snapshot.alerts) == 2
+            assert [alert.name for alert in snapshot.unpaged] == ["Lost"]
+        async with client(server.url) as everything:
+            # Without a receiver's name nobody knows which of them is remediator's.
+            assert (await everything.alerts()).unpaged == ()
+
+
 async def test_a_receiver_that_is_not_there_says_nothing_of_what_fires(tmp_path: Path) -> None:
     async with RealAlertmanager(tmp_path) as server, client(server.url, receiver="remeditor") as alertmanagers:
         with pytest.raises(RemoteError) as failure:

@@ -32,13 +32,14 @@ GATES = (
 
 class FakeSystem:
     """Implements `remediator.web.application.System`. Tests read `woken_times`, and set `views`, `paged`,
-    `reasons`, `led_by` and `reload_problem`."""
+    `unpaged`, `reasons`, `led_by` and `reload_problem`."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
         self.clock = clock
         self.views: dict[str, ServiceView] = {}
         self.paged: list[PageAlert] = []
+        self.unpaged: list[str] = []
         self.reasons: list[str] = []
         self.led_by: Leader | None = None
         self.reload_problem = ""
@@ -66,6 +67,9 @@ class FakeSystem:
 
     def page_alerts(self) -> list[PageAlert]:
         return list(self.paged)
+
+    def unpaged_alerts(self) -> list[str]:
+        return self.unpaged
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
         if name not in self.views:

@@ -34,6 +34,7 @@ class Held:
 
     clock: VirtualClock
     firing: list[Alert] = field(default_factory=list)
+    unpaged: list[Alert] = field(default_factory=list)
     kept: list[Silence] = field(default_factory=list)
     up_since: float = 0.0
     down: bool = False
@@ -42,7 +43,7 @@ class Held:
 
     async def alerts(self) -> Snapshot:
         self.asked.append(self.clock.now() - START)
-        snapshot = Snapshot(tuple(self.firing), self.up_since)
+        snapshot = Snapshot(tuple(self.firing), self.up_since, tuple(self.unpaged))
         if self.down:
             raise RemoteError("cannot read the alerts at http://am: refused", retry=True)
         result = self.meanwhile()
@@ -213,3 +214,19 @@ async def test_a_store_that_cannot_be_read_is_tried_again(bench: Bench, monkeypa
     monkeypatch.undo()
     await bench.reconciler.once()
     assert await bench.firing() == {"A"}
+
+
+async def test_what_no_person_is_sent_is_said_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.held.firing = bench.held.unpaged = [alert("A"), alert("B")]
+    for _ in range(2):
+        await bench.reconciler.once()
+        await bench.clock.run_for(INTERVAL)
+    said = [record.getMessage() for record in caplog.records if "no person" in record.getMessage()]
+    assert said == [
+        "no person is sent A, B: by Alertmanager's route no receiver but remediator's gets them"
+        " (remediator check --alertmanager URL says more)"
+    ]
+    assert bench.reconciler.unpaged == ("A", "B")
+    bench.held.unpaged = []
+    await bench.reconciler.once()
+    assert bench.reconciler.unpaged == ()

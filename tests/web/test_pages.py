@@ -61,6 +61,18 @@ async def test_overview(site: Site) -> None:
     assert ">mail</bdi></a></th>" not in await page(site, "/?health=failed")
 
 
+async def test_alerts_that_no_person_is_sent_are_said(site: Site) -> None:
+    assert "No person is sent" not in await page(site, "/")
+    site.system.unpaged = ["InstanceDown"]
+    text = await page(site, "/")
+    assert (
+        "No person is sent InstanceDown: by Alertmanager&#39;s route no receiver but remediator&#39;s gets it." in text
+        or ("No person is sent InstanceDown: by Alertmanager's route no receiver but remediator's gets it." in text)
+    )
+    site.system.unpaged = [f"A{number}" for number in range(12)]
+    assert "A9 and 2 more" in await page(site, "/")
+
+
 async def test_ten_thousand_services_are_not_all_shown(site: Site) -> None:
     site.system.views = {f"s{number}": view(f"s{number}") for number in range(10_000)}
     text = await page(site, "/")

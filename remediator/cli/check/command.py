@@ -43,6 +43,11 @@ def add(commands: Any) -> None:
         help="also run each expression there, and show which services each threshold sees",
     )
     parser.add_argument(
+        "--alertmanager",
+        metavar="URL",
+        help="also show which of the alerts that it sends to remediator are sent to no person",
+    )
+    parser.add_argument(
         "--output", choices=("text", "json", "github", "checkstyle"), default="text", help="default: %(default)s"
     )
     parser.set_defaults(run=run)
@@ -84,6 +89,13 @@ def run(args: argparse.Namespace) -> int:
             notes.append("Prometheus was not asked, because of the errors: correct them, and check again")
         if unchecked:
             notes.append(unchecked)
+    if args.alertmanager:
+        heard, refused = _heard_at_alertmanager(args.alertmanager, config, configs)
+        if configs:
+            found += heard
+        else:
+            notes += [problem.message for problem in heard]
+        failure = "; ".join(filter(None, (failure, refused)))
     documents = {document.file: document for document in [*configs, *rules]}
     found += _idle_allowances(documents.values())
     found = [problem for problem in found if not documents[problem.position.file].allows(problem)]
@@ -119,6 +131,17 @@ def _checked_offline(rules: RuleSet) -> tuple[list[Problem], str]:
         return [], f"the PromQL was not checked: {error}"
 
 
+def _heard_at_alertmanager(url: str, config: Config | None, configs: Sequence[Document]) -> tuple[list[Problem], str]:
+    """Warnings about Alertmanager's route, placed at the config's `alertmanagers`; and why it could not be asked."""
+    from remediator.cli.check.alertmanager_findings import ask_alertmanager
+    from remediator.problem import Position, Problem, Severity
+
+    findings, failure = ask_alertmanager(url, config)
+    place = configs[0].position("alertmanagers", key=True) if configs else Position(url, 1, 1)
+    warnings = [Problem(place, check, text, remedy, Severity.WARNING) for check, text, remedy in findings]
+    return warnings, failure
+
+
 def _idle_allowances(documents: Iterable[Document]) -> list[Problem]:
     """Warnings about allowances in comments that have no effect, which authors would not notice."""
     allowed = [(name, place) for document in documents for name, place in document.allowances()]
@@ -126,13 +149,14 @@ def _idle_allowances(documents: Iterable[Document]) -> list[Problem]:
 
 
 def _idle_allowance(name: str, place: Position) -> Problem | None:
+    from remediator.cli.check import alertmanager_findings as alertmanager
     from remediator.cli.check import prometheus_findings as promql
     from remediator.config import document as yamldoc
     from remediator.problem import Problem, Severity
     from remediator.rules import checks
     from remediator.rules.lints import LINTS
 
-    allowable = {*LINTS, *promql.CHECKS, *_MAY_WARN}
+    allowable = {*LINTS, *promql.CHECKS, *alertmanager.CHECKS, *_MAY_WARN}
     if name in allowable:
         return None
     if name in yamldoc.CHECKS or name in checks.CHECKS:

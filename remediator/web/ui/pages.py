@@ -62,6 +62,7 @@ async def overview(request: web.Request) -> web.Response:
         summary=await context.store.summary(),
         pauses=await context.store.pauses(now),
         paged=context.system.page_alerts(),
+        unpaged=context.system.unpaged_alerts(),
         not_ready=context.system.not_ready(),
         leader=context.system.leader(),
         entries=await context.store.recent_journal(limit=12),
