@@ -297,3 +297,28 @@ def test_no_decision_runs_a_step_against_a_gates_promise(
         assert decision.until > NOW
     if isinstance(decision, d.Close) and decision.verdict in (Verdict.RECOVERED, Verdict.CLEARED):
         assert health is Health.HEALTHY
+
+
+def test_the_verdict_on_a_step_wants_a_look_from_after_its_window() -> None:
+    the_plan = plan(step(), step("rollback"))
+    ended = run(started=NOW - 140, ended=NOW - the_plan.runbook.verify.within - 1)
+    before = judgement("failed", at=NOW - 2)
+    waits = d.decide(case(the_incident=incident(the_plan, ended), judgement=before))
+    assert waits == d.Wait("looks once more before it goes on", NOW + d.LOOK_AGAIN)
+    after = judgement("failed", at=NOW - 0.5)
+    assert isinstance(d.decide(case(the_incident=incident(the_plan, ended), judgement=after)), d.RunStep)
+    # Nobody looks any more: it goes on all the same, where the gates then ask whether it is blind.
+    long_ago = run(started=NOW - 400, ended=NOW - 300)
+    old = judgement("failed", at=NOW - 299)
+    goes_on = d.decide(case(the_incident=incident(the_plan, long_ago), judgement=old))
+    assert not isinstance(goes_on, d.Wait)
+
+
+def test_what_was_taken_out_is_not_put_back_while_healing_is_paused() -> None:
+    taken_out = incident(plan(), run(started=NOW - 90, ended=NOW - 60), owes=("restore",))
+    well = judgement("healthy", since=NOW - 3600)
+    paused = Pause(1, (), NOW - 60, NOW + 60, "ada", "switching the network")
+    held = d.decide(case(the_incident=taken_out, judgement=well, pauses=(paused,)))
+    assert isinstance(held, d.Held)
+    assert held.hold.gate == "paused"
+    assert isinstance(d.decide(case(the_incident=taken_out, judgement=well)), d.Undo)

@@ -208,3 +208,25 @@ async def test_one_that_has_reached_its_end_is_not_set_again(bench: Bench) -> No
     bench.heal_silences = [HealSilence(7, HUSH.labels, START - 1)]
     await bench.pager.once()
     assert bench.cluster.kept == {}
+
+
+async def test_a_page_that_could_not_be_posted_is_posted_at_the_next_look(bench: Bench) -> None:
+    bench.pages = [FAILED]
+    bench.cluster.down = True
+    with pytest.raises(RemoteError):
+        await bench.pager.once()
+    bench.cluster.down = False
+    await bench.pager.once()
+    assert [name for _, name, _ in bench.posted] == ["RemediationFailed"]
+
+
+async def test_the_end_of_a_page_that_could_not_be_posted_is_posted_at_the_next_look(bench: Bench) -> None:
+    bench.pages = [FAILED]
+    await bench.pager.once()
+    bench.pages = []
+    bench.cluster.down = True
+    with pytest.raises(RemoteError):
+        await bench.pager.once()
+    bench.cluster.down = False
+    await bench.pager.once()
+    assert [end for _, _, end in bench.posted][1:] == [rfc3339(START)]

@@ -10,11 +10,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from remediator.errors import LeaseError
-from remediator.store.leadership import FileLease
+from remediator.store.interface import Lease
+from remediator.store.leadership import FileLease, SharedLease
+from remediator.store.sql_store import SharedStore
 
 HOLDER = """
 import sys
@@ -87,3 +90,34 @@ def test_commands_started_by_the_holder_do_not_keep_it(database: str) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(LeaseError, match=r"cannot open .*nowhere.*No such file"):
         FileLease(str(tmp_path / "nowhere" / "remediator.db")).acquire()
+
+
+class SlowStore:
+    """A shared store in the place of a database: each answer takes `takes` seconds of `steady`."""
+
+    def __init__(self) -> None:
+        self.steady, self.takes = 1000.0, 0.0
+        self.fence = type("Fence", (), {"epoch": None})()
+        self.held = Lease("", "", 0, 0.0, 0.0, self.steady)
+
+    async def lease(self) -> Lease:
+        return self.held
+
+    async def claim_lease(self, name: str, url: str, ttl: float) -> tuple[Lease, bool]:
+        began = self.steady
+        self.steady += self.takes
+        self.held = Lease(name, url, self.held.epoch + 1, began, began + ttl, self.steady)
+        return self.held, True
+
+
+async def test_a_lease_is_counted_from_when_it_was_asked_for() -> None:
+    """The database began to count before its answer came: who counted from the answer would lead beside another."""
+    store = SlowStore()
+    store.takes = 4.0
+    lease = SharedLease(cast(SharedStore, store), "one", "", 15.0, steady=lambda: store.steady)
+    assert await lease.attempt()
+    asked = 1000.0
+    store.steady = asked + 14.9
+    assert lease.holds()
+    store.steady = asked + 15.0
+    assert not lease.holds()

@@ -26,7 +26,7 @@ from remediator.model.incident import Disposition, Incident, Verdict
 from remediator.store.database import Database
 from remediator.store.migrations import migrations
 from remediator.store.sql_store import SqlStore
-from remediator.store.sqlite import APPLICATION_ID, back_up, open_sqlite
+from remediator.store.sqlite import APPLICATION_ID, back_up, open_database, open_sqlite
 from remediator.store.writer import Writer
 
 
@@ -542,3 +542,12 @@ async def test_a_year_of_incidents_takes_no_more_than_what_is_kept_of_it(path: s
     await store.close()
     assert summary.verdicts == {"recovered": a_day * (kept + 1)}
     assert sizes[-1] <= 1.1 * sizes[kept + 1]
+
+
+def test_a_commit_is_on_the_disk_when_it_is_answered(path: str) -> None:
+    """NORMAL would lose what was acknowledged at a loss of power, which no kill of the process shows."""
+    connection = open_database(path)
+    full = 2
+    assert connection.execute("PRAGMA synchronous").fetchone()[0] == full
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    connection.close()
