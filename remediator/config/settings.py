@@ -6,7 +6,6 @@ File names in it are relative to its folder, as in Prometheus' own config; `${â€
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
@@ -42,8 +41,9 @@ DEFAULT_SEVERITY = {
 """The health that an alert's `severity` means for a service that no threshold judges, in any case of letters."""
 
 
-def _label_name(text: str) -> str:
-    if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", text, re.ASCII) is None:
+def label_name(text: str) -> str:
+    """A label name, which may have any characters since Prometheus 3. ValueError with a sentence when it is none."""
+    if not text or text != text.strip() or not text.isprintable() or "{{" in text:
         raise ValueError(f"{text!r} is not a label name")
     return text
 
@@ -88,9 +88,7 @@ def _postgresql_url(text: str) -> str:
 _StorageUrl = Annotated[
     str, Scalar("an address", _storage_url, remedy="write sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE")
 ]
-_LabelName = Annotated[
-    str, Scalar("a label name", _label_name, remedy="write a name such as service: letters, digits and _")
-]
+_LabelName = Annotated[str, Scalar("a label name", label_name, remedy="write a name such as service, or service.name")]
 _Url = Annotated[str, Scalar("an address", http_url, remedy="write http:// or https://, a host and a port")]
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from remediator.model.durations import parse_duration
-from remediator.rules.promql_words import words
+from remediator.rules.promql_words import unquoted_label, words
 
 T = TypeVar("T")
 
@@ -253,13 +253,22 @@ class _Reader:
         self._take("(")
         names = set()
         while self.next != ")":
-            if self.kind != "name":
-                raise _NotUnderstood
-            names.add(self._take())
+            names.add(self._name())
             if self.next == ",":
                 self._take()
         self._take(")")
         return frozenset(names)
+
+    def _name(self) -> str:
+        """A label name, plain or in quotes."""
+        if self.kind == "string":
+            name = unquoted_label(self._take())
+            if name is None:
+                raise _NotUnderstood
+            return name
+        if self.kind != "name":
+            raise _NotUnderstood
+        return self._take()
 
     def _selector(self) -> _Node:
         self._take("{")
@@ -308,9 +317,10 @@ def _labels_of(nodes: list[_Node]) -> SeriesLabels:
 
 
 def _text_of(node: _Node) -> SeriesLabels:
-    if not isinstance(node, _Constant) or "\\" in node.text:
+    name = unquoted_label(node.text) if isinstance(node, _Constant) else None
+    if name is None:
         raise _NotUnderstood
-    return SeriesLabels(frozenset({node.text[1:-1]}))
+    return SeriesLabels(frozenset({name}))
 
 
 def _reach(node: _Node, worse: int) -> list[float]:

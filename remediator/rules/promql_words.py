@@ -1,4 +1,4 @@
-"""The words of a PromQL expression, and what they alone tell of the times it looks at."""
+"""The words of a PromQL expression, and what they alone say: the times it looks at, and the label names it quotes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,52 @@ def words(expr: str) -> list[tuple[str, str]] | None:
         if word.lastgroup != "blank":
             found.append((word.lastgroup or "", word[0]))
     return found
+
+
+def written_label(name: str) -> str:
+    """A label name as it is written in PromQL: in quotes when it is no plain one, as Prometheus 3 takes it."""
+    if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name, re.ASCII):
+        return name
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def unquoted_label(word: str) -> str | None:
+    """The label name that a quoted word is. None when it has escapes that are not understood."""
+    inner = word[1:-1]
+    if word[0] == "`":
+        return inner
+    parts = re.split(r"\\(.)", inner)
+    if any(escape not in ('"', "'", "\\") for escape in parts[1::2]):
+        return None
+    return "".join(parts)
+
+
+_GROUPINGS = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
+
+
+def without_quoted_names(expr: str) -> str:
+    """The expression with plain names of the same length instead of those that are quoted, which Prometheus before 3
+    does not take. The meaning is lost; whether it is PromQL, and where it is not, stays the same."""
+    found = words(expr)
+    if found is None:
+        return expr
+    at, before, grouping, braces, text = 0, "", False, False, expr
+    for index, (kind, word) in enumerate(found):
+        at = expr.index(word, at)
+        following = found[index + 1][1] if index + 1 < len(found) else ""
+        if word == "(":
+            grouping = before.lower() in _GROUPINGS
+        elif word == "{":
+            braces = True
+        elif word in (")", "}"):
+            grouping = braces = False
+        elif (kind == "string" and grouping) or (kind == "string" and braces and following in ("=", "!=", "=~", "!~")):
+            text = text[:at] + "x" * len(word) + text[at + len(word) :]
+        elif kind == "string" and braces and before in ("{", ",") and len(word) > 3:
+            text = text[:at] + 'x="' + "x" * (len(word) - 4) + '"' + text[at + len(word) :]
+        at += len(word)
+        before = word
+    return text
 
 
 def ahead(expr: str, since: float) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from real.prometheus import part
 
 from remediator.rules.promql import look_back, series_labels
-from remediator.rules.promql_words import ahead
+from remediator.rules.promql_words import ahead, without_quoted_names, written_label
 from remediator.simulation.ruletest.promtool_values import evaluate
 
 ALL = {"service", "code", "pod", "le"}
@@ -50,6 +52,47 @@ def test_which_labels_series_keep(expr: str) -> None:
     told = series_labels(expr)
     assert told is not None
     assert {label for label in ALL if label in told} == KEPT[expr] & ALL
+
+
+def quoted(expr: str) -> str:
+    """The expression with its label names in the quotes of Prometheus 3."""
+    return re.sub(
+        r"\b(by|without|on|group_left)( \()([^()]*)(\))",
+        lambda found: found[1] + found[2] + re.sub(r"\w+", r'"\g<0>"', found[3]) + found[4],
+        expr,
+        flags=re.IGNORECASE,
+    )
+
+
+@pytest.mark.parametrize(
+    "expr", [expr for expr in KEPT if quoted(expr) != expr and "#" not in expr and "} " not in expr]
+)
+def test_names_in_quotes_are_the_same_names(expr: str) -> None:
+    assert series_labels(quoted(expr)) == series_labels(expr)
+    assert without_quoted_names(quoted(expr)) != quoted(expr)
+    assert without_quoted_names(expr) == expr
+
+
+def test_names_that_only_quotes_can_hold() -> None:
+    for expr in (
+        'sum by ("service.name") ({"http.server.errors"})',
+        'sum by (\'service.name\', `ä b`) ({"http.server.errors", "x.y"="z"})',
+        'sum by (pod) (x) * on (pod) group_left ("service.name") sum by (pod, "service.name") (y)',
+        'label_replace(sum(x), "service.name", "$1", "a.b", "(.*)")',
+    ):
+        told = series_labels(expr)
+        assert told is not None
+        assert "service.name" in told
+        assert "service" not in told
+        assert len(without_quoted_names(expr)) == len(expr)
+    assert series_labels(r'sum by ("a\x41") (x)') is None
+    assert without_quoted_names('x{a="b", "c.d"=~"by (e)"}') == 'x{a="b", xxxxx=~"by (e)"}'
+    assert [written_label(name) for name in ("service", "service.name", 'a"b', "1a")] == [
+        "service",
+        '"service.name"',
+        r'"a\"b"',
+        '"1a"',
+    ]
 
 
 def test_no_series_has_a_label_that_is_said_to_be_lost() -> None:

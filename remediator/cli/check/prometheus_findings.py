@@ -16,6 +16,7 @@ from remediator.model.rulebook import Rulebook
 from remediator.model.rules import Threshold
 from remediator.problem import Problem, Severity
 from remediator.rules.loader import make_rulebook
+from remediator.rules.promql_words import written_label
 from remediator.rules.ruleset import Located, RuleSet
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[lis
 def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[list[Problem], list[ServiceValue], str]:
     problems: list[Problem] = []
     seen: list[ServiceValue] = []
+    label = written_label(rules.service_label)
     # Without an answer nothing is known about a threshold, so only answered ones count.
     answered: set[str] = set()
     for expression in expressions(rules):
@@ -76,7 +78,7 @@ def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[
             answered.add(expression.threshold.name)
             owned, judged = _values_by_service(expression.threshold, answer, rulebook)
             seen += judged
-            problems += _unseen_threshold(expression, expression.threshold, answer, owned, bool(judged))
+            problems += _unseen_threshold(expression, expression.threshold, answer, owned, bool(judged), label)
     return [*problems, *_unseen_services(rules, rulebook, answered, seen)], seen, ""
 
 
@@ -121,7 +123,7 @@ def _values_by_service(threshold: Threshold, answer: Answer, rulebook: Rulebook)
 
 
 def _unseen_threshold(
-    expression: Expression, threshold: Threshold, answer: Answer, owned: bool, judged: bool
+    expression: Expression, threshold: Threshold, answer: Answer, owned: bool, judged: bool, label: str
 ) -> Iterator[Problem]:
     place = expression.at(None)
     if not answer.series:
@@ -133,7 +135,7 @@ def _unseen_threshold(
         message = (
             f"no series that threshold {threshold.name} sees belongs to a service; the first has the labels: {labels}"
         )
-        remedy = "keep the label that names the service, as with sum by (service) (…)"
+        remedy = f"keep the label that names the service, as with sum by ({label}) (…)"
         yield Problem(place, "no-service-label", message, remedy, Severity.WARNING)
     elif not judged:
         message = f"none of the services whose series threshold {threshold.name} sees now is judged by it"

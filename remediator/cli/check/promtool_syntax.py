@@ -12,6 +12,7 @@ from remediator.cli.check.expressions import Expression
 from remediator.clients.promtool import ask_promtool
 from remediator.errors import RemoteError
 from remediator.problem import Problem, Severity
+from remediator.rules.promql_words import without_quoted_names
 
 TIMEOUT = 60.0
 """Maximum run time of promtool in seconds."""
@@ -22,12 +23,26 @@ _REFUSED = re.compile(r'rule \d+, "expression:(\d+)": (?:could not parse express
 def check_syntax(asked: Sequence[Expression]) -> list[Problem]:
     """The expressions that promtool refuses. RemoteError when there is no promtool, or it cannot say.
 
-    An unknown function is only a warning: the Prometheus that is asked later may be newer.
+    An unknown function is only a warning, and so are label names in quotes: the Prometheus that is asked later may be
+    newer than the promtool here.
     """
-    if not asked:
-        return []
-    said = _promtool_output([expression.asked for expression in asked])
-    return [_problem(asked[int(index)], error.strip()) for index, error in _REFUSED.findall(said)]
+    refused = _refused(asked, [expression.asked for expression in asked])
+    quoted = [expression for expression in refused if expression.asked != without_quoted_names(expression.asked)]
+    still = _refused(quoted, [without_quoted_names(expression.asked) for expression in quoted])
+    problems = []
+    for expression, error in refused.items():
+        if expression in quoted and expression not in still:
+            remedy = "Prometheus 3 takes names in quotes: have its promtool here to check the expression"
+            problems.append(expression.refused(error, remedy, Severity.WARNING))
+        else:
+            problems.append(_problem(expression, still.get(expression, error)))
+    return problems
+
+
+def _refused(asked: Sequence[Expression], texts: Sequence[str]) -> dict[Expression, str]:
+    """The expressions whose texts promtool refuses, with its words."""
+    said = _promtool_output(texts) if texts else ""
+    return {asked[int(index)]: error.strip() for index, error in _REFUSED.findall(said)}
 
 
 def _problem(expression: Expression, error: str) -> Problem:

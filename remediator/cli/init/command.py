@@ -214,6 +214,9 @@ def _address(text: str) -> str:
 
 
 def _label(text: str) -> str:
-    if not (text.isascii() and text.isidentifier()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a label name such as service")
-    return text
+    from remediator.config.settings import label_name
+
+    try:
+        return label_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} such as service") from None

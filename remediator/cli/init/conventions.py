@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from remediator.model.health import Comparison
+from remediator.rules.promql_words import written_label
 
 SERVICE_LABELS = ("service", "service_name", "app", "app_kubernetes_io_name", "application", "job")
 """Labels that may name a service, the likeliest first. Prometheus adds `job` to every series that it scrapes."""
@@ -282,7 +283,10 @@ min by (instance) (<metric> / node_memory_MemTotal_bytes)
 def expression(convention: Convention, metric: str, label: str, statuses: tuple[str, ...] = ()) -> str:
     """The convention's PromQL for a metric, a service label and the metric's status labels. Ends with a line break."""
     errors = " or ".join(f'rate({metric}{{{status}=~"5.."}}[5m])' for status in statuses)
-    marks = {"<service>": label, "<metric>": metric, "<errors>": errors}
+    written = written_label(label)
+    # As an argument it stands in quotes whatever it is.
+    quoted = written if written.startswith('"') else f'"{label}"'
+    marks = {'"<service>"': quoted, "<service>": written, "<metric>": metric, "<errors>": errors}
     text = convention.expr
     for mark, value in marks.items():
         text = text.replace(mark, value)

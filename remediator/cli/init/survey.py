@@ -21,6 +21,7 @@ from remediator.clients.alertmanager import Alertmanagers
 from remediator.clients.prometheus.client import Answer
 from remediator.errors import RemoteError
 from remediator.model.health import QueryStatus
+from remediator.rules.promql_words import written_label
 
 Ask = Callable[[str], Answer]
 """An instant query."""
@@ -72,12 +73,13 @@ async def survey_alertmanager(alertmanagers: Alertmanagers) -> AlertmanagerFacts
 def _metrics(ask: Ask, label: str) -> dict[str, Metric]:
     """The existing metrics by name, with counts of the relevant labels of their series."""
     labels = dict.fromkeys((*SERVICE_LABELS, *STATUS_LABELS, *([label] if label else ())))
-    answer = _asked(ask, f"count by (__name__, {', '.join(labels)}) ({_KNOWN})")
+    answer = _asked(ask, f"count by (__name__, {', '.join(map(written_label, labels))}) ({_KNOWN})")
     if answer.sight is not QueryStatus.SEEN:
         raise RemoteError(f"cannot ask for metrics: {answer.error}", retry=False)
     metrics: dict[str, Metric] = {}
     for series in answer.series:
-        metric = metrics.setdefault(series.labels["__name__"], Metric(series.labels["__name__"]))
+        name = series.labels.get("__name__", "")
+        metric = metrics.setdefault(name, Metric(name))
         metric.count(series.labels, int(series.value))
     return metrics
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from remediator.problem import Problem
+from remediator.rules.promql_words import written_label
 from remediator.rules.ruleset import (
     RuleSet,
     direction,
@@ -48,5 +49,5 @@ def template_in_expr(rules: RuleSet) -> Iterator[Problem]:
                 threshold.at("expr", offset=offset),
                 "template-in-expr",
                 "a threshold's expr is asked once for all services, so it holds no {{ }}",
-                "aggregate by the label that names the service: sum by (service) (…)",
+                f"aggregate by the label that names the service: sum by ({written_label(rules.service_label)}) (…)",
             )

@@ -12,6 +12,7 @@ from remediator.model.rules import Runbook, Service
 from remediator.problem import Position, Problem, Severity
 from remediator.rules.guards import UnknownGuardError, with_guards
 from remediator.rules.promql import SeriesLabels, series_labels
+from remediator.rules.promql_words import written_label
 from remediator.rules.ruleset import RuleSet, Used, judges, templates_of_steps, templates_of_target
 from remediator.template.compile import TemplateKind, compile_template
 from remediator.template.filters import SANDBOX
@@ -31,7 +32,7 @@ def no_service_label(rules: RuleSet) -> Iterator[Problem]:
                 f"no service can own a series of threshold {threshold.item.name}: the labels that they"
                 f" {'lose' if kept.others else 'keep'} are {names}"
             )
-            remedy = f"keep the label that names the service, as with sum by ({rules.service_label}) (…)"
+            remedy = f"keep the label that names the service, as with sum by ({written_label(rules.service_label)}) (…)"
             yield Problem(threshold.at("expr"), "no-service-label", message, remedy, Severity.WARNING)
 
 

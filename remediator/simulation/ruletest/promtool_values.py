@@ -24,7 +24,8 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _ASKED = re.compile(rf"\s*expr: ({_QUOTED}), time: (\w+),(?: err: (.*))?")
 _GOT = re.compile(r"\s*got: ?(.*)")
 _SERIES = re.compile(rf"([a-zA-Z_:][\w:]*)?\{{((?:[^{{}}\"]|{_QUOTED})*)\}} (\S+?)(?:, |$)")
-_LABEL = re.compile(rf"([a-zA-Z_]\w*)=({_QUOTED})")
+_LABEL = re.compile(rf"([a-zA-Z_]\w*|{_QUOTED})=({_QUOTED})")
+_QUOTED_METRIC = re.compile(rf"({_QUOTED})(?:,|$)")
 
 
 def evaluate(
@@ -53,12 +54,19 @@ def evaluate(
                 raise RemoteError(f"cannot evaluate {current!r} at {found[2]}: {found[3]}", retry=False)
         elif (found := _GOT.match(line)) and current:
             for one in _SERIES.finditer(found[1]):
-                labels = {name: _unquoted(text) for name, text in _LABEL.findall(one[2])}
+                labels = {_label_name(name): _unquoted(text) for name, text in _LABEL.findall(one[2])}
                 if one[1]:
                     labels["__name__"] = one[1]
+                elif metric := _QUOTED_METRIC.match(one[2]):
+                    labels["__name__"] = _unquoted(metric[1])
                 values = answers[current].setdefault(tuple(sorted(labels.items())), [None] * len(times))
                 values[index] = float(one[3])
     return answers
+
+
+def _label_name(text: str) -> str:
+    """A label name as Prometheus 3 prints it: in quotes unless it is a plain one."""
+    return _unquoted(text) if text.startswith('"') else text
 
 
 def _run(document: object) -> str:

@@ -65,6 +65,27 @@ def test_a_function_that_promtool_does_not_know_may_be_a_newer_one(capsys: pytes
     assert "is Prometheus newer than the promtool here?" in said
 
 
+QUOTED = """
+thresholds:
+  - {name: by, expr: 'sum by ("service.name", code) (rate({"http.server.errors", "a b"=~"x"}[5m]))', failed: '> 1'}
+  - {name: metric, expr: '{"a.b"}', failed: '> 1'}
+  - {name: wrong, expr: 'sum by ("service.name") (rate({"http.server.errors"}[5m]) >> 3', failed: '> 1'}
+"""
+
+
+def test_label_names_in_quotes_are_prometheus_3s(capsys: pytest.CaptureFixture[str]) -> None:
+    """Debian's promtool is older. What else is wrong is an error all the same, where it stands."""
+    part("promtool", "prometheus")
+    said = checked(capsys, QUOTED, 1)
+    found = [line for line in said.splitlines() if "[bad-promql]" in line]
+    assert [line.split(": this")[0] for line in found] == [
+        "rules.yml:3:31: warning",
+        "rules.yml:4:28: warning",
+        "rules.yml:5:85: error",
+    ]
+    assert "Prometheus 3 takes names in quotes" in said
+
+
 def test_an_author_may_know_better_than_promtool(capsys: pytest.CaptureFixture[str]) -> None:
     part("promtool", "prometheus")
     rules = "thresholds:\n  - name: up\n    expr: up{{%s\n    failed: '> 1'\n"

@@ -327,7 +327,7 @@ async def test_unless_that_is_asked_for(tmp_path: Path, folder: Path, capsys: py
         (["--prometheus", "localhost"], "'localhost' is not an address such as http://localhost:9090"),
         (["--prometheus", "http://a:99999"], "'http://a:99999' is not an address"),
         (["--alertmanager", "http://ada:s3cret@a"], "credentials do not belong in an address"),
-        (["--service-label", "a-b"], "'a-b' is not a label name such as service"),
+        (["--service-label", "a "], "'a ' is not a label name such as service"),
     ],
 )
 def test_wrong_usage(arguments: list[str], sentence: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import yaml
 from real.prometheus import part
 
 from remediator.cli.init.conventions import CONVENTIONS, expression
+from remediator.rules.promql import series_labels
 
 POD = 'namespace="shop",pod="web-5d9c7b8f6d-x2x9z"'
 
@@ -176,3 +177,12 @@ def test_every_expression_has_a_case() -> None:
     tried = {name for name, *_ in CASES}
     templates = {convention.expr for convention in CONVENTIONS if convention.name in tried}
     assert {convention.expr for convention in CONVENTIONS} == templates
+
+
+def test_a_service_label_with_a_dot_stands_in_quotes() -> None:
+    for convention in CONVENTIONS:
+        dotted = expression(convention, "metric", "service.name", ("code",))
+        plain = expression(convention, "metric", "service_name", ("code",))
+        assert series_labels(dotted) is not None
+        assert "<service>" not in dotted
+        assert dotted.replace('"service.name"', "service_name") == plain.replace('"service_name"', "service_name")
