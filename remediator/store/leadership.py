@@ -28,6 +28,8 @@ _LOOK = 0.5
 """Seconds between looks at a lease that another has."""
 _REAL_TIME = SystemClock()
 _BACKOFF = Backoff(first=_LOOK, longest=_LOOK)
+_SOON = 0.01
+"""Seconds after the end of a lease, by this process' idea of the database's clock, at which it is tried again."""
 _RENEWALS = 5
 """How many times a lease is renewed before it would expire."""
 _RETRY = 0.2
@@ -205,7 +207,7 @@ class SharedLease:
             if await retry(_REAL_TIME, _BACKOFF, self.attempt, StoreError, on_failure):
                 return
             self._trouble = ""
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(self._until_next_attempt())
 
     async def keep(self) -> None:
         pause = self._ttl / _RENEWALS
@@ -240,6 +242,11 @@ class SharedLease:
             except (StoreError, TimeoutError) as error:
                 reason = str(error) or "the database does not answer"
                 log.warning("cannot give its lease back, which ends within %g seconds: %s", self._ttl, reason)
+
+    def _until_next_attempt(self) -> float:
+        """Seconds to wait: no longer than until the lease of the other expires, so that another leads within its time."""
+        left = self._seen.expires_at - self.now() if self._seen is not None else _LOOK
+        return min(max(left, _SOON), _LOOK)
 
     def _hold_from(self, asked: float) -> None:
         # The database began to count after it was asked.

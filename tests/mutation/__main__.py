@@ -43,7 +43,7 @@ def noticed(change: Change) -> str:
             )
         except subprocess.TimeoutExpired:
             return "hangs"
-        failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
         if done.returncode == 1 and failed:
             return failed[0].split(" - ")[0].removeprefix("FAILED ")
         if done.returncode:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 
 from remediator.errors import LeaseError
@@ -121,3 +122,22 @@ async def test_a_lease_is_counted_from_when_it_was_asked_for() -> None:
     assert lease.holds()
     store.steady = asked + 15.0
     assert not lease.holds()
+
+
+async def test_who_waits_tries_just_when_the_lease_of_another_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking every half second only, another would lead up to that much later than the time of the lease."""
+    store = SlowStore()
+    store.held = Lease("other", "", 3, 900.0, 1001.3, store.steady)
+    lease = SharedLease(cast(SharedStore, store), "one", "", 2.0, steady=lambda: store.steady)
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        store.steady += seconds
+        store.held = msgspec.structs.replace(store.held, clock=store.steady)
+
+    monkeypatch.setattr("remediator.store.leadership.asyncio.sleep", sleep)
+    await lease.acquire()
+    assert lease.leads
+    assert 1001.3 <= store.steady <= 1001.32
+    assert max(slept) <= 0.5
