@@ -86,7 +86,12 @@ async def _assemble(
         metrics.clock_skew.set_function(lambda: clock.skew)
     store, leadership, database = await _open(options, config, clock, metrics, stack)
 
-    prometheus = Prometheus(config.prometheus, query_timeout=config.global_.query_timeout, metrics=metrics)
+    prometheus = Prometheus(
+        config.prometheus,
+        query_timeout=config.global_.query_timeout,
+        metrics=metrics,
+        method=config.prometheus.method or "",
+    )
     stack.push_async_callback(prometheus.close)
     runner = Runner(leadership.holds)
     stack.push_async_callback(runner.close)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
 from urllib.parse import urlsplit
@@ -121,6 +122,13 @@ class Global(msgspec.Struct, frozen=True):
             )
 
 
+class QueryMethod(StrEnum):
+    """The HTTP method of PromQL queries."""
+
+    GET = "GET"
+    POST = "POST"
+
+
 class Server(HttpClient, frozen=True, kw_only=True):
     """A neighbour's address, and how to be let in: fields as in Prometheus' http client config."""
 
@@ -144,6 +152,15 @@ class Server(HttpClient, frozen=True, kw_only=True):
         if tls is not None and bool(tls.cert_file) != bool(tls.key_file):
             message = "a certificate is shown with its key: cert_file and key_file go together"
             yield Violation(("tls_config",), _BOTH, message, "give both, or neither")
+
+
+class PrometheusServer(Server, frozen=True, kw_only=True):
+    """A Prometheus, or a server that answers as one."""
+
+    method: Annotated[
+        QueryMethod | None,
+        Meta(description="How it is asked; POST unless given, and GET where the server refuses POST."),
+    ] = None
 
 
 class AlertmanagerClient(Server, frozen=True, kw_only=True):
@@ -218,7 +235,7 @@ class Config(msgspec.Struct, frozen=True):
         "runbooks": "this looks like a rule file: name it under rule_files:",
         "thresholds": "this looks like a rule file: name it under rule_files:",
     }
-    prometheus: Annotated[Server, Meta(description="Where PromQL is asked.")]
+    prometheus: Annotated[PrometheusServer, Meta(description="Where PromQL is asked.")]
     global_: Annotated[Global, Meta(description="How remediator works as a whole.")] = Global()
     alertmanagers: Annotated[
         tuple[AlertmanagerClient, ...], Meta(description="Alertmanagers; several are one cluster.")

@@ -5,7 +5,7 @@ import pytest
 
 from remediator.clients.http_options import HttpClient
 from remediator.config.policy import Policy, policy_of
-from remediator.config.settings import Config, Server
+from remediator.config.settings import Config, PrometheusServer, Server
 from remediator.model.alert import Alert, Source
 from remediator.model.health import Health
 
@@ -15,7 +15,7 @@ def alert(source: Source = Source.ALERTMANAGER, **labels: str) -> Alert:
 
 
 def test_the_defaults_are_the_configs() -> None:
-    assert policy_of(Config(Server(url="http://p"))) == Policy()
+    assert policy_of(Config(PrometheusServer(url="http://p"))) == Policy()
     assert issubclass(Server, HttpClient)
 
 

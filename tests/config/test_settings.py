@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from remediator.clients.http_options import Authorization, BasicAuth, Secret, TlsConfig
-from remediator.config.settings import DEFAULT_SEVERITY, AlertmanagerClient, Config, Server, load_config
+from remediator.config.settings import (
+    DEFAULT_SEVERITY,
+    AlertmanagerClient,
+    Config,
+    PrometheusServer,
+    Server,
+    load_config,
+)
 from remediator.errors import ConfigError
 from remediator.model.health import Health
 from remediator.model.rules import Rate, Share
@@ -24,7 +31,7 @@ def test_everything(tmp_path: Path) -> None:
     assert (config.global_.evaluation_interval, config.global_.auto_heal) == (0.0, False)
     assert (config.global_.service_label, config.global_.query_timeout) == ("app", 2.5)
     assert config.global_.external_url == "https://remediator.example/heal"
-    assert config.prometheus == Server(
+    assert config.prometheus == PrometheusServer(
         url="https://prometheus.example:9090/prom",
         basic_auth=BasicAuth("me", Secret("s3cret")),
         tls_config=TlsConfig(str(tmp_path / "ca.pem"), "/etc/cert.pem", str(tmp_path / "key.pem"), "p", True),

@@ -143,17 +143,17 @@ def _found(
 
 
 def _config(args: argparse.Namespace) -> Config:
-    from remediator.config.settings import Config, Server, load_config
+    from remediator.config.settings import Config, PrometheusServer, load_config
 
     file = Path(args.config_file or "remediator.yml")
     if args.config_file is None and args.prometheus and not file.exists():
-        return Config(Server(url=args.prometheus))
+        return Config(PrometheusServer(url=args.prometheus))
     config = load_config(file)
     if args.prometheus and args.prometheus.rstrip("/") != config.prometheus.url:
         import msgspec
 
         # Credentials of the config are only for the address in the config.
-        config = msgspec.structs.replace(config, prometheus=Server(url=args.prometheus))
+        config = msgspec.structs.replace(config, prometheus=PrometheusServer(url=args.prometheus))
     return config
 
 
@@ -204,7 +204,9 @@ def _history(
     for rules in rule_sets:
         refuse_to_look_ahead(rules.thresholds, start)
     folder = open_folder(args.cache or default_folder())
-    prometheus = Prometheus(config.prometheus, query_timeout=120.0, metrics=Metrics())
+    prometheus = Prometheus(
+        config.prometheus, query_timeout=120.0, metrics=Metrics(), method=config.prometheus.method or ""
+    )
     try:
         exprs = _exprs(rule_sets, alerts)
         asked, start = start, beginning(prometheus, start, end, step)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from remediator.cli.check.expressions import Expression, expressions
 from remediator.clients.http_options import HttpClient
 from remediator.clients.prometheus.client import Answer, Prometheus
+from remediator.config.settings import PrometheusServer
 from remediator.metrics import Metrics
 from remediator.model.health import Health, QueryStatus, worst
 from remediator.model.rulebook import Rulebook
@@ -54,7 +55,9 @@ def server_of(url: str, config: Config | None) -> HttpClient:
 
 def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[list[Problem], list[ServiceValue], str]:
     """Returns problems of the rules' PromQL, the services' values, and why Prometheus could not be asked (or "")."""
-    prometheus = Prometheus(server_of(url, config), query_timeout=30.0, metrics=Metrics())
+    server = server_of(url, config)
+    method = (server.method if isinstance(server, PrometheusServer) else None) or ""
+    prometheus = Prometheus(server, query_timeout=30.0, metrics=Metrics(), method=method)
     try:
         return _asked(rules, make_rulebook(rules), prometheus)
     finally:

@@ -107,11 +107,12 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class QueryFailure(Exception):
-    """A query that was not answered, with the reason."""
+    """A query that was not answered, with the reason. `from_api` says that the query API gave it."""
 
-    def __init__(self, sight: QueryStatus, text: str) -> None:
+    def __init__(self, sight: QueryStatus, text: str, *, from_api: bool = True) -> None:
         self.sight = sight
         self.text = text
+        self.from_api = from_api
         super().__init__(text)
 
 
@@ -286,16 +287,21 @@ def _stranger(response: requests.Response, body: bytes, shown: str) -> QueryFail
     said = short(body[: 4 * SHOWN].decode(errors="replace"))
     if status in (401, 403):
         words = f": {said}" if said else ""
-        return QueryFailure(QueryStatus.BAD_ANSWER, f"{shown} refuses the credentials (HTTP {status}){words}")
+        text = f"{shown} refuses the credentials (HTTP {status}){words}"
+        return QueryFailure(QueryStatus.BAD_ANSWER, text, from_api=False)
     if 300 <= status < 400:
         location = short(response.headers.get("Location", "elsewhere"))
         return QueryFailure(
-            QueryStatus.BAD_ANSWER, f"{shown} redirects to {location}: give the address that answers (HTTP {status})"
+            QueryStatus.BAD_ANSWER,
+            f"{shown} redirects to {location}: give the address that answers (HTTP {status})",
+            from_api=False,
         )
     text = f"HTTP {status}: {said or 'no content'}"
     if status in _NOT_NOW:
-        return QueryFailure(QueryStatus.UNREACHABLE, f"Prometheus at {shown} is not available, {text}")
-    return QueryFailure(QueryStatus.BAD_ANSWER, f"{shown} does not answer as Prometheus' query API does, {text}")
+        return QueryFailure(QueryStatus.UNREACHABLE, f"Prometheus at {shown} is not available, {text}", from_api=False)
+    return QueryFailure(
+        QueryStatus.BAD_ANSWER, f"{shown} does not answer as Prometheus' query API does, {text}", from_api=False
+    )
 
 
 def short(text: str) -> str:

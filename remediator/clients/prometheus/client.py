@@ -26,13 +26,19 @@ class Prometheus:
     """One Prometheus server, with kept connections. `query_timeout` is the limit of a whole query, in seconds."""
 
     def __init__(
-        self, client: HttpClient, *, query_timeout: float, metrics: Metrics, now: Callable[[], float] = time.time
+        self,
+        client: HttpClient,
+        *,
+        query_timeout: float,
+        metrics: Metrics,
+        now: Callable[[], float] = time.time,
+        method: str = "",
     ) -> None:
         self._timeout = query_timeout
         self._now = now
         self._results = {sight: metrics.queries.labels(sight.value) for sight in QueryStatus}
         self._duration = metrics.query_duration
-        self._session = Session(client, query_timeout, 2 * THREADS)
+        self._session = Session(client, query_timeout, 2 * THREADS, method)
         self._connect = PrometheusConnect(client.url.rstrip("/"), session=self._session, method="POST")
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="promql")
 

@@ -7,7 +7,9 @@ PrometheusConnect drops (resultType, warnings, infos).
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,18 +24,25 @@ from remediator.clients.prometheus.transport import DeadlineAdapter
 from remediator.errors import RemoteError
 from remediator.model.health import QueryStatus
 
+log = logging.getLogger(__name__)
+
 MAX_BYTES = 64 * 1024 * 1024
 """Maximum size of a response."""
+_REFUSES_POST = (403, 404, 405, 501)
+"""The statuses of proxies and roles that let only GET through. Routers that know no POST say that there is nothing."""
 
 
 class Session(requests.Session):
     """The session under PrometheusConnect. QueryFailure unless the response can be judged."""
 
-    def __init__(self, client: HttpClient, timeout: float, connections: int) -> None:
+    def __init__(self, client: HttpClient, timeout: float, connections: int, method: str = "") -> None:
         super().__init__()
         # Ignore proxies, .netrc and certificates of the environment: the config has all settings.
         self.trust_env = False
         self._client = client
+        self._given_method = method
+        self._method = method
+        """GET or POST as given; otherwise GET once the server has refused POST."""
         self._timeout = timeout
         self._connections = connections
         self._tls = client.tls_config or TlsConfig()
@@ -43,32 +52,53 @@ class Session(requests.Session):
         self._shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
 
     def request(self, method: str | bytes, url: str | bytes, params: Any = None, *_: Any, **__: Any) -> Any:
-        timeout = Timeout(total=self._timeout)
+        deadline = time.monotonic() + self._timeout
+        status, answer = self._sent(self._method or "POST", str(url), params, deadline)
+        if status not in _REFUSES_POST or not isinstance(answer, QueryFailure) or answer.from_api or self._given_method:
+            return _reply(answer)
+        if self._method:
+            # What refuses GET today may let POST through.
+            self._method = ""
+            return _reply(answer)
+        # A proxy or a role may let only GET through. The answer to it counts only if it is the query API's.
+        other = self._sent("GET", str(url), params, deadline)[1]
+        if isinstance(other, QueryFailure) and not other.from_api:
+            return _reply(answer)
+        self._method = "GET"
+        log.info("%s refuses POST with HTTP %d: asking it by GET from now on", self._shown, status)
+        return _reply(other)
+
+    def _sent(self, method: str, url: str, params: Any, deadline: float) -> tuple[int, QueryResult | QueryFailure]:
+        """The status of one request (0 without one) and what came of it. A body is decoded by the kind of the URL."""
+        place = {"params": params} if method == "GET" else {"data": params}
+        timeout = Timeout(total=max(0.001, deadline - time.monotonic()))
         try:
             self._mount()
             with super().request(
                 method,
                 url,
-                data=params,
                 headers={**self._client.all_headers(), "Accept-Encoding": "identity"},
                 timeout=timeout,  # type: ignore[arg-type]  # requests takes urllib3's, which alone knows a total
                 stream=True,
                 allow_redirects=False,
+                **place,
             ) as response:
                 body = response.raw.read(MAX_BYTES + 1, decode_content=True)
         except RemoteError as error:
-            raise QueryFailure(QueryStatus.UNREACHABLE, str(error)) from None
+            return 0, QueryFailure(QueryStatus.UNREACHABLE, str(error), from_api=False)
         except UnicodeError as error:
-            raise QueryFailure(QueryStatus.BAD_DATA, f"cannot send the query: {error}") from None
+            return 0, QueryFailure(QueryStatus.BAD_DATA, f"cannot send the query: {error}", from_api=False)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._failure(error) from None
+            return 0, self._failure(error)
         if len(body) > MAX_BYTES:
             text = f"the answer is larger than {MAX_BYTES >> 20} MiB: aggregate in the expression, as with sum by (…)"
-            raise QueryFailure(QueryStatus.BAD_ANSWER, text)
-        if str(url).endswith("/labels"):
-            return _Reply(decode_names(response, body, self._shown))
-        ranged = str(url).endswith("/query_range")
-        return _Reply(decode(response, body, self._shown, ranged=ranged))
+            return response.status_code, QueryFailure(QueryStatus.BAD_ANSWER, text)
+        try:
+            if url.endswith("/labels"):
+                return response.status_code, decode_names(response, body, self._shown)
+            return response.status_code, decode(response, body, self._shown, ranged=url.endswith("/query_range"))
+        except QueryFailure as failure:
+            return response.status_code, failure
 
     def get_redirect_target(self, resp: Any) -> None:
         """None: credentials and expressions are sent only to the configured address."""
@@ -77,14 +107,20 @@ class Session(requests.Session):
         causes = _causes(error)
         where = f"Prometheus at {self._shown}"
         if any(isinstance(cause, requests.ConnectTimeout) for cause in causes):
-            return QueryFailure(QueryStatus.UNREACHABLE, f"cannot connect to {where} within {self._timeout:g}s")
+            return QueryFailure(
+                QueryStatus.UNREACHABLE, f"cannot connect to {where} within {self._timeout:g}s", from_api=False
+            )
         connected = not any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes)
         if connected and any(isinstance(c, TimeoutError | urllib3.exceptions.ReadTimeoutError) for c in causes):
-            return QueryFailure(QueryStatus.TIMEOUT, f"{where} did not answer within {self._timeout:g}s")
+            return QueryFailure(
+                QueryStatus.TIMEOUT, f"{where} did not answer within {self._timeout:g}s", from_api=False
+            )
         # The innermost cause says what happened. The outer ones repeat it in the library's words, with addresses.
         cause = next((cause for cause in reversed(causes) if isinstance(cause, OSError)), causes[-1])
         return QueryFailure(
-            QueryStatus.UNREACHABLE, f"cannot reach {where}: {short(str(cause) or type(cause).__name__)}"
+            QueryStatus.UNREACHABLE,
+            f"cannot reach {where}: {short(str(cause) or type(cause).__name__)}",
+            from_api=False,
         )
 
     def _mount(self) -> None:
@@ -110,6 +146,12 @@ class Session(requests.Session):
             if previous is not None:
                 previous.close()
             self._tls_stamp = stamp
+
+
+def _reply(answer: QueryResult | QueryFailure) -> _Reply:
+    if isinstance(answer, QueryFailure):
+        raise answer from None
+    return _Reply(answer)
 
 
 class _Reply(requests.Response):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from remediator.config.document import Document, Path_, nearest, open_document
 from remediator.config.policy import Policy, policy_of
 from remediator.config.schema import read_document
-from remediator.config.settings import Config, Server, rule_files
+from remediator.config.settings import Config, PrometheusServer, rule_files
 from remediator.errors import ConfigError, RefusedError
 from remediator.model.gate import Gate
 from remediator.model.rulebook import Rulebook
@@ -102,7 +102,7 @@ def load_tests(path: Path) -> RuleTests:
 
 def _config(doc: RuleTestsDoc) -> Config:
     """The config that the test file's own config keys make."""
-    nowhere = Server(url="http://prometheus.invalid")
+    nowhere = PrometheusServer(url="http://prometheus.invalid")
     return Config(nowhere, doc.global_, limits=doc.limits, severity=doc.severity, maintenance=doc.maintenance)
 
 

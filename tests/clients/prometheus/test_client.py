@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -402,6 +403,81 @@ async def test_a_long_query_goes_in_the_body():
     assert (request.command, request.path) == ("POST", "/api/v1/query")
     assert request.form["query"] == expr
     assert request.form["timeout"] == "4500ms"
+
+
+def only_get(status, words):
+    def script(request):
+        if request.command == "POST":
+            request.answer(words, status, "text/plain")
+        else:
+            request.answer(VECTOR)
+
+    return script
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 501])
+async def test_a_server_that_refuses_post_is_asked_by_get(status):
+    with Scripted(only_get(status, "read only")) as server:
+        async with client_of(server.url) as client:
+            for _ in range(3):
+                assert (await client.query('up{a="b c"}')).series == [Series({"service": "checkout"}, 0.2)]
+            await asyncio.to_thread(client.query_range_blocking, "up", 0, 60, 15)
+        assert [request.command for request in server.requests] == ["POST", "GET", "GET", "GET", "GET"]
+        assert "query=up%7Ba%3D%22b+c%22%7D" in server.requests[1].path
+
+
+async def test_a_refusal_of_both_is_told_in_the_words_of_the_server():
+    with Scripted(lambda request: request.answer('{"message": "User cannot create services/proxy"}', 403)) as server:
+        async with client_of(server.url) as client:
+            answer = await client.query("up")
+            await client.query("up")
+        assert [request.command for request in server.requests] == ["POST", "GET"] * 2
+    assert answer.sight is QueryStatus.BAD_ANSWER
+    assert "(HTTP 403): " in answer.error
+    assert "User cannot create services/proxy" in answer.error
+
+
+async def test_an_error_of_the_query_api_is_no_refusal_of_post():
+    body = {"status": "error", "errorType": "not_found", "error": "no such tenant"}
+    with Scripted(lambda request: request.answer(body, 404)) as server:
+        async with client_of(server.url) as client:
+            assert "no such tenant" in (await client.query("up")).error
+        assert [request.command for request in server.requests] == ["POST"]
+
+
+async def test_an_error_by_get_shows_that_get_is_let_through():
+    def script(request):
+        if request.command == "POST":
+            request.answer("no", 405, "text/plain")
+        else:
+            request.answer({"status": "error", "errorType": "bad_data", "error": "1:1: parse error"}, 400)
+
+    answer = await ask(script)
+    assert (answer.sight, answer.error) == (QueryStatus.BAD_DATA, "Prometheus says bad_data: 1:1: parse error")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_method_that_is_given_is_the_only_one(method):
+    with Scripted(only_get(405, "read only")) as server:
+        client = Prometheus(HttpClient(server.url), query_timeout=5.0, metrics=Metrics(), method=method)
+        answer = await client.query("up")
+        await client.close()
+        assert [request.command for request in server.requests] == [method]
+    assert answer.sight is (QueryStatus.SEEN if method == "GET" else QueryStatus.BAD_ANSWER)
+
+
+async def test_both_requests_have_one_deadline():
+    def script(request):
+        if request.command == "POST":
+            request.pause(0.3)
+            request.answer("no", 405, "text/plain")
+        else:
+            request.pause(60)
+
+    started = time.monotonic()
+    answer = await ask(script, timeout=0.5)
+    assert time.monotonic() - started < 5
+    assert answer.sight in (QueryStatus.BAD_ANSWER, QueryStatus.TIMEOUT)
 
 
 async def test_no_request_is_repeated():
