@@ -19,6 +19,7 @@ _MODULES = (
     "init.command",
     "serve",
     "check.command",
+    "match",
     "test",
     "backtest.command",
     "heal",

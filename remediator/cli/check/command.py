@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from remediator.cli.check.alert_findings import AlertFinding
     from remediator.cli.check.prometheus_findings import ServiceValue
     from remediator.config.document import Document
     from remediator.config.settings import Config
@@ -48,6 +49,12 @@ def add(commands: Any) -> None:
         help="also show which of the alerts that it sends to remediator are sent to no person",
     )
     parser.add_argument(
+        "--alerts",
+        action="store_true",
+        help="also show what would be done about each alert that Prometheus' rules may raise (default: the config's Prometheus)",
+    )
+    parser.add_argument("--html", metavar="FILE", help="with --alerts: also write that as a page there")
+    parser.add_argument(
         "--output", choices=("text", "json", "github", "checkstyle"), default="text", help="default: %(default)s"
     )
     parser.set_defaults(run=run)
@@ -57,9 +64,12 @@ def run(args: argparse.Namespace) -> int:
     """Check, and print the problems."""
     from remediator.config.document import open_document
     from remediator.config.settings import Global
+    from remediator.errors import RemediatorError
     from remediator.problem import Severity
     from remediator.rules.loader import read_rules
 
+    if args.html and not args.alerts:
+        raise RemediatorError("cannot write a page: --html is for --alerts")
     names = list(dict.fromkeys(args.files)) or [args.config_file or "remediator.yml"]
     if args.files and args.config_file:
         names.insert(0, args.config_file)
@@ -89,6 +99,9 @@ def run(args: argparse.Namespace) -> int:
             notes.append("Prometheus was not asked, because of the errors: correct them, and check again")
         if unchecked:
             notes.append(unchecked)
+    alerts: list[AlertFinding] = []
+    if args.alerts and not errors and not failure:
+        alerts, failure = _alerts(rule_set, args.prometheus, config, args.html, notes.append)
     if args.alertmanager:
         heard, refused = _heard_at_alertmanager(args.alertmanager, config, configs)
         if configs:
@@ -105,7 +118,8 @@ def run(args: argparse.Namespace) -> int:
     files = {document.file: index for index, document in enumerate([*configs, *rules])}
     problems.sort(key=lambda problem: (files[problem.position.file], problem.position.line, problem.position.column))
     if args.output == "json":
-        print(json.dumps(_as_json(problems, rule_set, seen, "; ".join(notes), failure), indent=2))
+        document = _as_json(problems, rule_set, seen, "; ".join(notes), failure)
+        print(json.dumps({**document, **_alerts_as_json(alerts)} if args.alerts else document, indent=2))
     elif args.output in ("github", "checkstyle"):
         from remediator.cli.check import report_formats as reports
 
@@ -113,6 +127,10 @@ def run(args: argparse.Namespace) -> int:
             print(told)
     else:
         _show_seen(seen)
+        if alerts:
+            from remediator.cli.check.alert_report import show_alerts
+
+            show_alerts(alerts)
         _show(problems, "" if failure else _summary(problems, rule_set))
     for text in [*notes, failure] if failure else notes:
         print(f"remediator: {text}", file=sys.stderr)
@@ -140,6 +158,30 @@ def _heard_at_alertmanager(url: str, config: Config | None, configs: Sequence[Do
     place = configs[0].position("alertmanagers", key=True) if configs else Position(url, 1, 1)
     warnings = [Problem(place, check, text, remedy, Severity.WARNING) for check, text, remedy in findings]
     return warnings, failure
+
+
+def _alerts(
+    rules: RuleSet, url: str | None, config: Config | None, page: str | None, say: Callable[[str], object]
+) -> tuple[list[AlertFinding], str]:
+    """What would be done about each alert of Prometheus, also written as a page; and why it could not be asked."""
+    from remediator.cli.check.alert_findings import find_alerts
+    from remediator.cli.check.alert_report import write_page
+    from remediator.rules.loader import make_rulebook
+
+    if url is None and config is None:
+        return [], "cannot read alert rules: give --prometheus URL, or a config"
+    address = url or (config.prometheus.url if config is not None else "")
+    found, failure = find_alerts(make_rulebook(rules), address, config, say)
+    if page and not failure:
+        write_page(page, address, found)
+    return found, failure
+
+
+def _alerts_as_json(alerts: Iterable[AlertFinding]) -> dict[str, Any]:
+    from remediator.cli.alert_plan import as_json
+    from remediator.cli.check.alert_findings import finding_as_json
+
+    return {"alerts": [finding_as_json(one, as_json(one.plan)) for one in alerts]}
 
 
 def _idle_allowances(documents: Iterable[Document]) -> list[Problem]:

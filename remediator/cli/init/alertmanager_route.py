@@ -7,13 +7,14 @@ would also get what an existing route with `continue: true` matched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
 
 from remediator.cli.init.yaml_text import block
+from remediator.model.matcher import Matcher, parse_matchers
 
 _NAME = "remediator"
 _PATH = "/webhook"
@@ -136,3 +137,36 @@ def _is_remediator_url(url: str) -> bool:
 
 def _mappings(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def receivers_of(config: str, labels: Mapping[str, str]) -> list[str] | None:
+    """The receivers that a configuration's route sends an alert to; None when the route cannot be read."""
+    route = _read(config).get("route")
+    if not isinstance(route, dict):
+        return None
+    try:
+        return list(dict.fromkeys(_matched(route, labels, "")))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _matched(route: dict[str, Any], labels: Mapping[str, str], inherited: str) -> list[str]:
+    """Alertmanager's rule: the routes below that match, up to the first that does not continue, or else this one."""
+    if not all(matcher.matches(labels) for matcher in _matchers(route)):
+        return []
+    receiver = str(route.get("receiver") or inherited)
+    found: list[str] = []
+    for child in _mappings(route.get("routes")):
+        matched = _matched(child, labels, receiver)
+        found += matched
+        if matched and not child.get("continue"):
+            break
+    return found or [receiver]
+
+
+def _matchers(route: dict[str, Any]) -> Iterator[Matcher]:
+    for key, op in (("match", "="), ("match_re", "=~")):
+        for name, value in (route.get(key) or {}).items():
+            yield Matcher(str(name), op, str(value))
+    for text in route.get("matchers") or ():
+        yield from parse_matchers(str(text))
