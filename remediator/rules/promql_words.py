@@ -30,6 +30,17 @@ def words(expr: str) -> list[tuple[str, str]] | None:
     return found
 
 
+def offset_of(expr: str, index: int) -> int | None:
+    """Where the word of this index begins in an expression; None when there is no such word."""
+    found, at = words(expr) or [], 0
+    for number, (_, word) in enumerate(found):
+        at = expr.index(word, at)
+        if number == index:
+            return at
+        at += len(word)
+    return None
+
+
 def written_label(name: str) -> str:
     """A label name as it is written in PromQL: in quotes when it is no plain one, as Prometheus 3 takes it."""
     if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name, re.ASCII):

@@ -470,6 +470,21 @@ def test_steps(capsys: pytest.CaptureFixture[str], target: str, steps: str, foun
 # In place, and in the table.
 
 
+def test_where_and_how_a_filter_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    text = of_rules().replace("expr: errors,", "expr: 'sum by (service) (errors) > 0.1',")
+    said = checked(capsys, text)
+    assert (
+        "rules.yml:5:53: warning: threshold errors has no series of a service that is well, as > 0.1 drops them: its health"
+        " is never seen, and no heal can be seen to help [filtered-threshold]"
+    ) in said
+    assert "write > bool 0.1" in said
+    assert warnings(checked(capsys, text.replace("(errors) > 0.1", "(errors) > bool 0.1"))) == []
+    counted = of_rules().replace("expr: errors,", "expr: 'count by (service) (up == 0)',")
+    assert "write sum(… == bool 0), which is 0 when all is well" in checked(capsys, counted)
+    gone = of_rules().replace("expr: errors,", "expr: absent(up),")
+    assert "ask for what is there when all is well, as with up{…} and failed: '< 1'" in checked(capsys, gone)
+
+
 @pytest.mark.parametrize(
     "comment",
     [

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from remediator.problem import Problem
+from remediator.rules.lints.filters import filtered_threshold
 from remediator.rules.lints.labels import missing_label, no_service_label
 from remediator.rules.lints.limits import idle_rate, short_cooldown, short_for, short_within
 from remediator.rules.lints.reach import matches_no_service, shadowed_runbook
@@ -27,6 +28,7 @@ LINTS: dict[str, Lint] = {
     "matches-no-service": matches_no_service,
     "shadowed-runbook": shadowed_runbook,
     "no-service-label": no_service_label,
+    "filtered-threshold": filtered_threshold,
     "missing-label": missing_label,
     "short-for": short_for,
     "short-within": short_within,
