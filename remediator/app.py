@@ -1,7 +1,7 @@
 """The program: every part made and joined in one straight line, taken apart in reverse, and reloaded as a whole.
 
-Nothing is decided here. What stands as long as the process does is made here; what is made anew whenever another process
-leads is a `Term`.
+Nothing is decided here. What lasts as long as the process is made here; what is replaced whenever another process leads
+is a `Replica`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from remediator.clients.alertmanager import Alertmanagers, Member
 from remediator.clients.grafana import Grafana
 from remediator.clients.prometheus.client import Prometheus
 from remediator.config.settings import Config
+from remediator.engine.broadcast import Broadcast
 from remediator.engine.intake import Intake
 from remediator.errors import RemediatorError, StoreError
 from remediator.metrics import Metrics
@@ -36,7 +37,6 @@ from remediator.store.leadership import FileLease, Leadership, SharedLease, Sole
 from remediator.store.sqlite import open_sqlite
 from remediator.web.application import RUNNER_OPTIONS, WebContext, make_app
 from remediator.web.auth import Security, check_listen, load_security, parse_listen
-from remediator.web.context import Broadcast
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,8 @@ async def _assemble(
     ending: asyncio.Event,
     stack: contextlib.AsyncExitStack,
 ) -> Runtime:
-    config, metrics, broadcast = loaded.config, Metrics(), Broadcast()
+    config, metrics = loaded.config, Metrics()
+    alerts_stored, committed = Broadcast(), Broadcast()
     if isinstance(clock, SystemClock):
         metrics.clock_skew.set_function(lambda: clock.skew)
     store, leadership, database = await _open(options, config, clock, metrics, stack)
@@ -99,11 +100,11 @@ async def _assemble(
     if grafana is not None:
         stack.push_async_callback(grafana.close)
 
-    def failed(error: BaseException) -> None:
+    def on_failure(error: BaseException) -> None:
         log.critical("ends because a part of it failed", exc_info=error)
         ending.set()
 
-    intake = Intake(store, clock, metrics, wake=lambda: system.replica.engine.wake())
+    intake = Intake(store, clock, metrics, alerts_stored)
     resources = ProcessResources(
         store=store,
         leadership=leadership,
@@ -112,12 +113,13 @@ async def _assemble(
         prometheus=prometheus,
         run=runner,
         intake=intake,
-        broadcast=broadcast,
+        alerts_stored=alerts_stored,
+        committed=committed,
         alertmanagers=_alertmanagers(config, metrics, stack),
         grafana=grafana,
         database=database,
         shared=config.storage.shared,
-        failed=failed,
+        on_failure=on_failure,
     )
     system = Runtime(options.config_file, loaded, resources, security)
     leads = await leadership.attempt()
@@ -138,20 +140,20 @@ async def _assemble(
         intake=receive,
         system=system,
         security=security,
-        broadcast=broadcast,
+        committed=committed,
         external_url=config.global_.external_url,
         started_at=clock.now(),
     )
     await stack.enter_async_context(_listening(make_app(context), options.listen, security))
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    await stack.enter_async_context(running(_take_terms(system, leadership, begun), failed))
+    await stack.enter_async_context(running(_take_terms(system, leadership, begun), on_failure))
     await begun
     # The rules live as long as the process: without this every full garbage collection would walk them, and stall the
     # event loop for tens of milliseconds.
     gc.collect()
     gc.freeze()
     if config.storage.shared:
-        await stack.enter_async_context(running(_follow_services(system), failed))
+        await stack.enter_async_context(running(_follow_services(system), on_failure))
     log.info("remediator %s serves on %s", __version__, options.listen)
     return system
 

@@ -73,11 +73,11 @@ class Runtime:
 
     def services(self) -> list[ServiceView]:
         now = self._resources.clock.now()
-        views = (self.replica.state.view(name, now) for name in self.replica.state.names())
+        views = (self.replica.observer.view(name, now) for name in self.replica.state.names())
         return [view for view in views if view is not None]
 
     def service(self, name: str) -> ServiceView | None:
-        return self.replica.state.view(name, self._resources.clock.now())
+        return self.replica.observer.view(name, self._resources.clock.now())
 
     async def why(self, name: str) -> Why | None:
         return await self.replica.engine.why(name)
@@ -113,7 +113,7 @@ class Runtime:
         }
 
     def on_operator_action(self) -> None:
-        self.replica.engine.answered()
+        self.replica.engine.on_operator_action()
 
     async def reload(self) -> None:
         """Swap config and rules for what the files say now. ConfigError, and nothing changed, when they are wrong."""

@@ -1,4 +1,4 @@
-"""A small world on virtual time: the real store, evaluator, docket and engine; only clock, queries and hands are the
+"""A small world on virtual time: the real store, evaluator, state and engine; only clock, queries and hands are the
 test's. Values are set by threshold and service, commands have effects, and everything that was run is on record."""
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from typing import Any
 
 from virtual import VirtualClock
 
-from remediator.actions.render import describe
 from remediator.clients.prometheus.client import Answer, Series
 from remediator.config.policy import Policy
+from remediator.engine.assembly import make_engine
+from remediator.engine.broadcast import Broadcast
 from remediator.engine.evaluator import Evaluator
 from remediator.engine.intake import Intake
-from remediator.engine.loop import Engine
-from remediator.engine.state import EngineState
 from remediator.metrics import Metrics
 from remediator.model.action import Call, Outcome, Result
-from remediator.model.alert import Alert, Source, fingerprint
+from remediator.model.alert import Alert, fingerprint
 from remediator.model.health import QueryStatus
 from remediator.model.incident import Entry, Incident
 from remediator.model.rulebook import Rulebook
@@ -94,7 +93,8 @@ class World:
         self.store: Store = self.clock.attended(await open_sqlite(str(self.path)))
         self.metrics = Metrics()
 
-        intake = Intake(self.store, self.clock, self.metrics, wake=lambda: self.engine.wake())
+        alerts_stored = Broadcast()
+        self.intake = Intake(self.store, self.clock, self.metrics, alerts_stored)
         self.evaluator = Evaluator(
             self.rulebook,
             self.answer,
@@ -102,31 +102,22 @@ class World:
             metrics=self.metrics,
             interval=5.0,
             stale_after=30.0,
-            intake=intake,
-            changed=lambda names, asked: self.engine.changed(names, asked),
+            intake=self.intake,
         )
-        self.state = EngineState(
+        self.parts = make_engine(
             self.rulebook,
             self.policy,
-            judgement=self.evaluator.judgement,
-            round_started=lambda: self.evaluator.round_started_at,
-            prometheus_status=lambda: self.evaluator.prometheus_status,
-            describe=describe,
-            known=lambda: self.evaluator.known,
-        )
-        self.engine = Engine(
+            self.evaluator,
             store=self.store,
-            state=self.state,
             clock=self.clock,
             metrics=self.metrics,
             run=self.run,
             query=self.query,
-            look=self.evaluator.look,
+            alerts_stored=alerts_stored,
+            committed=Broadcast(),
         )
-        self.intake = intake
-        await self.engine.load()
-        firing = [s.alert for s in await self.store.firing_alerts() if s.alert.source is Source.THRESHOLD]
-        await self.evaluator.restore(firing)
+        self.state, self.observer, self.engine = self.parts.state, self.parts.observer, self.parts.engine
+        await self.parts.load()
         self.tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(work) for work in (self.evaluator.run(), self.engine.run())
         ]

@@ -1,17 +1,16 @@
-"""Carrying decisions out: each one becomes what is written down, what is run, and when to look again."""
+"""Applying decisions: each one becomes what is written down, what is run, and when to decide again."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 
 from remediator.decision import decide as d
 from remediator.decision.assessment import Choice
 from remediator.decision.case import Case
-from remediator.decision.gates import OWN, lasting
+from remediator.decision.recheck import recheck
+from remediator.engine.evaluations import Evaluations
 from remediator.engine.schedule import Schedule
 from remediator.engine.state import EngineState
 from remediator.engine.step_tasks import StepTasks
@@ -22,25 +21,23 @@ from remediator.model.incident import Disposition, Hold, Incident, Settlement, S
 from remediator.model.rulebook import merged_labels
 from remediator.store.interface import NewIncident, Store
 
-LOOK_WHEN_BLIND = 5.0
-"""Seconds between the looks that are asked for while nothing is seen."""
-RECHECK = 15.0
-"""Seconds until a hold or a wait is looked at again, whatever else happens."""
+EVALUATE_WHEN_BLIND = 5.0
+"""Seconds between the evaluations that are requested while nothing is seen."""
 REQUEST_LIFE = 300.0
 """Seconds after which an operator's request that could not be carried out is dropped."""
 
 
 class Applier:
-    """Writes first, then changes the docket, and puts the service back on the agenda."""
+    """Writes first, then changes the state, and schedules the service again."""
 
     def __init__(
         self,
         store: Store,
         state: EngineState,
         schedule: Schedule,
-        steps: StepTasks,
+        step_tasks: StepTasks,
         metrics: Metrics,
-        look: Callable[[Collection[str]], None],
+        evaluations: Evaluations,
     ) -> None:
         self.waiting_for_slot: dict[str, None] = {}
         """Services that only the number of running commands holds, in the order in which they came."""
@@ -49,22 +46,23 @@ class Applier:
         self._store = store
         self._state = state
         self._schedule = schedule
-        self._step_tasks = steps
+        self._step_tasks = step_tasks
         self._metrics = metrics
-        self._look = look
+        self._evaluations = evaluations
 
     async def apply(self, case: Case, decision: d.Decision) -> None:
         """Do what was decided. StoreError when it could not be written down; then nothing has changed."""
         self._queue(case, decision)
         if case.incident is None:
             if not isinstance(decision, d.Held):
-                self._state.waiting.pop(case.service.name, None)
+                self._state.release_alerts(case.service.name)
             await self._without_incident(case, decision)
         else:
             await self._join(case, case.incident)
             await self._with_incident(case, case.incident, decision)
-        if not isinstance(decision, d.Idle | d.Wait | d.Ask | d.Held):
-            self._schedule.stir(case.now)
+        again = recheck(case, decision)
+        if again is not None:
+            self._schedule.recheck(case.service.name, case.now, again)
 
     async def settle(self, settlements: list[Settlement], alerts: Iterable[StoredAlert], now: float) -> None:
         """Write down what became of alerts, and count each alert's first disposition."""
@@ -79,22 +77,19 @@ class Applier:
             case d.Open() if case.choice is not None:
                 await self._open(case, case.choice, decision)
             case d.Held(hold):
-                self._state.waiting[name] = since(hold, self._state.waiting.get(name), now)
-                self._look_if_blind(hold, name, now)
+                self._state.hold_alerts(name, since(hold, self._state.waiting.get(name), now))
+                self._evaluate_if_blind(hold, name, now)
                 kind = Disposition.NOT_CORROBORATED if hold.gate is Gate.NOT_CORROBORATED else Disposition.HELD
                 await self._settle_all(case, kind, hold.text, hold.gate)
                 requests = [s for s in case.alerts if s.alert.source is Source.OPERATOR]
                 if requests and now - max(s.received_at for s in requests) > REQUEST_LIFE:
                     await self._resolve_requests(case)
-                self._rest(case, hold)
             case d.Idle(text, disposition):
                 if disposition is not None:
                     await self._settle_all(case, disposition, text, "")
                     await self._resolve_requests(case)
-                if self._state.concerns(name) and not case.alerts:
-                    self._schedule.rest(name, now, math.inf, RECHECK, alone=True)
-            case d.Wait(_, until):
-                self._schedule.put(name, until)
+            case d.Wait():
+                pass
             case _:
                 raise AssertionError(f"{decision} is not for a service without an incident")
 
@@ -105,17 +100,15 @@ class Applier:
                 hold = since(hold, incident.hold, now)
                 if incident.hold is None or incident.hold.gate != hold.gate:
                     await self._store.hold_incident(incident.id, hold, now)
-                self._amend(incident, hold=hold)
-                self._look_if_blind(hold, name, now)
-                self._rest(case, hold)
-            case d.Wait(_, until):
+                self._state.hold_incident(incident, hold)
+                self._evaluate_if_blind(hold, name, now)
+            case d.Wait():
                 if incident.hold is not None:
                     await self._store.hold_incident(incident.id, None, now)
-                    self._amend(incident, hold=None)
+                    self._state.hold_incident(incident, None)
                 # Not what was seen counts here, but when it was last tried: nothing is seen of a Prometheus that is down.
-                if incident.running is None and now - self._state.round_started() >= d.LOOK_AGAIN:
-                    self._look([name])
-                self._schedule.rest(name, now, until, case.policy.look_every, alone=True)
+                if incident.running is None and now - self._evaluations.evaluated_at >= d.LOOK_AGAIN:
+                    self._evaluations.evaluate([name])
             case d.Ask(_, exprs):
                 self._step_tasks.ask(case, exprs)
             case d.Gather() | d.RunStep() | d.Undo():
@@ -139,7 +132,7 @@ class Applier:
                 raise AssertionError(f"{decision} is not for a service with an incident")
 
     def _queue(self, case: Case, decision: d.Decision) -> None:
-        """Keep a place for whoever waits for others to come to their end."""
+        """Keep the order of the services that wait until others come to their end."""
         name, gate = case.service.name, decision.hold.gate if isinstance(decision, d.Held) else None
         if gate is Gate.CONCURRENCY:
             self.waiting_for_slot[name] = None
@@ -150,18 +143,10 @@ class Applier:
         else:
             self._waiting_for_room.pop(name, None)
 
-    def _rest(self, case: Case, hold: Hold) -> None:
-        """Look again when the hold ends, or something happens to it."""
-        name, now, until = case.service.name, case.now, math.inf if hold.until is None else hold.until
-        if lasting(case, hold):
-            self._schedule.rest(name, now, until, RECHECK, alone=case.incident is None or hold.gate in OWN)
-        else:
-            self._schedule.put(name, min(until, now + RECHECK))
-
-    def _look_if_blind(self, hold: Hold, name: str, now: float) -> None:
-        """Nobody else may look: at an interval of 0 thresholds are evaluated only when they are asked for."""
-        if hold.gate is Gate.BLIND and now - self._state.round_started() >= LOOK_WHEN_BLIND:
-            self._look([name])
+    def _evaluate_if_blind(self, hold: Hold, name: str, now: float) -> None:
+        """At an interval of 0 thresholds are evaluated only on request, and nothing else may request it."""
+        if hold.gate is Gate.BLIND and now - self._evaluations.evaluated_at >= EVALUATE_WHEN_BLIND:
+            self._evaluations.evaluate([name])
 
     async def _open(self, case: Case, choice: Choice, decision: d.Open) -> None:
         name, now, alert = case.service.name, case.now, choice.alert.alert
@@ -220,11 +205,6 @@ class Applier:
             settlements = [settlement(s, Disposition.JOINED, text, name, incident=incident.id) for s in alerts]
             await self.settle(settlements, alerts, case.now)
 
-    def _amend(self, incident: Incident, **changes: Any) -> None:
-        current = self._state.open.get(incident.service)
-        if current is not None and current.id == incident.id:
-            self._state.put_incident(msgspec.structs.replace(current, **changes))
-
     async def _settle_all(self, case: Case, kind: Disposition, text: str, gate: str) -> None:
         alerts = [s for s in case.alerts if s.disposition is not kind or s.gate != gate]
         if alerts:
@@ -235,16 +215,7 @@ class Applier:
         for settled, stored in zip(settlements, alerts, strict=True):
             if stored.disposition is None:
                 self._metrics.alerts_decided(settled.disposition)
-            kept = self._state.firing.get(settled.service, {})
-            if settled.key in kept:
-                kept[settled.key] = msgspec.structs.replace(
-                    kept[settled.key],
-                    service=settled.service,
-                    disposition=settled.disposition,
-                    gate=settled.gate,
-                    text=settled.text,
-                    incident=settled.incident,
-                )
+            self._state.settle(settled)
 
     async def _resolve_requests(self, case: Case) -> None:
         """An operator's request is over with the incident it led to."""
@@ -254,11 +225,11 @@ class Applier:
             await self._store.put_alerts(over, case.now)
             for stored in case.alerts:
                 if stored.alert.source is Source.OPERATOR:
-                    self._state.firing.get(case.service.name, {}).pop(stored.alert.key, None)
+                    self._state.drop_alert(case.service.name, stored.alert.key)
 
 
 def since(hold: Hold, before: Hold | None, now: float) -> Hold:
-    """A hold with the time since when its gate holds."""
+    """A hold with the time at which its gate began to hold."""
     began = before.since if before is not None and before.gate == hold.gate else now
     return msgspec.structs.replace(hold, since=began)
 

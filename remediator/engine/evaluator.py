@@ -1,7 +1,7 @@
-"""PromQL to health: asks one query per threshold, in rounds that never overlap, and answers for every service.
+"""PromQL to health: evaluates one query per threshold, never two evaluations at a time, for all services together.
 
-Everything that takes time with many services happens in worker threads (`rounds`); the event loop only puts a finished
-round in the place of the one before.
+Everything that takes time with many services happens in worker threads (`decision.evaluation`). The event loop only puts
+a finished evaluation in the place of the one before.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from remediator.decision import evaluation as rounds
 from remediator.decision.assessment import PrometheusStatus
 from remediator.decision.evaluation import Changes, Evaluation, EvaluationPart, Owners, ThresholdEvaluation
 from remediator.decision.threshold_state import NO_SERIES, ThresholdState, reading
+from remediator.engine.broadcast import Broadcast
+from remediator.engine.evaluations import Evaluated
 from remediator.errors import StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Alert
@@ -37,10 +39,10 @@ HEARTBEAT = "vector(1)"
 """What is asked when there are no thresholds, to know whether Prometheus answers."""
 _ANSWERED = (QueryStatus.SEEN, QueryStatus.PARTIAL, QueryStatus.BAD_DATA, QueryStatus.EXECUTION)
 _LATE = 0.1
-"""Seconds by which a look may be late and counts as on time, as Prometheus' evaluations do: a `for` of two intervals is
-over with the third look, and not sometimes with the fourth."""
+"""Seconds by which an evaluation may be late and counts as on time, as Prometheus' own do: a `for` of two intervals is
+over with the third evaluation, and not sometimes with the fourth."""
 _MEANWHILE = 5.0
-"""Seconds until the next round, at an interval of 0, while there is reason to look again: a breach is under way, whose
+"""Seconds until the next evaluation, at an interval of 0, while there is reason for one: a breach is under way, whose
 `for` or `keep_for` runs, or alerts could not be handed on."""
 
 
@@ -48,9 +50,8 @@ class Evaluator:
     """Judges services by the thresholds of the rule book.
 
     `query` blocks and is called in worker threads. `intake` takes the alerts that breaches become, and raises
-    StoreError when it cannot. `changed` is told, once per round, the services whose judgement is another, and
-    those that were asked for by `look`. `interval` and `stale_after` are seconds; an interval of 0 means to look only when
-    asked, and while a breach is under way.
+    StoreError when it cannot. `interval` and `stale_after` are seconds; an interval of 0 means to evaluate only on
+    request, and while a breach is under way.
     """
 
     def __init__(
@@ -63,16 +64,18 @@ class Evaluator:
         interval: float,
         stale_after: float,
         intake: Callable[[Sequence[Alert]], Awaitable[object]],
-        changed: Callable[[Collection[str], Collection[str]], None],
     ) -> None:
         self.seen_at = 0.0
         """When Prometheus last answered at all."""
         self.seen_since = 0.0
-        """Since when it has answered at every look."""
+        """Since when it has answered at every evaluation."""
         self.back_at = 0.0
         """When it answered for the first time since the start, or since it could not be reached."""
-        self.round_started_at = 0.0
-        """When the last round that is complete was begun."""
+        self.evaluated_at = 0.0
+        """When the last evaluation that is complete began."""
+        self.evaluated = Broadcast()
+        self.changed: set[str] = set()
+        """The services whose judgement changed, until they are taken."""
         self._rulebook = rulebook
         self._evaluation = Evaluation(rulebook)
         self._query = query
@@ -81,14 +84,14 @@ class Evaluator:
         self._interval = interval
         self._stale_after = stale_after
         self._intake = intake
-        self._changed = changed
         self._created = clock.now()
         self._answered = False
         self._unrest = False
-        self._asked: set[str] = set()
+        self._requested: set[str] = set()
+        self._answered_requests: set[str] = set()
         self._woken = asyncio.Event()
         self._outbox: dict[tuple[str, float], Alert] = {}
-        self._one_round = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
         # Judging goes in turn: side by side it would gain nothing, but make the event loop wait for the interpreter.
         self._judging = threading.Lock()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="threshold")
@@ -99,20 +102,20 @@ class Evaluator:
         return PrometheusStatus(at=self.seen_at, since=self.seen_since, back=self.back_at, answers=self._answered)
 
     @property
-    def known(self) -> dict[str, Service]:
+    def found_services(self) -> dict[str, Service]:
         """The templated services that came into being from series, by name."""
         return self._evaluation.known
 
     @property
     def evaluation(self) -> Evaluation:
-        """What the last round saw."""
+        """What the last evaluation saw."""
         return self._evaluation
 
     def nothing_new(self, at: float) -> None:
-        """Take it that everything was looked at once more at this time, and was seen as before: for who knows it."""
+        """Record an evaluation at this time with unchanged results. Simulations skip those."""
         looks = {name: msgspec.structs.replace(look, at=at) for name, look in self._evaluation.looks.items()}
         self._evaluation = msgspec.structs.replace(self._evaluation, looks=looks)
-        self.round_started_at = at
+        self.evaluated_at = at
         if self._answered:
             self.seen_at = at
 
@@ -135,11 +138,16 @@ class Evaluator:
             readings = [self._blank(threshold, look) for threshold, look in looked]
         return _judged(tuple(readings)).aged(now, self._stale_after)
 
-    def look(self, names: Collection[str] = ()) -> None:
-        """Ask for a round now. `changed` is called with these names once it is complete, whatever it saw. What is asked
-        during a round is answered by the one after it."""
-        self._asked.update(names)
+    def evaluate(self, names: Collection[str] = ()) -> None:
+        """Request an evaluation now. What is requested during one is answered by the one after it."""
+        self._requested.update(names)
         self._woken.set()
+
+    def take_evaluated(self) -> Evaluated:
+        """The services to decide on again since the last call."""
+        taken = Evaluated(self.changed, self._answered_requests)
+        self.changed, self._answered_requests = set(), set()
+        return taken
 
     def swap(self, rulebook: Rulebook) -> None:
         """Go on by other rules, at once. Thresholds that are unchanged keep what they know."""
@@ -147,20 +155,20 @@ class Evaluator:
         self._woken.set()
 
     async def restore(self, alerts: Sequence[Alert]) -> None:
-        """Take up the threshold alerts that fired when remediator last ran; to be called before the first round."""
+        """Take up the threshold alerts that fired when remediator last ran; to be called before the first evaluation."""
         self._evaluation, ended = rounds.restored(self._evaluation, alerts, self._clock.now())
         self._send(ended)
 
     async def run(self) -> None:
-        """Look at every interval, and when asked, until cancelled."""
+        """Evaluate at every interval, and on request, until cancelled."""
         due = now = self._clock.now()
         while True:
-            # Who asks wants to see what is true now, and later than what they heard.
-            on_time = 0 <= now - due < _LATE and not self._asked
-            await self.round(due if on_time else None)
+            # A request is for what is true now, and later than what led to it.
+            on_time = 0 <= now - due < _LATE and not self._requested
+            await self.evaluate_now(due if on_time else None)
             now = self._clock.now()
             if self._interval > 0:
-                # Ticks that a long round has run over are left out.
+                # Ticks that a long evaluation has run over are left out.
                 due += self._interval * (math.floor((now - due) / self._interval) + 1)
                 wait = due - now
             else:
@@ -168,28 +176,30 @@ class Evaluator:
             await self._clock.wait(self._woken, wait)
             now = self._clock.now()
 
-    async def round(self, tick: float | None = None) -> None:
-        """Look at everything once. `tick` is when it was to be done, if it is done on time."""
-        async with self._one_round:
+    async def evaluate_now(self, tick: float | None = None) -> None:
+        """Evaluate every threshold once. `tick` is when it was due, if it is done on time."""
+        async with self._one_at_a_time:
             self._woken.clear()
-            asked, self._asked = self._asked, set()
+            requested, self._requested = self._requested, set()
             started, clocked = self._clock.now() if tick is None else tick, time.perf_counter()
             changes = Changes()
-            self._evaluation = await self._look_at_all(started, changes)
-            self.round_started_at = started
+            self._evaluation = await self._evaluate_all(started, changes)
+            self.evaluated_at = started
             self._unrest = changes.unrest
             self._metrics.evaluation_duration.observe(time.perf_counter() - clocked)
             self._send(changes.alerts)
             await self._deliver()
-            if changes.names or asked:
-                self._changed(changes.names, asked)
+            if changes.names or requested:
+                self.changed |= set(changes.names)
+                self._answered_requests |= requested
+                self.evaluated.notify()
 
     def close(self) -> None:
         """Let go of the worker threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _look_at_all(self, started: float, changes: Changes) -> Evaluation:
-        """The world after a round. Rules that are swapped meanwhile are taken up by the next one."""
+    async def _evaluate_all(self, started: float, changes: Changes) -> Evaluation:
+        """All that is known after an evaluation. Rules that are swapped meanwhile are taken up by the next one."""
         evaluation, thread = self._evaluation, asyncio.get_running_loop().run_in_executor
         if evaluation.rulebook is not self._rulebook:
             evaluation = await thread(self._threads, rounds.change_over, evaluation, self._rulebook, started, changes)
@@ -208,7 +218,7 @@ class Evaluator:
         return await thread(self._threads, rounds.put_together, evaluation, views, owners, changes, started)
 
     def view(self, evaluation: Evaluation, threshold: Threshold, owners: Owners, now: float) -> EvaluationPart:
-        """One threshold's part of a round, asked for and judged; in a worker thread."""
+        """One threshold's part of an evaluation, queried and judged; in a worker thread."""
         return self.judge(evaluation, threshold, self._query(threshold.expr), owners, now)
 
     def judge(
@@ -224,7 +234,7 @@ class Evaluator:
             unseen = started - self.seen_at > self._stale_after
             if not self._answered or unseen:
                 self.seen_since = started
-            # At an interval of 0 nobody looks for long, which says nothing; otherwise the process itself was asleep.
+            # At an interval of 0 a long time without an evaluation says nothing; otherwise the process itself was asleep.
             if not self._answered or (unseen and self._interval > 0):
                 self.back_at = started
             self.seen_at = started
@@ -234,7 +244,7 @@ class Evaluator:
         self._outbox.update((alert.key, alert) for alert in alerts)
 
     async def _deliver(self) -> None:
-        """Hand on the alerts that have changed; those that cannot be stored now go with the next round's."""
+        """Hand on the alerts that have changed; those that cannot be stored now go with the next evaluation's."""
         if not self._outbox:
             return
         batch, self._outbox = self._outbox, {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from remediator.decision.case import Panic
@@ -44,16 +44,18 @@ class Fleet:
             self._bad[name] = since
             self._panic = _NOT_LOOKED_AT
 
-    def judged(self, name: str, judgement: Judgement) -> bool:
-        """A service was judged; whether that is otherwise than before. To be told after all decisions of one time, which
-        rest on the same."""
+    @property
+    def bad(self) -> Mapping[str, float]:
+        """Since when each service that is bad is so."""
+        return self._bad
+
+    def judged(self, name: str, judgement: Judgement) -> None:
+        """Record a service's new health."""
         before = self._bad.pop(name, None)
         if judgement.health.bad:
             self._bad[name] = judgement.since
-        changed = self._bad.get(name) != before
-        if changed:
+        if self._bad.get(name) != before:
             self._panic = _NOT_LOOKED_AT
-        return changed
 
     def panic(self, share: Share, services: Callable[[], Collection[str]], now: float) -> Panic | None:
         """Whether more than this share of the services is bad and turned so within a minute. It is looked at once for

@@ -1,11 +1,12 @@
-"""Taking alerts in, whoever brings them: committed first, then accounted for, then the engine is told to look."""
+"""Taking alerts in, from every source: committed first, then counted, then announced to the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
+from remediator.engine.broadcast import Broadcast
 from remediator.metrics import Metrics
 from remediator.model.alert import Alert
 from remediator.model.clock import Clock
@@ -15,13 +16,13 @@ from remediator.store.interface import Accepted, Store
 
 
 class Intake:
-    """Commits alerts and counts each of them. `wake` is called when something is new."""
+    """Commits alerts and counts each of them. `alerts_stored` is notified when something is new."""
 
-    def __init__(self, store: Store, clock: Clock, metrics: Metrics, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, clock: Clock, metrics: Metrics, alerts_stored: Broadcast) -> None:
         self._store = store
         self._clock = clock
         self._metrics = metrics
-        self._wake = wake
+        self._alerts_stored = alerts_stored
 
     async def __call__(self, alerts: Sequence[Alert]) -> Accepted:
         """Take these in. StoreError when they could not be committed: then it is as if they had never come.
@@ -36,5 +37,5 @@ class Intake:
         self._metrics.alerts_decided(Disposition.REPEATED, accepted.repeated)
         self._metrics.alerts_decided(Disposition.RESOLVED, accepted.resolved)
         if accepted.changed:
-            self._wake()
+            self._alerts_stored.notify()
         return accepted

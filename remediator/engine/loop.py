@@ -1,14 +1,14 @@
-"""The loop: observe, decide, carry out. Every decision is made here, one cycle at a time; commands run beside it.
+"""The loop: observe, decide, apply. Every decision is made here, one cycle at a time; commands run beside it.
 
-A push (an alert stored, a judgement changed, a step ended, an operator's word) only makes the loop look sooner. Nothing
-is done before the store has committed it, and the docket changes only after. `now` is read once per cycle.
+An event (an alert stored, a judgement changed, a step ended, an operator's action) only makes the next cycle come sooner.
+Nothing is done before the store has committed it, and the state changes only after. `now` is read once per cycle.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from remediator.clients.prometheus.client import Answer
 from remediator.config.policy import Policy
@@ -16,7 +16,11 @@ from remediator.decision import decide as d
 from remediator.decision import escalation as escalate
 from remediator.decision.case import Case, Why
 from remediator.decision.gates import GATES, name_of
+from remediator.decision.recheck import Recheck
 from remediator.engine.apply import Applier
+from remediator.engine.broadcast import Broadcast
+from remediator.engine.evaluations import Evaluations
+from remediator.engine.observe import Observer
 from remediator.engine.schedule import Schedule
 from remediator.engine.state import EngineState
 from remediator.engine.step_tasks import BACKOFF, RETRY, StepTasks
@@ -36,30 +40,32 @@ log = logging.getLogger(__name__)
 
 _BATCH = 200
 """Services decided on before their writes are awaited, and others get their turn on the loop."""
-_POLL = 5.0
+POLL = 5.0
 _POLL_SHARED = 1.0
 _GRACE = 8.0
 """Seconds running steps are given to end when the engine stops."""
 
 
 class Engine:
-    """Makes every decision. `look` asks for an evaluation of services, `told` is called after each commit. `poll` is the
-    seconds until the store is asked for what other processes wrote; with `shared` it is asked more often, and for answers
-    of operators too. One that does not lead decides nothing and writes nothing: it keeps its docket as the store has it,
-    to be shown. `agenda` is kept here and by nobody else."""
+    """Makes every decision. `alerts_stored` says that the store has new alerts, and `committed` is notified after each
+    commit. `poll` is the seconds until the store is read for what other processes wrote; with `shared` it is read more
+    often, and for actions of operators too. An engine that does not lead decides nothing and writes nothing: it keeps its
+    state as the store has it, to be shown. Nobody else changes `schedule`."""
 
     def __init__(
         self,
         *,
         store: Store,
         state: EngineState,
+        observer: Observer,
+        evaluations: Evaluations,
         clock: Clock,
         metrics: Metrics,
         run: Run,
         query: Callable[[str], Awaitable[Answer]],
-        look: Callable[[Collection[str]], None],
-        told: Callable[[], None] = lambda: None,
-        poll: float = _POLL,
+        alerts_stored: Broadcast,
+        committed: Broadcast,
+        poll: float = POLL,
         leads: bool = True,
         shared: bool = False,
         schedule: Schedule | None = None,
@@ -68,58 +74,68 @@ class Engine:
         self._store = store
         self._clock = clock
         self._metrics = metrics
-        self._look = look
-        self._told = told
+        self._observer = observer
+        self._evaluations = evaluations
+        self._alerts_stored = alerts_stored
+        self._committed = committed
         self._leads = leads
         self._schedule = schedule or Schedule()
-        self._step_tasks = StepTasks(store, state, clock, metrics, run, query, self._step_done, self._guards_asked)
-        self._applier = Applier(store, state, self._schedule, self._step_tasks, metrics, look)
+        self._step_tasks = StepTasks(store, state, clock, metrics, run, query, self._on_done)
+        self._applier = Applier(store, state, self._schedule, self._step_tasks, metrics, evaluations)
         every = _POLL_SHARED if shared else poll
         self._sync = StoreSync(
-            store, state, self._schedule, self._applier, look, told, every, leads=leads, shared=shared
+            store,
+            state,
+            self._schedule,
+            self._applier,
+            evaluations,
+            alerts_stored,
+            committed,
+            every,
+            leads=leads,
+            shared=shared,
         )
         self._woken = asyncio.Event()
         self._loaded_at = clock.now()
         self._requests: dict[tuple[str, float], asyncio.Future[str]] = {}
 
-    # What makes it look.
+    # What makes a cycle come sooner.
 
     def wake(self) -> None:
-        """Something was stored: read it now."""
-        self._sync.expect()
+        """Have a cycle now."""
         self._woken.set()
 
-    def answered(self) -> None:
+    def on_operator_action(self) -> None:
         """An operator paused, answered or closed something: read what is open again."""
         self._sync.expect(operators=True)
         self._woken.set()
 
-    def changed(self, names: Collection[str], asked: Collection[str] = ()) -> None:
-        """The judgement of these services changed, or was made anew because they were asked for."""
+    def on_silences(self, silences: tuple[Silence, ...]) -> None:
+        """Alertmanager's silences are these now."""
+        self.state.silences = silences
+        self._decide_on_all_troubled()
+
+    def on_compared(self) -> None:
+        """The alerts have been compared with Alertmanager's, or that could not be done."""
+        if not self.state.reconciled:
+            self.state.reconciled = True
+            self._decide_on_all_troubled()
+
+    def _decide_on_all_troubled(self) -> None:
         now = self._clock.now()
-        if names:
-            self._schedule.stir(now)
-        for name in (*names, *asked):
-            if self.state.concerns(name):
-                self._schedule.put(name, now)
+        for name in self.state.troubled:
+            self._schedule.put(name, now)
         self._woken.set()
 
-    def stirred(self) -> None:
-        """What is seen of Prometheus is otherwise than before, for all services."""
-        self._schedule.stir(self._clock.now(), everyone=True)
-        self._woken.set()
-
-    def _guards_asked(self, name: str) -> None:
-        self._schedule.put(name, self._clock.now())
-        self._woken.set()
-
-    def _step_done(self, name: str) -> None:
+    def _on_done(self, name: str, step_ended: bool) -> None:
         now = self._clock.now()
-        self._schedule.stir(now)
-        self._look([name])
-        for other in (name, *list(self._applier.waiting_for_slot)[: self.state.policy.concurrent]):
-            self._schedule.put(other, now)
-        self._told()
+        if step_ended:
+            self._evaluations.evaluate([name])
+            for other in (name, *list(self._applier.waiting_for_slot)[: self.state.policy.concurrent]):
+                self._schedule.put(other, now)
+            self._committed.notify()
+        elif name in self.state.open:
+            self._schedule.recheck(name, now, Recheck(now))
         self._woken.set()
 
     # Running.
@@ -141,10 +157,11 @@ class Engine:
             log.error("cannot decide: %s", error)
             self._sync.expect()
 
-        while True:
-            await retry(self._clock, BACKOFF, cycle, StoreError, on_failure)
-            due = min(self._sync.due, self._schedule.next())
-            await self._clock.wait(self._woken, due - self._clock.now())
+        with self._alerts_stored.following(self.wake), self._evaluations.evaluated.following(self.wake):
+            while True:
+                await retry(self._clock, BACKOFF, cycle, StoreError, on_failure)
+                due = min(self._sync.due, self._schedule.next())
+                await self._clock.wait(self._woken, due - self._clock.now())
 
     async def stop(self, grace: float = _GRACE) -> None:
         """Let running steps end for `grace` seconds, then hand them over as running."""
@@ -153,15 +170,15 @@ class Engine:
     async def run_cycle(self, now: float) -> None:
         """Read what is new, then decide on every service that is due, until none is."""
         await self._sync.read(now)
-        while names := self._schedule.take(now, _BATCH):
+        while names := self._take_due(now):
             if not self._leads:
                 continue
             decided = list(self._decide(names, now))
-            await asyncio.gather(*(self._carry_out(case, decision) for case, decision in decided))
-            judged = [self.state.fleet.judged(case.service.name, case.judgement) for case, _ in decided]
-            if any(judged):
-                self._schedule.stir(now)
-            self._told()
+            await asyncio.gather(*(self._apply(case, decision) for case, decision in decided))
+            # After all decisions of the cycle, so that they share one view of the fleet.
+            for case, _ in decided:
+                self.state.fleet.judged(case.service.name, case.judgement)
+            self._committed.notify()
             await asyncio.sleep(0)
         self._metrics.incidents_open.set(len(self.state.open))
 
@@ -173,6 +190,7 @@ class Engine:
         await self._sync.take_in(firing, now)
         for name in self.state.open:
             self._schedule.put(name, now)
+        self._sync.expect()
         self.wake()
 
     # What operators ask for.
@@ -194,7 +212,7 @@ class Engine:
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._requests[alert.key] = answer
         await self._store.put_alerts([alert], now)
-        self.wake()
+        self._alerts_stored.notify()
         try:
             async with asyncio.timeout(self.state.policy.patience if self._leads else 0):
                 text = await answer
@@ -207,7 +225,7 @@ class Engine:
     async def why(self, name: str) -> Why | None:
         """The account of a service."""
         now = self._clock.now()
-        case, view = self.state.observe(name, now), self.state.view(name, now)
+        case, view = self._observer.observe(name, now), self._observer.view(name, now)
         if case is None or view is None:
             return None
         gates = tuple((name_of(check), check(case)) for check in GATES)
@@ -223,48 +241,42 @@ class Engine:
     def pages(self) -> list[PageAlert]:
         """Every page that is to fire now."""
         now, state = self._clock.now(), self.state
-        prometheus_status = state.prometheus_status()
+        prometheus_status = self._evaluations.prometheus_status
         dark_since = None if prometheus_status.answers else max(prometheus_status.at, self._loaded_at)
-        return escalate.pages(state.told(now), state.panic(now), dark_since, state.waiting, now)
+        cases = self._observer.troubled_cases(now)
+        state.drop_given_up(lambda name: name in cases and not escalate.settled(cases[name]))
+        troubled = [case for _, case in sorted(cases.items())]
+        return escalate.pages(troubled, self._observer.panic(now), dark_since, state.waiting, now)
 
     def heal_silences(self) -> list[HealSilence]:
         """Every silence that is to be there now, while something is being healed."""
         now = self._clock.now()
-        hushing = [name for name, incident in self.state.open.items() if incident.plan.runbook.silence]
-        return escalate.heal_silences(case for name in hushing if (case := self.state.observe(name, now)))
-
-    def silenced(self, silences: tuple[Silence, ...]) -> None:
-        """Alertmanager's silences are these now."""
-        self.state.silences = silences
-        self._look_at_all()
-
-    def compared(self) -> None:
-        """The alerts have been compared with Alertmanager's, or that could not be had."""
-        if not self.state.reconciled:
-            self.state.reconciled = True
-            self._look_at_all()
-
-    def _look_at_all(self) -> None:
-        now = self._clock.now()
-        for name in self.state.troubled:
-            self._schedule.put(name, now)
-        self._woken.set()
+        silencing = [name for name, incident in self.state.open.items() if incident.plan.runbook.silence]
+        return escalate.heal_silences(case for name in silencing if (case := self._observer.observe(name, now)))
 
     # The inside of a cycle.
+
+    def _take_due(self, now: float) -> list[str]:
+        evaluated = self._evaluations.take_evaluated()
+        for name in filter(self.state.concerns, evaluated.changed):
+            self._schedule.put(name, now)
+        for name in filter(self.state.concerns, evaluated.requested):
+            self._schedule.recheck(name, now, Recheck(now))
+        return self._schedule.take(now, _BATCH)
 
     def _decide(self, names: Iterable[str], now: float) -> Iterable[tuple[Case, d.Decision]]:
         for name in names:
             try:
-                case = self.state.observe(name, now)
+                case = self._observer.observe(name, now)
                 if case is None:
                     continue
                 decision = d.decide(case)
             except Exception:
                 # One service's rules must never keep the others from being healed.
                 log.exception("cannot decide on %s, tries again in a minute", name)
-                self._schedule.put(name, now + 60.0)
+                self._schedule.recheck(name, now, Recheck(now + 60.0))
                 continue
-            self.state.decided[name] = decision.text
+            self.state.put_decision(name, decision.text)
             self._answer_requests(case, decision)
             if isinstance(decision, d.Gather | d.RunStep | d.Undo) and case.plan is not None:
                 # The next case is decided before this step is committed, and its gates have to count it.
@@ -272,8 +284,8 @@ class Engine:
                 self.state.fleet.reserve(case.plan.runbook.name, name, now, counts=counts)
             yield case, decision
 
-    async def _carry_out(self, case: Case, decision: d.Decision) -> None:
-        """A write that fails leaves everything as it was, and is decided anew."""
+    async def _apply(self, case: Case, decision: d.Decision) -> None:
+        """A write that fails leaves everything as it was, and is decided on again."""
         name = case.service.name
         try:
             await self._applier.apply(case, decision)

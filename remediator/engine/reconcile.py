@@ -36,7 +36,8 @@ evaluation where that is longer."""
 
 
 class Reconciler:
-    """Compares and hands on. `intake` takes alerts in; `silenced` is told the silences of others when they change."""
+    """Compares and hands on. `intake` takes alerts in. `on_silences` is called with the silences of others when they change,
+    `on_compared` after each attempt to compare."""
 
     def __init__(
         self,
@@ -46,16 +47,16 @@ class Reconciler:
         clock: Clock,
         metrics: Metrics,
         intake: Callable[[Sequence[Alert]], Awaitable[object]],
-        silenced: Callable[[tuple[Silence, ...]], None],
-        compared: Callable[[], None] = lambda: None,
+        on_silences: Callable[[tuple[Silence, ...]], None],
+        on_compared: Callable[[], None] = lambda: None,
     ) -> None:
         self._alertmanagers = alertmanagers
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._intake = intake
-        self._silenced = silenced
-        self._compared = compared
+        self._on_silences = on_silences
+        self._on_compared = on_compared
         self._asked = True
         self._compared_at = float("-inf")
         self._silences: tuple[Silence, ...] = ()
@@ -94,14 +95,14 @@ class Reconciler:
             if self._out_of_reach:
                 log.info("Alertmanager answers again")
             self._out_of_reach = False
-        self._compared()
+        self._on_compared()
 
     async def _look_at_silences(self) -> None:
         others = (silence for silence in await self._alertmanagers.silences() if silence.author != AUTHOR)
         silences = tuple(sorted(others, key=lambda silence: silence.id))
         if silences != self._silences:
             self._silences = silences
-            self._silenced(silences)
+            self._on_silences(silences)
 
     async def _compare(self) -> None:
         asked_at = self._clock.now()

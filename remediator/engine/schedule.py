@@ -1,8 +1,10 @@
-"""The agenda: which service is to be looked at when."""
+"""Which service is decided on when: a queue ordered by time, with one entry for each service."""
 
 from __future__ import annotations
 
 import heapq
+
+from remediator.decision.recheck import Recheck
 
 
 class Schedule:
@@ -13,23 +15,15 @@ class Schedule:
         self._heap: list[tuple[float, str]] = []
 
     def put(self, name: str, at: float) -> None:
-        """Have a service looked at by this time."""
-        current = self._due.get(name)
-        if current is None or at < current:
-            self._due[name] = at
-            heapq.heappush(self._heap, (at, name))
+        """Something happened to a service: decide on it at this time."""
+        self._put(name, at)
 
-    def rest(self, name: str, now: float, until: float, every: float, *, alone: bool) -> None:
-        """Have a service looked at `until` which, or something happens, nothing changes about it; and every so many
-        seconds, for what nobody would tell of. `alone` says that it has to happen to this very service."""
-        self.put(name, min(until, now + every))
-
-    def stir(self, now: float, *, everyone: bool = False) -> None:
-        """Something has happened that may change what was decided on those that rest and are not alone, or on everyone.
-        Here they are looked at soon enough."""
+    def recheck(self, name: str, now: float, recheck: Recheck) -> None:
+        """Nothing happened to a service: decide on it again when it is time for that."""
+        self._put(name, min(recheck.until, now + recheck.every))
 
     def take(self, now: float, most: int) -> list[str]:
-        """The services that are due, the longest overdue first; they are off the agenda then."""
+        """The services that are due, the longest overdue first. They are no longer scheduled then."""
         names: list[str] = []
         while self._heap and self._heap[0][0] <= now and len(names) < most:
             at, name = heapq.heappop(self._heap)
@@ -43,3 +37,9 @@ class Schedule:
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else float("inf")
+
+    def _put(self, name: str, at: float) -> None:
+        current = self._due.get(name)
+        if current is None or at < current:
+            self._due[name] = at
+            heapq.heappush(self._heap, (at, name))

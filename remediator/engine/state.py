@@ -1,52 +1,40 @@
-"""The docket: what the engine keeps in mind between cycles, and how a case is made of it.
+"""What the engine keeps in mind between cycles: the present of every service, as the store has it.
 
 It mirrors what the store holds of the present (firing alerts, open incidents, recent step runs, pauses), by service. The
-engine changes it only after the store has committed the change, and fills it from the store at start.
+engine changes it only after the store has committed the change, and fills it from the store at start. Every change is a
+method here; `observe` reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from remediator.config.policy import Policy
-from remediator.decision.assessment import Choice, PrometheusStatus, choose, covering, judge
-from remediator.decision.case import Case, Dependency, GuardAnswer, Panic, ServiceView, Window
-from remediator.decision.dependencies import root_causes
-from remediator.decision.escalation import may_call, settled
+from remediator.decision.case import GuardAnswer
 from remediator.engine.budget_usage import BudgetUsage
+from remediator.engine.evaluations import Evaluations
 from remediator.engine.fleet import Fleet
-from remediator.errors import RefusedError, TemplateError
 from remediator.model.alert import Source
-from remediator.model.gate import Gate, Trait
-from remediator.model.health import Health, Judgement
-from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, StepRun, StoredAlert, Verdict
+from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, Settlement, StepRun, StoredAlert, Verdict
 from remediator.model.rulebook import Rulebook
-from remediator.model.rules import Mode, Rate, Runbook, Service
+from remediator.model.rules import Service
 from remediator.model.silence import Silence
 
-Judge = Callable[[Service, float], Judgement]
-Describe = Callable[..., str]
+AlertKey = tuple[str, float]
 
 
 class EngineState:
     """The present of every service that has a firing alert or an open incident."""
 
     def __init__(
-        self,
-        rulebook: Rulebook,
-        policy: Policy,
-        judgement: Judge,
-        round_started: Callable[[], float],
-        prometheus_status: Callable[[], PrometheusStatus],
-        describe: Describe,
-        known: Callable[[], Mapping[str, Service]],
+        self, rulebook: Rulebook, policy: Policy, evaluations: Evaluations, *, reconciled: bool = True
     ) -> None:
         self.rulebook = rulebook
         self.policy = policy
-        self.firing: dict[str, dict[tuple[str, float], StoredAlert]] = {}
-        self._unheeded: dict[str, set[tuple[str, float]]] = {}
+        self.firing: dict[str, dict[AlertKey, StoredAlert]] = {}
+        self._unheeded: dict[str, set[AlertKey]] = {}
         """Alerts that fire and ask for nothing to be done, by service."""
         self.open: dict[str, Incident] = {}
         self.previous: dict[str, Incident] = {}
@@ -57,20 +45,20 @@ class EngineState:
         self.waiting: dict[str, Hold] = {}
         """What holds the alerts of services without an incident."""
         self.silences: tuple[Silence, ...] = ()
-        self.reconciled = True
+        self.reconciled = reconciled
+        """Whether the alerts have been compared with Alertmanager's, or need not be."""
         self.pauses: tuple[Pause, ...] = ()
         self.guards: dict[str, dict[str, GuardAnswer]] = {}
         self.live: set[int] = set()
+        """The step runs whose commands this process runs."""
         self.decided: dict[str, str] = {}
-        self._judgement = judgement
-        self.round_started = round_started
-        self.prometheus_status = prometheus_status
-        self._describe = describe
-        self._known = known
-        self._services: dict[str, Service] = {}
-        self._quiet_since: dict[str, float] = {}
+        """The sentence of the last decision on each service."""
+        self.quiet_since: dict[str, float] = {}
+        """When an alert of each service was last resolved."""
         self.usage = BudgetUsage()
         self.fleet = Fleet()
+        self._evaluations = evaluations
+        self._services: dict[str, Service] = {}
 
     # What changes it.
 
@@ -102,7 +90,7 @@ class EngineState:
                 self._unheeded.pop(name, None)
             alerts = self.firing.get(name, {})
             if alerts.pop(stored.alert.key, None) is not None:
-                self._quiet_since[name] = stored.updated_at
+                self.quiet_since[name] = stored.updated_at
             if not alerts:
                 self.firing.pop(name, None)
                 self._forget_if_idle(name)
@@ -168,41 +156,64 @@ class EngineState:
         self.fleet.forget_reach()
         self._services = {name: incident.plan.service for name, incident in self.open.items()}
 
+    def settle(self, settlement: Settlement) -> None:
+        """Take in what became of an alert."""
+        alerts = self.firing.get(settlement.service, {})
+        if settlement.key in alerts:
+            alerts[settlement.key] = msgspec.structs.replace(
+                alerts[settlement.key],
+                service=settlement.service,
+                disposition=settlement.disposition,
+                gate=settlement.gate,
+                text=settlement.text,
+                incident=settlement.incident,
+            )
+
+    def drop_alert(self, name: str, key: AlertKey) -> None:
+        """An operator's request is over."""
+        self.firing.get(name, {}).pop(key, None)
+
+    def hold_alerts(self, name: str, hold: Hold) -> None:
+        """A gate holds the alerts of a service without an incident."""
+        self.waiting[name] = hold
+
+    def release_alerts(self, name: str) -> None:
+        """Nothing holds the alerts of a service any more."""
+        self.waiting.pop(name, None)
+
+    def hold_incident(self, incident: Incident, hold: Hold | None) -> None:
+        """A gate holds an open incident, or none does any more."""
+        current = self.open.get(incident.service)
+        if current is not None and current.id == incident.id:
+            self.put_incident(msgspec.structs.replace(current, hold=hold))
+
+    def start_run(self, run: StepRun) -> None:
+        """Take in a step run whose command this process runs."""
+        self.put_run(run)
+        self.live.add(run.id)
+
+    def end_run(self, run: StepRun) -> None:
+        """This process does not run the command of a step run any more."""
+        self.live.discard(run.id)
+
+    def put_guards(self, name: str, answers: dict[str, GuardAnswer]) -> None:
+        """Take in the answers to the guards of a service's next step."""
+        if name in self.open:
+            self.guards[name] = answers
+
+    def put_decision(self, name: str, text: str) -> None:
+        """Remember what was decided on a service, to be shown."""
+        self.decided[name] = text
+
+    def drop_given_up(self, keep: Callable[[str], bool]) -> None:
+        """Forget the services that were given up, but those to keep."""
+        self.given_up = {name for name in self.given_up if keep(name)}
+
     # What is read from it.
-
-    def told(self, now: float) -> list[Case]:
-        """The cases that people may have to hear of: of services that are being healed, were given up, wait without an
-        incident, or are waited for."""
-        # While Prometheus does not answer, one page says so for all that is blind.
-        spoken_for = () if self.prometheus_status().answers else (Gate.BLIND,)
-        healed = {
-            name
-            for name, one in self.open.items()
-            # Whoever waits for a service that was given up is named in its page.
-            if (one.hold is not None and one.hold.gate is Gate.DEPENDENCY and self.given_up)
-            or may_call(one.plan, one.hold, one.idle_since, now)
-        }
-        waiting = {
-            name
-            for name, hold in self.waiting.items()
-            if Trait.PAGES_ALERTS in hold.gate.traits and hold.gate not in spoken_for
-        }
-        names = healed | self.given_up | waiting
-        cases = {name: case for name in names if (case := self.observe(name, now)) is not None}
-        for case in list(cases.values()):
-            for root in case.dependencies:
-                if root.name not in cases and (below := self.observe(root.name, now)) is not None:
-                    cases[root.name] = below
-        self.given_up = {name for name in self.given_up if name in cases and not settled(cases[name])}
-        return [case for _, case in sorted(cases.items())]
-
-    def panic(self, now: float) -> Panic | None:
-        """Whether so much of the fleet turned bad at once that it is not the services."""
-        return self.fleet.panic(self.policy.panic, self._every, now)
 
     def service(self, name: str) -> Service | None:
         """The service of this name: one of the rule files, or one that an alert, a series or an incident names."""
-        found = self.rulebook.named.get(name) or self._services.get(name) or self._known().get(name)
+        found = self.rulebook.named.get(name) or self._services.get(name) or self._evaluations.found_services.get(name)
         before = self.previous.get(name)
         if found is None and before is not None and before.owed:
             return before.plan.service
@@ -210,7 +221,7 @@ class EngineState:
 
     def names(self) -> list[str]:
         """Every service known."""
-        return sorted(self._every())
+        return sorted(self.every_name())
 
     @property
     def troubled(self) -> set[str]:
@@ -226,182 +237,30 @@ class EngineState:
         """Whether an alert says something of its service. The severity counts only where no threshold judges it."""
         return self.policy.heeds(stored.alert) or bool(self.rulebook.thresholds_for(service))
 
-    def wants_look(self, service: Service, now: float) -> bool:
-        """Whether a decision on new alerts of a service has to wait for a look: what alerts say of one without thresholds
+    def wants_evaluation(self, service: Service, now: float) -> bool:
+        """Whether a decision on new alerts of a service has to wait for an evaluation: what alerts say of one without thresholds
         stands by itself, as long as Prometheus is there to verify by."""
         if self.rulebook.thresholds_for(service):
             return True
-        prometheus_status = self.prometheus_status()
+        prometheus_status = self._evaluations.prometheus_status
         return not prometheus_status.answers or now - prometheus_status.at > self.policy.stale_after / 2
 
-    def observe(self, name: str, now: float) -> Case | None:
-        """The case of a service at this time; None when there is no such service."""
-        incident = self.open.get(name)
-        service = self.service(name)
-        if service is None:
-            return None
-        alerts = tuple(sorted(self.firing.get(name, {}).values(), key=lambda stored: stored.seq))
-        seen = self._seen(service, now)
-        prometheus_status = self._sighted(name)
-        choice: Choice | None = None
-        runbook: Runbook | None
-        if incident is not None:
-            believe = not incident.plan.runbook.corroborate
-            judgement = judge(seen, alerts, self.policy, prometheus_status, now, believe=believe)
-            runbook = incident.plan.runbook
-            if judgement.health is Health.FAILED and Health.FAILED not in runbook.when and alerts:
-                choice = choose(self.rulebook, service, seen, alerts, self.policy, prometheus_status, now)
-        else:
-            if alerts:
-                choice = choose(self.rulebook, service, seen, alerts, self.policy, prometheus_status, now)
-            judgement = (
-                choice.judgement if choice else judge(seen, alerts, self.policy, prometheus_status, now, believe=False)
-            )
-            runbook = choice.plan.runbook if choice else None
-        case = Case(
-            now=now,
-            service=service,
-            judgement=judgement,
-            policy=self.policy,
-            alerts=alerts,
-            looking=incident is None and self._looking(service, alerts, now),
-            choice=choice,
-            incident=incident,
-            previous=self.previous.get(name),
-            live=frozenset(self.live),
-            running=len(self.live) + self.fleet.reserved,
-            pauses=tuple(pause for pause in self.pauses if pause.holds(self._labels(service, incident), now)),
-            window=self._window(self._labels(service, incident), now),
-            silence=covering(self.silences, alerts, self._labels(service, incident), now),
-            prometheus_status=prometheus_status,
-            reconciled=self.reconciled,
-            panic=self.panic(now),
-            panicked_at=self.fleet.panicked_at,
-            closings=self.closings.get(name, ()),
-            dependencies=self._dependencies(service, now) if service.depends_on else (),
-            guards=self.guards.get(name, {}),
-            spent_anywhere=(*self.usage.starts(_since(self.policy.rate, now)), *self.fleet.reserved_starts()),
-        )
-        if runbook is None:
-            return case
-        healing, reach = (0, 1)
-        if runbook.limits.blast_radius is not None:
-            size = len(self.rulebook.named) + len(self._services) + len(self._known())
-            healing, reach = self.fleet.blast(runbook, name, self.rulebook, self._all_services, size)
-        return msgspec.structs.replace(
-            case,
-            last_heal=self.usage.last(name, runbook.name, incident.id if incident is not None else None),
-            spent_here=(
-                *self.usage.spent(runbook.name, _since(runbook.limits.rate, now)),
-                *self.fleet.reserved_starts(runbook.name),
-            ),
-            healing=healing,
-            reach=reach,
-            would=self._would(case, runbook),
-        )
+    def every_name(self) -> set[str]:
+        """The names of all services known."""
+        return {*self.rulebook.named, *self._services, *self._evaluations.found_services}
 
-    def view(self, name: str, now: float) -> ServiceView | None:
-        """The service as it is shown."""
-        case = self.observe(name, now)
-        if case is None:
-            return None
-        incident = case.incident
-        health = case.health
-        if incident is not None and incident.last_run is not None and health is Health.HEALTHY:
-            health = Health.RECOVERING
-        return ServiceView(
-            name=name,
-            labels=dict(case.service.labels),
-            health=health,
-            judgement=case.judgement,
-            alerts=len(case.alerts),
-            runbook=case.plan.runbook.name if case.plan else self._usual_runbook(case.service),
-            target=case.service.target.name if case.service.target else "",
-            depends_on=case.service.depends_on,
-            incident=incident.id if incident else None,
-            hold=incident.hold if incident else None,
-            decision=self.decided.get(name, ""),
-        )
+    def every_service(self) -> Iterator[Service]:
+        """All services known."""
+        return (service for name in self.every_name() if (service := self.service(name)) is not None)
 
-    def healths(self, now: float) -> Iterable[tuple[str, Health]]:
-        """The health of every service known, for the metrics."""
-        sighted, policy = self._sighted, self.policy
-        for name in self.names():
-            service = self.service(name)
-            if service is None:
-                continue
-            alerts = tuple(self.firing.get(name, {}).values())
-            health = judge(self._seen(service, now), alerts, policy, sighted(name), now, believe=False).health
-            incident = self.open.get(name)
-            recovering = health is Health.HEALTHY and incident is not None and incident.last_run is not None
-            yield name, Health.RECOVERING if recovering else health
-
-    def _dependencies(self, service: Service, now: float) -> tuple[Dependency, ...]:
-        """The root causes below a service."""
-
-        def look(below: Service) -> Dependency | None:
-            name, before = below.name, self.previous.get(below.name)
-            alerts = tuple(self.firing.get(name, {}).values())
-            judged = judge(self._seen(below, now), alerts, self.policy, self._sighted(name), now, believe=False)
-            if judged.health is not Health.HEALTHY or name in self.open:
-                return Dependency(name, judged.health, judged.text)
-            if before is not None and before.verdict in (Verdict.RECOVERED, Verdict.CLEARED):
-                return Dependency(name, judged.health, before.closing, before.closed_at)
-            return None
-
-        return root_causes(service, self.service, look)
-
-    def _window(self, labels: Mapping[str, str], now: float) -> Window | None:
-        """The first maintenance window that is open for these labels."""
-        for window in self.policy.maintenance:
-            if window.open_for(labels, now):
-                return Window(window.name, window.closes(now), window.comment)
-        return None
-
-    def _every(self) -> set[str]:
-        return {*self.rulebook.named, *self._services, *self._known()}
-
-    def _all_services(self) -> Iterator[Service]:
-        return (service for name in self._every() if (service := self.service(name)) is not None)
-
-    def _seen(self, service: Service, now: float) -> Judgement | None:
-        """What the thresholds see of a service; None when none judges it."""
-        return self._judgement(service, now) if self.rulebook.thresholds_for(service) else None
-
-    def _sighted(self, name: str) -> PrometheusStatus:
-        prometheus_status = self.prometheus_status()
-        quiet_since = self._quiet_since.get(name, 0.0)
-        return msgspec.structs.replace(prometheus_status, quiet_since=quiet_since) if quiet_since else prometheus_status
-
-    def _looking(self, service: Service, alerts: tuple[StoredAlert, ...], now: float) -> bool:
-        if not alerts or not self.wants_look(service, now):
-            return False
-        newest = max((s.received_at for s in alerts if s.alert.source is not Source.THRESHOLD), default=0.0)
-        return self.round_started() < newest and now < newest + self.policy.patience
-
-    def _labels(self, service: Service, incident: Incident | None) -> dict[str, str]:
-        return {**incident.labels, **service.labels} if incident is not None else service.labels
-
-    def _would(self, case: Case, runbook: Runbook) -> str:
-        if case.incident is None or (self.policy.auto_heal and runbook.mode is Mode.AUTO) or case.next_step is None:
-            return ""
-        try:
-            return self._describe(case.incident.plan, case.next_step.step, case.context)
-        except (RefusedError, TemplateError) as error:
-            return str(error)
-
-    def _usual_runbook(self, service: Service) -> str:
-        return next((runbook.name for runbook in self.rulebook.runbooks_for(service.labels)), "")
+    def size(self) -> int:
+        """How many services are known; one that is known in several ways counts each time."""
+        return len(self.rulebook.named) + len(self._services) + len(self._evaluations.found_services)
 
     def _forget_if_idle(self, name: str) -> None:
         if name not in self.open and name not in self.firing and name not in self._unheeded:
             self._services.pop(name, None)
             self.decided.pop(name, None)
-
-
-def _since(rates: Iterable[Rate], now: float) -> float:
-    """Since when starts count against any of the rates."""
-    return now - max((rate.window for rate in rates), default=0.0)
 
 
 def closing_of(incident: Incident) -> IncidentSummary:

@@ -32,8 +32,8 @@ BACKOFF = Backoff(first=RETRY, longest=RETRY)
 
 
 class StepTasks:
-    """Runs steps and asks guards. `done` is called with the name of the service when a step has come to its end, `asked`
-    when its guards are answered."""
+    """Runs steps and asks guards. `on_done` is called with the name of the service, and whether it was a step that ended
+    (true) or guards that were answered (false)."""
 
     def __init__(
         self,
@@ -43,8 +43,7 @@ class StepTasks:
         metrics: Metrics,
         run: Run,
         query: Callable[[str], Awaitable[Answer]],
-        done: Callable[[str], None],
-        asked: Callable[[str], None],
+        on_done: Callable[[str, bool], None],
     ) -> None:
         self._store = store
         self._state = state
@@ -52,8 +51,7 @@ class StepTasks:
         self._metrics = metrics
         self._run = run
         self._query = query
-        self._done = done
-        self._asked = asked
+        self._on_done = on_done
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
 
@@ -69,8 +67,7 @@ class StepTasks:
             except RefusedError:
                 pass  # Performing it will say why.
         run = await self._store.begin_step(incident.id, index, attempt, action, decision.text, call, now, now + limit)
-        self._state.put_run(run)
-        self._state.live.add(run.id)
+        self._state.start_run(run)
         late = self._clock.now() - now > LATE
         self._tasks[run.id] = asyncio.get_running_loop().create_task(self._perform(run, plan, step, context, late))
         return run
@@ -78,7 +75,7 @@ class StepTasks:
     async def interrupt(self, run: StepRun, text: str, now: float) -> None:
         """End what is left of a run, and write down that its outcome is unknown."""
         task = self._tasks.pop(run.id, None)
-        self._state.live.discard(run.id)
+        self._state.end_run(run)
         if task is not None:
             # It is ended before anything else is run; a command takes so long to be killed.
             task.cancel()
@@ -87,7 +84,7 @@ class StepTasks:
         self._state.put_run(ended)
 
     def ask(self, case: Case, exprs: tuple[str, ...]) -> None:
-        """Have Prometheus answer guards; the answers will be in the docket."""
+        """Have Prometheus answer guards; the answers will be in the state."""
         name = case.service.name
         if name in self._asking:
             return
@@ -98,9 +95,8 @@ class StepTasks:
                 answers = {expr: await self._guard(expr, context) for expr in exprs}
             finally:
                 self._asking.pop(name, None)
-            if name in self._state.open:
-                self._state.guards[name] = answers
-                self._asked(name)
+            self._state.put_guards(name, answers)
+            self._on_done(name, False)
 
         self._asking[name] = asyncio.get_running_loop().create_task(ask())
 
@@ -133,10 +129,10 @@ class StepTasks:
         self._metrics.step_duration.labels(run.action).observe(max(0.0, self._clock.now() - started))
         ended = await self._record_end(run, result, call)
         # An interrupted run has been taken out already, and its late end changes nothing.
-        self._state.live.discard(run.id)
+        self._state.end_run(run)
         if self._tasks.pop(run.id, None) is not None and ended is not None:
             self._state.put_run(ended)
-            self._done(run.service)
+            self._on_done(run.service, True)
 
     async def _record_end(self, run: StepRun, result: Result, call: str) -> StepRun | None:
         """Commit how a run ended, however long the store takes to be there again; None when that was decided before."""

@@ -1,11 +1,13 @@
-"""News: what the store has that the docket has not yet: alerts, pauses, and what operators and other processes did."""
+"""What the store has that the state has not yet: alerts, pauses, and what operators and other processes did."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 
 from remediator.engine.apply import Applier, settlement
+from remediator.engine.broadcast import Broadcast
+from remediator.engine.evaluations import Evaluations
 from remediator.engine.schedule import Schedule
 from remediator.engine.state import EngineState
 from remediator.errors import StoreError
@@ -22,9 +24,9 @@ _FORGET_EVERY = 3600.0
 
 
 class StoreSync:
-    """Reads the store into the docket, and has whomever that is about looked at. `every` is the seconds between two reads
-    when nothing is expected; the others are as the engine has them. Everything here raises StoreError when the store
-    cannot be read; what was not read then is read the next time."""
+    """Reads the store into the state, and schedules the services concerned. `every` is the seconds between two reads when
+    nothing is expected. Everything here raises StoreError when the store cannot be read; what was not read then is read
+    the next time."""
 
     def __init__(
         self,
@@ -32,8 +34,9 @@ class StoreSync:
         state: EngineState,
         schedule: Schedule,
         applier: Applier,
-        look: Callable[[Collection[str]], None],
-        told: Callable[[], None],
+        evaluations: Evaluations,
+        alerts_stored: Broadcast,
+        committed: Broadcast,
         every: float,
         *,
         leads: bool,
@@ -43,14 +46,17 @@ class StoreSync:
         self._state = state
         self._schedule = schedule
         self._applier = applier
-        self._look = look
-        self._told = told
+        self._evaluations = evaluations
+        self._alerts_stored = alerts_stored
+        self._committed = committed
         self._every = every
         self._leads = leads
         self._shared = shared
         self._seq = 0
         self._read_at = self._reread_at = self._forgot_at = float("-inf")
         self._expected = True
+        self._read_count = 0
+        """The count of `alerts_stored` at the last read."""
         self._operators_expected = False
 
     @property
@@ -59,7 +65,7 @@ class StoreSync:
         return self._read_at + self._every
 
     def expect(self, *, operators: bool = False) -> None:
-        """There are news; with `operators` of what people did, too."""
+        """There is something new; with `operators` of what people did, too."""
         self._expected = True
         self._operators_expected = self._operators_expected or operators
 
@@ -86,13 +92,14 @@ class StoreSync:
     async def read(self, now: float) -> None:
         """Read pauses, operators' answers and alerts that were stored since the last time, if it is time for that or they
         are expected."""
-        if not self._expected and 0 <= now - self._read_at < self._every:
+        expected = self._expected or self._alerts_stored.count != self._read_count
+        if not expected and 0 <= now - self._read_at < self._every:
             return
-        self._expected, self._read_at = False, now
+        self._expected, self._read_at, self._read_count = False, now, self._alerts_stored.count
         if now - self._forgot_at >= _FORGET_EVERY:
             self._forgot_at = now
             self._state.forget(now - _MEMORY)
-        # What operators do here is told; what they do at another process is found in time.
+        # What operators do here is announced; what they do at another process is found in time.
         if self._operators_expected or not 0 <= now - self._reread_at < self._every:
             asked = self._operators_expected or self._shared
             self._operators_expected = False
@@ -130,7 +137,6 @@ class StoreSync:
             if incident is not None and (incident.approval, incident.open) != (known.approval, known.open):
                 self._state.put_incident(incident)
                 self._schedule.put(name, now)
-                self._schedule.stir(now)
 
     async def _mirror(self) -> None:
         """Have the open incidents as the store has them."""
@@ -143,10 +149,10 @@ class StoreSync:
                 self._state.put_incident(incident)
 
     async def take_in(self, page: Sequence[StoredAlert], now: float) -> None:
-        """Put alerts into the docket and have their services looked at; settle those that lead to nothing."""
+        """Put alerts into the state and schedule their services; settle those that lead to nothing."""
         over: list[StoredAlert] = []
         settlements: list[Settlement] = []
-        looked_for: set[str] = set()
+        to_evaluate: set[str] = set()
         for stored in page:
             self._seq = max(self._seq, stored.seq)
             name = self._state.admit(stored)
@@ -155,8 +161,8 @@ class StoreSync:
             if name is not None:
                 self._schedule.put(name, now)
                 asks = heeded and stored.alert.firing and stored.alert.source is not Source.THRESHOLD
-                if asks and service is not None and self._state.wants_look(service, now):
-                    looked_for.add(name)
+                if asks and service is not None and self._state.wants_evaluation(service, now):
+                    to_evaluate.add(name)
             if stored.alert.firing and not heeded:
                 settled = stored.disposition is Disposition.NOT_ACTIONABLE
                 kind, text = Disposition.NOT_ACTIONABLE, self._state.policy.why_unheeded(stored.alert)
@@ -169,10 +175,8 @@ class StoreSync:
             if not settled:
                 over.append(stored)
                 settlements.append(settlement(stored, kind, text, name or ""))
-        if page:
-            self._schedule.stir(now)
-        if looked_for:
-            self._look(looked_for)
+        if to_evaluate:
+            self._evaluations.evaluate(to_evaluate)
         if settlements and self._leads:
             await self._applier.settle(settlements, over, now)
-            self._told()
+            self._committed.notify()

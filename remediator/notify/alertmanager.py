@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from remediator.clients.alertmanager import Alertmanagers
+from remediator.engine.broadcast import Broadcast
 from remediator.errors import RemoteError
 from remediator.metrics import Metrics
 from remediator.model.clock import Backoff, Clock, retry, rfc3339, sleep
@@ -56,6 +57,7 @@ class Pager:
         clock: Clock,
         metrics: Metrics,
         mark: str,
+        committed: Broadcast | None = None,
         external_url: str = "",
     ) -> None:
         self._alertmanagers = alertmanagers
@@ -68,30 +70,31 @@ class Pager:
         self._posted: dict[Key, _Posted] = {}
         self._may_hush = True
         """Whether silences of ours may be there: so it is after a start, until a look says otherwise."""
-        self._woken = asyncio.Event()
-
-    def wake(self) -> None:
-        """Something was committed: look now."""
-        self._woken.set()
+        self._committed = committed or Broadcast()
 
     async def run(self) -> None:
-        """Look again and again until cancelled; more rarely while Alertmanager cannot be reached."""
-        while True:
-            self._woken.clear()
-            failed = 0
+        """Bring Alertmanager in line again and again until cancelled, more rarely while it cannot be reached."""
+        woken = asyncio.Event()
+        with self._committed.following(woken.set):
+            while True:
+                woken.clear()
+                await self._keep_trying()
+                # What happens in quick succession is taken up at once.
+                await sleep(self._clock, _REST)
+                await self._clock.wait(woken, EVERY - _REST)
 
-            def on_failure(error: Exception, failures: int) -> None:
-                nonlocal failed
-                failed = failures
-                if failures == 1:
-                    _logger.error("cannot tell people, tries again: %s", error)
+    async def _keep_trying(self) -> None:
+        failed = False
 
-            await retry(self._clock, _BACKOFF, self.once, RemoteError, on_failure)
-            if failed:
-                _logger.info("Alertmanager takes what people are to hear again")
-            # What happens in quick succession is looked at once.
-            await sleep(self._clock, _REST)
-            await self._clock.wait(self._woken, EVERY - _REST)
+        def on_failure(error: Exception, failures: int) -> None:
+            nonlocal failed
+            failed = True
+            if failures == 1:
+                _logger.error("cannot tell people, tries again: %s", error)
+
+        await retry(self._clock, _BACKOFF, self.once, RemoteError, on_failure)
+        if failed:
+            _logger.info("Alertmanager takes what people are to hear again")
 
     async def once(self) -> None:
         """Bring Alertmanager in line. RemoteError when it could not be; what was done is not done again."""

@@ -14,6 +14,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, Protocol, TypeVar
 
+from remediator.engine.broadcast import Broadcast
 from remediator.errors import ConflictError, RemoteError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.clock import Backoff, Clock, retry
@@ -24,7 +25,7 @@ from remediator.store.interface import Store
 _logger = logging.getLogger(__name__)
 
 _POLL = 5.0
-"""Seconds between looks at the journal when nobody calls `wake`: other processes write to it too."""
+"""Seconds between reads of the journal when nothing is committed here: other processes write to it too."""
 _PAGE = 100
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -50,7 +51,7 @@ class Announcer(Protocol):
 
 
 class Follower:
-    """Follows the journal for one announcer.
+    """Follows the journal for one announcer, at once whenever something is `committed`.
 
     `jitter` gives numbers from 0 to 1, which keep several followers from knocking in step.
     """
@@ -62,6 +63,7 @@ class Follower:
         *,
         clock: Clock,
         metrics: Metrics,
+        committed: Broadcast | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._announcer = announcer
@@ -71,12 +73,8 @@ class Follower:
         self._lag = metrics.announcer_lag.labels(announcer.name)
         self._failures = metrics.announcer_failures.labels(announcer.name)
         self._dropped = metrics.announcer_dropped.labels(announcer.name)
-        self._woken = asyncio.Event()
+        self._committed = committed or Broadcast()
         self._told: int | None = None
-
-    def wake(self) -> None:
-        """Something was committed: look at the journal now."""
-        self._woken.set()
 
     async def begin(self) -> None:
         """Settle where to begin: where it stopped last time, or at the journal's present end. `run` does so too; call
@@ -93,10 +91,12 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        while True:
-            self._woken.clear()
-            await self.catch_up()
-            await self._clock.wait(self._woken, _POLL)
+        woken = asyncio.Event()
+        with self._committed.following(woken.set):
+            while True:
+                woken.clear()
+                await self.catch_up()
+                await self._clock.wait(woken, _POLL)
 
     async def catch_up(self) -> None:
         """Tell everything up to the journal's end, however long that takes."""

@@ -1,24 +1,22 @@
-"""One remediator in a rehearsal, from its start to its end: the parts that `app` joins, joined here for the stage.
+"""One remediator in a simulation, from its start to its end: the parts that `app` joins, joined here for the stage.
 
-This is the only place that makes an engine here. What a process remembers is the store's, which outlives it.
+This is the only place in the simulation that makes an engine. What a process remembers is the store's, which outlives it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
-from remediator.actions.render import describe
 from remediator.clients.grafana import Grafana
 from remediator.config.policy import Policy
+from remediator.engine.assembly import make_engine
+from remediator.engine.broadcast import Broadcast
 from remediator.engine.evaluator import Evaluator
 from remediator.engine.intake import Intake
-from remediator.engine.loop import Engine
-from remediator.engine.state import EngineState
 from remediator.metrics import Metrics
-from remediator.model.alert import Source
 from remediator.model.rulebook import Rulebook
 from remediator.notify.follower import Follower
 from remediator.notify.grafana import GrafanaAnnouncer
@@ -30,71 +28,64 @@ from remediator.store.interface import Store
 
 
 class Process:
-    """The parts of a running remediator, for whoever looks on. `interval` is the seconds between two evaluations; with
-    `leap` those that would see nothing new are left out. `seen` is told which services are judged otherwise, `told` that
-    something was written to the journal. `evaluator` makes the evaluator."""
+    """The parts of a running remediator. `interval` is the seconds between two evaluations; with `leap` those that would
+    see nothing new are left out. `evaluator` makes the evaluator."""
 
     def __init__(
         self,
         rulebook: Rulebook,
         policy: Policy,
         interval: float,
-        environment: ScriptedEnvironment,
+        stage: ScriptedEnvironment,
         grafana: Grafana,
         store: Store,
         loop: VirtualLoop,
         leap: bool,
         *,
-        seen: Callable[[Collection[str]], None] = lambda _: None,
-        told: Callable[[], None] = lambda: None,
         evaluator: Callable[..., Evaluator] = Evaluator,
     ) -> None:
-        self._seen = seen
         self._interval = interval
         self._windows = (policy, -math.inf)
         """The policy, and when the next of its maintenance windows may open or close."""
         clock = VirtualClock()
-        self._foresight = Foresight(environment, lambda: self.evaluator)
-        dozing = FastForwardClock(
-            loop, interval, lambda: self.evaluator, self._foresight, lambda: self.engine.stirred()
-        )
+        self._foresight = Foresight(stage, lambda: self.evaluator)
         self.store = store
         self.metrics = Metrics()
-        self.intake = Intake(store, clock, self.metrics, wake=lambda: self.engine.wake())
+        self.committed = Broadcast()
+        alerts_stored = Broadcast()
+        self.intake = Intake(store, clock, self.metrics, alerts_stored)
+        dozing = FastForwardClock(
+            loop, interval, lambda: self.evaluator, self._foresight, lambda: leaping.on_prometheus_changed()
+        )
         self.evaluator = evaluator(
             rulebook,
-            environment.answer,
+            stage.answer,
             clock=dozing if leap else clock,
             metrics=self.metrics,
             interval=interval,
             stale_after=policy.stale_after,
             intake=self.intake,
-            changed=self._changed,
         )
-        self.state = EngineState(
+        leaping = FastForwardSchedule(clock, self.evaluator, self._steady_until)
+        self._parts = make_engine(
             rulebook,
             policy,
-            judgement=self.evaluator.judgement,
-            round_started=lambda: self.evaluator.round_started_at,
-            prometheus_status=lambda: self.evaluator.prometheus_status,
-            describe=describe,
-            known=lambda: self.evaluator.known,
-        )
-        self.engine = Engine(
+            self.evaluator,
             store=store,
-            state=self.state,
             clock=clock,
             metrics=self.metrics,
-            run=environment.run,
-            query=environment.query,
-            look=self.evaluator.look,
+            run=stage.run,
+            query=stage.query,
+            alerts_stored=alerts_stored,
+            committed=self.committed,
             # There is no other process that could write to this store.
             poll=math.inf,
-            told=told,
-            schedule=FastForwardSchedule(self._steady_until) if leap else None,
+            schedule=leaping if leap else None,
         )
-        environment.watch = self.engine.stirred
-        follow_health(self.metrics, lambda: self.state.healths(clock.now()))
+        self.state, self.observer, self.engine = self._parts.state, self._parts.observer, self._parts.engine
+        leaping.watch(self.engine, self.state.fleet)
+        stage.watch = leaping.on_prometheus_changed
+        follow_health(self.metrics, lambda: self.observer.healths(clock.now()))
         self._counting = Follower(MetricsAnnouncer(self.metrics), store, clock=clock, metrics=self.metrics)
         self._annotating = Follower(GrafanaAnnouncer(grafana, store), store, clock=clock, metrics=self.metrics)
         self._tasks: list[asyncio.Task[Any]] = []
@@ -103,9 +94,7 @@ class Process:
         """Take up what the store remembers, and run."""
         await self._counting.begin()
         await self._annotating.begin()
-        await self.engine.load()
-        firing = [stored.alert for stored in await self.store.firing_alerts()]
-        await self.evaluator.restore([alert for alert in firing if alert.source is Source.THRESHOLD])
+        await self._parts.load()
         self._tasks = [asyncio.create_task(self.evaluator.run()), asyncio.create_task(self.engine.run())]
 
     async def stop(self) -> None:
@@ -125,10 +114,6 @@ class Process:
     async def annotate(self) -> None:
         """Tell Grafana what the journal says, in the same way."""
         await self._annotating.catch_up()
-
-    def _changed(self, names: Collection[str], asked: Collection[str]) -> None:
-        self._seen(names)
-        self.engine.changed(names, asked)
 
     def _steady_until(self, now: float) -> float:
         """Until when nothing changes by itself: what a look would see, and which maintenance windows are open. What was

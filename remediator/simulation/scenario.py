@@ -142,12 +142,12 @@ class Scenario(ScenarioView):
         """Silence alerts in Alertmanager. remediator knows at once."""
         now, found = self._loop.time(), tuple(parse_matcher(matcher) for matcher in matchers)
         self._silences += (Silence(f"silence-{len(self._silences) + 1}", found, now, now + for_, author, comment),)
-        self._running.engine.silenced(self._silences)
+        self._running.engine.on_silences(self._silences)
 
     def expire(self) -> None:
         """Expire every silence in Alertmanager."""
         self._silences = ()
-        self._running.engine.silenced(())
+        self._running.engine.on_silences(())
 
     # Operators.
 
@@ -162,7 +162,7 @@ class Scenario(ScenarioView):
         now = self._loop.time()
         found = [parse_matcher(matcher) for matcher in matchers]
         pause = await self._store.add_pause(found, now, now + for_, author, comment)
-        self._running.engine.answered()
+        self._running.engine.on_operator_action()
         # The daemon notices the end of a pause by polling its store.
         self._loop.call_at(pause.ends_at, self._read_again)
         return pause
@@ -170,7 +170,7 @@ class Scenario(ScenarioView):
     async def resume(self, id: int, author: str = "alex") -> None:
         """End a pause as an operator does."""
         await self._store.end_pause(id, author, self._loop.time())
-        self._running.engine.answered()
+        self._running.engine.on_operator_action()
 
     async def approve(self, incident: int, comment: str = "", author: str = "alex") -> None:
         """Approve the incident's plan as an operator does."""
@@ -189,7 +189,7 @@ class Scenario(ScenarioView):
         health = view.health if view is not None else Health.UNKNOWN
         text = f"dismissed by {author}: {comment}"
         await self._store.close_incident(incident, Verdict.DISMISSED, text, health, self._loop.time())
-        self._running.engine.answered()
+        self._running.engine.on_operator_action()
 
     # Start and end.
 
@@ -206,7 +206,7 @@ class Scenario(ScenarioView):
             self._leap,
         )
         await self.process.start()
-        self.process.engine.silenced(self._silences)
+        self.process.engine.on_silences(self._silences)
         await self.rest()
 
     async def crash(self) -> None:
@@ -236,11 +236,11 @@ class Scenario(ScenarioView):
 
     def _read_again(self) -> None:
         if self.process is not None:
-            self.process.engine.answered()
+            self.process.engine.on_operator_action()
 
     async def _answer(self, incident: int, approval: Approval) -> None:
         await self._store.answer(incident, approval)
-        self._running.engine.answered()
+        self._running.engine.on_operator_action()
 
 
 def rehearse(

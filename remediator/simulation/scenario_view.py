@@ -53,7 +53,7 @@ class ScenarioView:
 
     def view(self, service: str) -> ServiceView | None:
         """The service as pages and the API show it. None when it does not exist or remediator is down."""
-        return self.process.state.view(service, self._loop.time()) if self.process is not None else None
+        return self.process.observer.view(service, self._loop.time()) if self.process is not None else None
 
     def health(self, service: str) -> Health:
         """The service's health as pages and the API show it; unknown when there is no such service."""
@@ -67,7 +67,7 @@ class ScenarioView:
     def decision(self, service: str) -> str:
         """The sentence of the present decision on the service; empty when there is no such service."""
         state = self._running.state
-        case = state.observe(service, self._loop.time())
+        case = self._running.observer.observe(service, self._loop.time())
         decision = decide(case) if case is not None else None
         if isinstance(decision, Ask):
             # Deciding again would ask again. The sentence of the first time is the one in force.

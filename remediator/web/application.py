@@ -12,7 +12,7 @@ from aiohttp import web
 
 from remediator.web.api import routes as api
 from remediator.web.auth import Security, check_listen, load_security, parse_listen
-from remediator.web.context import CLOSING, CONTEXT, STREAMS, Broadcast, System, WebContext
+from remediator.web.context import CLOSING, CONTEXT, STREAMS, System, WebContext
 from remediator.web.middleware import answer_errors, authorize, set_security_headers
 from remediator.web.probes import add_probes
 from remediator.web.ui import pages
@@ -45,7 +45,6 @@ async def _close_streams(app: web.Application) -> None:
 
 __all__ = [
     "RUNNER_OPTIONS",
-    "Broadcast",
     "Security",
     "System",
     "WebContext",

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from remediator.decision.case import ServiceView, Why
+from remediator.engine.broadcast import Broadcast
 from remediator.metrics import Metrics
 from remediator.model.alert import Notification
 from remediator.model.clock import Clock
@@ -19,22 +20,6 @@ from remediator.model.paging import PageAlert
 from remediator.store.interface import Accepted, Store
 from remediator.web.auth import Security
 from remediator.web.request_body import ByteBudget
-
-
-class Broadcast:
-    """Notifies listeners after commits. A listener takes `next` before it reads the journal, so it misses nothing."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def ring(self) -> None:
-        """Wake everyone who listens."""
-        self._event.set()
-        self._event = asyncio.Event()
-
-    def next(self) -> asyncio.Event:
-        """The event that the next ring sets."""
-        return self._event
 
 
 class Leader(msgspec.Struct, frozen=True):
@@ -115,7 +100,7 @@ class WebContext:
     intake: Callable[[Notification], Awaitable[Accepted]]
     system: System
     security: Security = field(default_factory=Security)
-    broadcast: Broadcast = field(default_factory=Broadcast)
+    committed: Broadcast = field(default_factory=Broadcast)
     external_url: str = ""
     started_at: float = 0.0
     body_limit: int = 10 * 1024 * 1024

@@ -126,9 +126,8 @@ async def measure(services: int, rounds: int, folder: Path) -> Table:
                 interval=5,
                 stale_after=30,
                 intake=intake,
-                changed=lambda names, asked: None,
             )
-            first = await timed(evaluator.round())
+            first = await timed(evaluator.evaluate_now())
             judged = [evaluator.judgement(service, time.time()).health for service in rules.services]
             assert all(health is Health.HEALTHY for health in judged), set(judged)
             ours, bare_together, bare_in_turn = [], [], []
@@ -139,7 +138,7 @@ async def measure(services: int, rounds: int, folder: Path) -> Table:
                 task.cancel()
                 bare_in_turn.append(await timed(in_turn()))
                 task = asyncio.create_task(stalls.watch())
-                ours.append(await timed(evaluator.round()))
+                ours.append(await timed(evaluator.evaluate_now()))
                 task.cancel()
                 task = asyncio.create_task(idle_stalls.watch())
                 await asyncio.sleep(ours[-1])

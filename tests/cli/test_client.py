@@ -122,7 +122,7 @@ async def test_history_follows_the_journal(site: Site) -> None:
             await asyncio.sleep(0)
         await recovered_incident(site, "cart")
         await open_incident(site, "checkout")
-        site.parts.broadcast.ring()
+        site.parts.committed.notify()
         line = (await process.stdout.readline()).decode()
     assert line.startswith("2027-01-15 07:58:22Z checkout #2")
     assert EntryKind.INCIDENT_OPENED.replace("_", " ") in line

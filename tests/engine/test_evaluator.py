@@ -68,8 +68,12 @@ class Watch:
             interval=interval,
             stale_after=30.0,
             intake=self.intake,
-            changed=lambda names, asked: self.changed.append({*names, *asked}),
         )
+        self.evaluator.evaluated.subscribe(self.on_evaluated)
+
+    def on_evaluated(self):
+        changed, requested = self.evaluator.take_evaluated()
+        self.changed.append({*changed, *requested})
 
     def query(self, expr):
         self.queries.append(expr)
@@ -96,10 +100,10 @@ class Watch:
     async def round(self, later=5.0):
         """One round, some seconds after the last."""
         self.clock._now += later
-        await self.evaluator.round()
+        await self.evaluator.evaluate_now()
 
     def judgement(self, name="checkout"):
-        found = self.rulebook.named.get(name) or self.evaluator.known[name]
+        found = self.rulebook.named.get(name) or self.evaluator.found_services[name]
         return self.evaluator.judgement(found, self.clock.now())
 
     def health(self, name="checkout"):
@@ -506,8 +510,8 @@ async def test_a_templated_service_comes_into_being_from_its_series():
         ({"namespace": "shop"}, 0.2),
     ]
     await watch.round()
-    assert list(watch.evaluator.known) == ["shop/web"]
-    assert watch.evaluator.known["shop/web"].labels["service"] == "shop/web"
+    assert list(watch.evaluator.found_services) == ["shop/web"]
+    assert watch.evaluator.found_services["shop/web"].labels["service"] == "shop/web"
     assert watch.health("shop/web") is F
     assert watch.alerts[0].labels == {"alertname": "error_ratio", "service": "shop/web"}
 
@@ -521,16 +525,16 @@ async def test_a_templated_service_is_forgotten_a_while_after_its_series_are_gon
     watch.answers["a"] = []
     for _ in range(int(FORGET / 20) + 2):
         await watch.round(later=20.0)
-    assert "shop/web" in watch.evaluator.known, "the other threshold still sees it"
+    assert "shop/web" in watch.evaluator.found_services, "the other threshold still sees it"
     watch.answers["b"] = []
     await watch.round(later=20.0)
     assert watch.health("shop/web") is U
     for _ in range(int(FORGET / 20)):
         await watch.round(later=20.0)
-    assert "shop/web" in watch.evaluator.known
+    assert "shop/web" in watch.evaluator.found_services
     assert watch.told() == []
     await watch.round(later=20.0)
-    assert watch.evaluator.known == {}
+    assert watch.evaluator.found_services == {}
     assert watch.told() == [("shop/web", False, 1005.0, watch.clock.now())]
     assert watch.judgement("checkout").readings[0].sight is QueryStatus.NO_DATA, "a service that a file names stays"
 
@@ -544,7 +548,7 @@ async def test_an_outage_of_prometheus_forgets_nothing():
         await watch.round(later=20.0)
     watch.answers["error_ratio"] = []
     await watch.round(later=20.0)
-    assert "shop/web" in watch.evaluator.known
+    assert "shop/web" in watch.evaluator.found_services
 
 
 async def test_a_hostile_label_names_no_service_and_stops_no_round():
@@ -555,7 +559,7 @@ async def test_a_hostile_label_names_no_service_and_stops_no_round():
         ({"service": "checkout"}, 0.2),
     ]
     await watch.round()
-    assert watch.evaluator.known == {}
+    assert watch.evaluator.found_services == {}
     assert watch.health("checkout") is F
 
 
@@ -603,10 +607,10 @@ async def test_a_templated_service_has_its_new_labels_after_a_reload():
     watch.rulebook = book(Service(TEMPLATED.name, {"tier": "gold"}, TEMPLATED.match), threshold())
     watch.evaluator.swap(watch.rulebook)
     await watch.round()
-    assert watch.evaluator.known["shop/web"].labels["tier"] == "gold"
+    assert watch.evaluator.found_services["shop/web"].labels["tier"] == "gold"
     watch.evaluator.swap(book(threshold()))
     await watch.round()
-    assert watch.evaluator.known == {}
+    assert watch.evaluator.found_services == {}
 
 
 # When it looks.
@@ -617,7 +621,7 @@ async def test_it_looks_at_every_interval():
     async with running(watch):
         await watch.clock.run_for(20.0)
     assert len(watch.queries) == 5
-    assert watch.evaluator.round_started_at == 1020.0
+    assert watch.evaluator.evaluated_at == 1020.0
 
 
 async def test_it_looks_at_once_when_asked_and_says_so_even_when_nothing_changed():
@@ -626,12 +630,12 @@ async def test_it_looks_at_once_when_asked_and_says_so_even_when_nothing_changed
     async with running(watch):
         await watch.clock.run_for(7.0)
         watch.changed.clear()
-        watch.evaluator.look(["checkout"])
+        watch.evaluator.evaluate(["checkout"])
         await watch.clock.settle()
         assert watch.changed == [{"checkout"}]
-        assert watch.evaluator.round_started_at == 1007.0
+        assert watch.evaluator.evaluated_at == 1007.0
         await watch.clock.run_for(3.0)
-        assert watch.evaluator.round_started_at == 1010.0, "the beat goes on as it was"
+        assert watch.evaluator.evaluated_at == 1010.0, "the beat goes on as it was"
 
 
 async def test_with_an_interval_of_zero_it_looks_only_when_asked():
@@ -639,7 +643,7 @@ async def test_with_an_interval_of_zero_it_looks_only_when_asked():
     async with running(watch):
         await watch.clock.run_for(10_000.0)
         assert len(watch.queries) == 1, "once at the start"
-        watch.evaluator.look(["checkout"])
+        watch.evaluator.evaluate(["checkout"])
         await watch.clock.settle()
         assert len(watch.queries) == 2
 
@@ -648,7 +652,7 @@ async def test_with_an_interval_of_zero_it_looks_on_while_a_breach_is_under_way(
     watch = Watch(service("checkout"), threshold(for_=60.0), interval=0.0)
     async with running(watch):
         watch.set(checkout=0.2)
-        watch.evaluator.look(["checkout"])
+        watch.evaluator.evaluate(["checkout"])
         await watch.clock.run_until(lambda: watch.health() is F, within=61)
         watch.set(checkout=0.01)
         await watch.clock.run_until(lambda: watch.health() is H, within=6)
@@ -674,13 +678,13 @@ async def test_rounds_never_overlap_and_what_is_asked_during_one_is_answered_aft
     await asyncio.to_thread(entered.acquire)
     watch.clock._now = 1002.0
     for _ in range(5):
-        watch.evaluator.look(["checkout"])
+        watch.evaluator.evaluate(["checkout"])
     watch.changed.clear()
     gate.set()
     await asyncio.to_thread(entered.acquire)
     await watch.clock.settle()
     assert len(watch.queries) == 2
-    assert watch.evaluator.round_started_at == 1002.0
+    assert watch.evaluator.evaluated_at == 1002.0
     assert watch.changed == [{"checkout"}, {"checkout"}], "first seen, then asked for"
     assert most == [1]
     task.cancel()
@@ -712,9 +716,9 @@ async def test_a_look_that_is_asked_for_is_of_the_time_at_which_it_is_made():
     watch.set(checkout=0.0)
     async with running(watch):
         await watch.clock.run_for(5.05)
-        watch.evaluator.look(["checkout"])
+        watch.evaluator.evaluate(["checkout"])
         await watch.clock.settle()
-        assert watch.evaluator.round_started_at == 1005.05
+        assert watch.evaluator.evaluated_at == 1005.05
 
 
 async def test_a_look_that_is_late_by_more_is_of_its_own_time():
@@ -728,7 +732,7 @@ async def test_a_look_that_is_late_by_more_is_of_its_own_time():
     watch.clock.wait = oversleep
     async with running(watch):
         await watch.clock.run_for(6.0)
-        assert watch.evaluator.round_started_at == 1005.5
+        assert watch.evaluator.evaluated_at == 1005.5
 
 
 async def test_ticks_that_a_long_round_runs_over_are_left_out():
@@ -742,9 +746,9 @@ async def test_ticks_that_a_long_round_runs_over_are_left_out():
         watch.answers["error_ratio"] = long
         await watch.clock.run_for(5.0)
         watch.answers["error_ratio"] = []
-        assert watch.evaluator.round_started_at == 1005.0
-        await watch.clock.run_until(lambda: watch.evaluator.round_started_at > 1005.0)
-        assert watch.evaluator.round_started_at == 1020.0
+        assert watch.evaluator.evaluated_at == 1005.0
+        await watch.clock.run_until(lambda: watch.evaluator.evaluated_at > 1005.0)
+        assert watch.evaluator.evaluated_at == 1020.0
 
 
 async def test_thresholds_are_asked_about_at_the_same_time():
@@ -781,7 +785,7 @@ async def test_when_prometheus_answered_and_since_when():
     assert (evaluator.seen_at, evaluator.seen_since) == (1010.0, 1005.0)
     watch.fail(QueryStatus.TIMEOUT, expr="a")
     await watch.round()
-    assert (evaluator.seen_at, evaluator.round_started_at) == (1010.0, 1015.0)
+    assert (evaluator.seen_at, evaluator.evaluated_at) == (1010.0, 1015.0)
     watch.set("a", checkout=0.01)
     await watch.round()
     assert (evaluator.seen_at, evaluator.seen_since) == (1020.0, 1020.0)

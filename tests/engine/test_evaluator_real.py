@@ -55,7 +55,6 @@ async def evaluating(server, *, timeout=5.0):
         interval=0.1,
         stale_after=30.0,
         intake=intake,
-        changed=lambda names, asked: None,
     )
 
     def seen():

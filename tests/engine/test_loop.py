@@ -91,7 +91,7 @@ async def test_a_severity_that_is_not_actionable_acts_on_nothing(tmp_path: Path)
             f"Odd-{severity}": (Disposition.NOT_ACTIONABLE, f"severity {severity} is not actionable")
             for severity in ("info", "none", "whatever")
         }
-        view = w.engine.state.view("mail", w.clock.now())
+        view = w.observer.view("mail", w.clock.now())
         assert view is not None
         assert view.health is Health.HEALTHY
 
@@ -246,7 +246,7 @@ async def test_a_pause_holds_and_ends_by_itself(tmp_path: Path) -> None:
         w.heals("ctl restart checkout", checkout=0.0)
         now = w.clock.now()
         await w.store.add_pause((), now, now + 120, "ada", "database move")
-        w.engine.wake()
+        w.engine.on_operator_action()
         w.set("error_ratio", checkout=0.2)
         await w.pass_time(100)
         assert w.ran == []

@@ -10,6 +10,7 @@ import pytest
 from virtual import VirtualClock
 
 from remediator.clients.alertmanager import Snapshot
+from remediator.engine.broadcast import Broadcast
 from remediator.engine.intake import Intake
 from remediator.engine.reconcile import INTERVAL, SILENCES, YOUNG, Reconciler
 from remediator.errors import RemoteError, StoreError
@@ -76,7 +77,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = VirtualClock(START)
     store: Store = clock.attended(await open_sqlite(str(tmp_path / "remediator.db")))
     metrics, held = Metrics(), Held(clock)
-    intake = Intake(store, clock, metrics, wake=lambda: None)
+    intake = Intake(store, clock, metrics, Broadcast())
     silenced: list[tuple[Silence, ...]] = []
     compared: list[float] = []
     reconciler = Reconciler(
@@ -85,8 +86,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         clock=clock,
         metrics=metrics,
         intake=intake,
-        silenced=silenced.append,
-        compared=lambda: compared.append(clock.now() - START),
+        on_silences=silenced.append,
+        on_compared=lambda: compared.append(clock.now() - START),
     )
     yield Bench(clock, store, held, reconciler, intake, silenced, compared)
     await store.close()

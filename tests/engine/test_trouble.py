@@ -334,7 +334,7 @@ async def test_what_is_silenced_is_left_alone_until_the_silence_ends(tmp_path: P
     async with world(tmp_path) as w:
         w.set("error_ratio", checkout=0.5)
         by_hand = Silence("1", w.rulebook.named["checkout"].match, w.clock.now(), w.clock.now() + 300, "ada", "mine")
-        w.engine.silenced((by_hand,))
+        w.engine.on_silences((by_hand,))
         await w.pass_time(290)
         assert w.ran == []
         assert {alert.gate for alert in await w.store.firing_alerts()} == {"silenced"}
@@ -348,7 +348,7 @@ async def test_a_silence_on_one_alert_leaves_the_others(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.set("error_ratio", checkout=0.5)
         one = Silence("1", (parse_matcher('alertname="A"'),), 0.0, w.clock.now() + 3600, "ada")
-        w.engine.silenced((one,))
+        w.engine.on_silences((one,))
         await w.fire("A", service="checkout")
         await w.pass_time(60)
         assert w.ran == []
@@ -451,7 +451,7 @@ async def test_an_approval_that_could_not_be_used_for_long_is_not_used(tmp_path:
         (incident,) = await w.incidents()
         await w.store.add_pause((), w.clock.now(), w.clock.now() + 600, "bob", "wait")
         await w.store.answer(incident.id, Approval(True, "ada", "", w.clock.now()))
-        w.engine.answered()
+        w.engine.on_operator_action()
         await w.pass_time(630)
         (incident,) = await w.incidents()
         assert incident.closing == "the approval of restart has become too old to act on"

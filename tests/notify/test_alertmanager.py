@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from virtual import VirtualClock
 
+from remediator.engine.broadcast import Broadcast
 from remediator.errors import RemoteError
 from remediator.metrics import Metrics
 from remediator.model.clock import rfc3339
@@ -75,6 +76,7 @@ class Bench:
         self.pages: list[PageAlert] = []
         self.heal_silences: list[HealSilence] = []
         self.metrics = Metrics()
+        self.committed = Broadcast()
         self.restart()
 
     def restart(self, mark: str = "https://heal") -> None:
@@ -85,6 +87,7 @@ class Bench:
             clock=self.clock,
             metrics=self.metrics,
             mark=mark,
+            committed=self.committed,
             external_url="https://heal/",
         )
 
@@ -117,7 +120,7 @@ async def test_it_is_sent_again_every_minute_and_ended_once_when_it_is_over(benc
     running = asyncio.ensure_future(bench.pager.run())
     await bench.clock.run_for(2 * RESEND + EVERY)
     bench.pages = []
-    bench.pager.wake()
+    bench.committed.notify()
     await bench.clock.run_for(RESEND)
     times = [at for at, _, _ in bench.posted]
     assert times[0] == 0

@@ -11,6 +11,7 @@ import pytest
 from notify.story import HastyClock, Story
 from virtual import VirtualClock
 
+from remediator.engine.broadcast import Broadcast
 from remediator.errors import ConflictError, RemoteError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.clock import Clock, SystemClock
@@ -253,14 +254,16 @@ async def test_a_dead_neighbour_delays_no_other(story: Story, store: SqlStore, m
         await never.wait()
 
     dead.tell = hang  # type: ignore[method-assign]
-    followers = [Follower(one, store, clock=SystemClock(), metrics=metrics) for one in (dead, alive)]
+    committed = Broadcast()
+    followers = [
+        Follower(one, store, clock=SystemClock(), metrics=metrics, committed=committed) for one in (dead, alive)
+    ]
     for follower in followers:
         await follower.begin()
     tasks = [asyncio.create_task(follower.run()) for follower in followers]
     for number in range(3):
         await story.heals(f"s{number}")
-        for follower in followers:
-            follower.wake()
+        committed.notify()
         while alive.heard != await ids(store):
             alive.heard_one.clear()
             await alive.heard_one.wait()

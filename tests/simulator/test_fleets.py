@@ -110,7 +110,7 @@ class Story:
                 assert scenario.process is not None
                 now = scenario.environment.now
                 matchers = (parse_matcher(f'service="{name}"'),)
-                scenario.process.engine.silenced((Silence("1", matchers, now, now + act.how_long, "ada"),))
+                scenario.process.engine.on_silences((Silence("1", matchers, now, now + act.how_long, "ada"),))
             case "approves" | "denies":
                 for incident in await scenario.open_incidents():
                     try:

@@ -58,7 +58,7 @@ class Witness:
                 self._say(f"{call} was made though {service} is paused")
         if self.dark_since is not None and now - self.dark_since > SEEN_FOR:
             self._say(f"{call} was made while Prometheus was dark")
-        if process.state.panic(now) is not None:
+        if process.observer.panic(now) is not None:
             self._say(f"{call} was made in a panic")
         if run.step < 0:
             return

@@ -354,7 +354,7 @@ async def test_the_event_stream_tells_what_comes(site: Site) -> None:
         assert await response.content.readline() == b"retry: 2000\n"
         new = NewIncident("checkout", "web", NOW, Health.FAILED, "it fails", plan("checkout"), {})
         await site.store.open_incident(new)
-        site.parts.broadcast.ring()
+        site.parts.committed.notify()
         lines = [await response.content.readline() for _ in range(3)]
     assert lines[1] == b"id: 3\n"
     assert EntryKind.INCIDENT_OPENED.encode() in lines[2]

@@ -117,7 +117,7 @@ async def test_a_page_keeps_itself_fresh(site: Site, page: Page) -> None:
     filter_box = page.get_by_role("searchbox")
     await filter_box.fill("half a wo")
     await open_incident(site, "checkout")
-    site.parts.broadcast.ring()
+    site.parts.committed.notify()
     await expect(page.locator("#services")).to_contain_text("Incident 1")
     await expect(filter_box).to_have_value("half a wo")
 

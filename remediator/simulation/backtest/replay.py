@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -143,10 +143,10 @@ class _Replay:
             self._store,
             loop,
             True,
-            seen=self._seen,
-            told=self._told,
             evaluator=functools.partial(RecordedEvaluator, environment=self._environment, concern=self._concern),
         )
+        self._process.evaluator.evaluated.subscribe(self._on_evaluated)
+        self._process.committed.subscribe(self._on_committed)
         self._started = False
         self._healths: dict[str, list[tuple[float, Health]]] = {}
         self._owners: dict[tuple[str, ...], _Owner] = {}
@@ -237,9 +237,9 @@ class _Replay:
     def _concern(self) -> set[str]:
         return self._process.state.troubled | self._coming
 
-    def _seen(self, names: Collection[str]) -> None:
+    def _on_evaluated(self) -> None:
         now, process = self._loop.time(), self._process
-        for name in names:
+        for name in process.evaluator.changed:
             service = process.state.service(name)
             if service is None or not self._rulebook.thresholds_for(service):
                 continue
@@ -248,7 +248,7 @@ class _Replay:
             if not known or known[-1][1] is not health:
                 known.append((now, health))
 
-    def _told(self) -> None:
+    def _on_committed(self) -> None:
         if self._reading is ReplayReading.CURED:
             task = self._loop.create_task(self._read_on())
             self._reads.add(task)

@@ -38,17 +38,19 @@ async def stream(request: web.Request) -> web.StreamResponse:
     try:
         await response.prepare(request)
         await _send(response, b"retry: 2000\n\n")
-        while not closing.is_set():
-            change = context.broadcast.next()
-            entries = await context.store.journal(after=after, limit=_BATCH)
-            if entries:
-                after = entries[-1].id
-                await _send(response, b"".join(map(_event, entries)))
-            else:
-                await _first(change, closing)
-                if not change.is_set():
-                    # No broadcast: a comment shows both ends that the connection is alive.
-                    await _send(response, b":\n\n")
+        woken = asyncio.Event()
+        with context.committed.following(woken.set):
+            while not closing.is_set():
+                woken.clear()
+                entries = await context.store.journal(after=after, limit=_BATCH)
+                if entries:
+                    after = entries[-1].id
+                    await _send(response, b"".join(map(_event, entries)))
+                else:
+                    await _first(woken, closing)
+                    if not woken.is_set():
+                        # Nothing was committed: a comment shows both ends that the connection is alive.
+                        await _send(response, b":\n\n")
     except (ConnectionError, TimeoutError, StoreError):
         pass
     finally:
@@ -56,8 +58,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _first(change: asyncio.Event, closing: asyncio.Event) -> None:
-    waiting = [asyncio.ensure_future(event.wait()) for event in (change, closing)]
+async def _first(woken: asyncio.Event, closing: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in (woken, closing)]
     try:
         await asyncio.wait(waiting, timeout=_POLL, return_when=asyncio.FIRST_COMPLETED)
     finally:
