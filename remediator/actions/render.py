@@ -28,7 +28,7 @@ Query = Callable[[str], Awaitable[Answer]]
 _CONNECT = 10
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT}", "--")
 _NO_CSH = 'test -z "$shell" || exec false\n'
-"""Stops csh, where a newline ends a quote and begins another command. Only csh has the variable $shell."""
+"""Stops csh, where a newline ends a quote, and `!` is replaced inside of quotes. Only csh has the variable $shell."""
 _SSH_HOST = re.compile(r"(?:ssh://)?(?:[\w.+][\w.+-]*@)?(?:[\w.:][\w.:%-]*|\[[\w.:%-]+\](?::\d+)?)", re.ASCII)
 
 _FACTS = {
@@ -136,8 +136,8 @@ def _prepared(plan: Plan, step: Step, context: Context) -> dict[str, object]:
     return known | {"args": args}
 
 
-def _params(plan: Plan, context: Context) -> dict[str, str]:
-    """The target's parameters. The service's own come first, so that defaults may use them."""
+def _params(plan: Plan, context: Context) -> dict[str, object]:
+    """The target's parameters, and in `given` those that the service sets. These come first: defaults may use them."""
     reference = plan.service.target
     if reference is None:
         return {}
@@ -145,7 +145,9 @@ def _params(plan: Plan, context: Context) -> dict[str, str]:
     missing = [name for name, default in defaults.items() if default is None and name not in reference.params]
     if missing:
         raise RefusedError(f"cannot reach {plan.service.name}: its target {reference.name} needs {', '.join(missing)}")
-    params = {name: _text(text, context) for name, text in reference.params.items()}
+    given = tuple(name for name, text in reference.params.items() if text)
+    params: dict[str, object] = {"given": given}
+    params |= {name: _text(text, context) for name, text in reference.params.items()}
     for name, default in defaults.items():
         if name not in params and default is not None:
             params[name] = _text(default, {**context, **params})
@@ -179,7 +181,7 @@ def _over_ssh(host: str, argv: tuple[str, ...], env: dict[str, str], limit: floa
     command = ("timeout", "-k", f"{math.ceil(GRACE)}", f"{math.ceil(limit)}", *assignments, *argv)
     # sshd gives one text to the login shell there.
     text = " ".join(map(_shell_word, command))
-    return (*_SSH, host, _NO_CSH + text if "\n" in text else text)
+    return (*_SSH, host, _NO_CSH + text if "\n" in text or "!" in text else text)
 
 
 def _shell_word(text: str) -> str:

@@ -70,6 +70,7 @@ class Used(NamedTuple):
 _CONTEXT = frozenset(
     {"labels", "annotations", "service", "alert", "incident", "runbook", "health", "values", "args", "replicas"}
 )
+_IN_ACTIONS = _CONTEXT | {"given"}
 _IN_PAGES = _CONTEXT - {"args", "replicas"}
 
 
@@ -194,7 +195,7 @@ def templates_of(rules: RuleSet) -> Iterator[Used]:
     for service in rules.services:
         yield from _of_service(rules, service)
     for target in rules.targets:
-        names = _CONTEXT | target.item.defaults.keys()
+        names = _IN_ACTIONS | target.item.defaults.keys()
         defaults = [(("params", name), text or "", TemplateKind.TEXT) for name, text in target.item.params.items()]
         texts: list[_Text] = [*defaults, (("ssh",), target.item.ssh, TemplateKind.TEXT)]
         for name, spec in target.item.actions.items():
@@ -211,7 +212,7 @@ def templates_of(rules: RuleSet) -> Iterator[Used]:
 def templates_of_steps(rules: RuleSet, runbook: Located[Runbook]) -> Iterator[Used]:
     """Every template of a runbook's steps."""
     # What a step runs may use its target's parameters, and which target that is, is known only when it runs.
-    names = _CONTEXT.union(*(target.defaults for target in rules.all_targets.values()))
+    names = _IN_ACTIONS.union(*(target.defaults for target in rules.all_targets.values()))
     for index, step in enumerate(runbook.item.steps):
         path = ("steps", index)
         texts: list[_Text] = [
@@ -235,7 +236,7 @@ def templates_of_target(rules: RuleSet, service: Located[Service]) -> Iterator[U
     for param, text in ref.params.items():
         yield Used(service.at, ("target", ref.name, param), text, TemplateKind.TEXT, _CONTEXT)
     target = rules.all_targets.get(ref.name)
-    names = _CONTEXT.union(target.defaults if target else ())
+    names = _IN_ACTIONS.union(target.defaults if target else ())
     for name, spec in ref.actions.items():
         yield from (Used(service.at, *used, names) for used in _of_spec(spec, ("target", ref.name, name)))
 

@@ -6,6 +6,7 @@ The filters are few, and the work of each is bounded by its input. How the resul
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote as percent_encode
@@ -54,6 +55,36 @@ def _literal(value: object, *words: str) -> str:
     return text
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]")
+
+
+def _name(value: object, allowed: str = "", *words: str, parts: int = 1, empty: bool = False) -> str:
+    """The value if it is one plain name: ASCII letters, digits, `_`, `.` and `-`, with `allowed` signs only in between.
+
+    Anything else is refused, and so are `words`: the program behind may read it as several names, a pattern, an option
+    or another name. With `parts` it is so many names with a `/` in between. With `empty` it may be no name at all.
+    """
+    text = text_of(value)
+    if empty and not text:
+        return text
+    names = text.split("/") if parts > 1 else [text]
+    if len(names) != parts:
+        raise ValueError(f"{shortened(text)!r} is not {parts} names with a / in between")
+    for name in names:
+        if not name:
+            raise ValueError("a name is empty")
+        if name in words:
+            raise ValueError(f"{name!r} may stand for more than one thing")
+        if name.startswith("-"):
+            raise ValueError(f"{shortened(text)!r} would be taken for an option")
+        wrong = [sign for sign in name if not _PLAIN.fullmatch(sign) and sign not in allowed]
+        wrong += [sign for sign in (name[0], name[-1]) if sign in allowed]
+        wrong += [name[0]] if name[0] == "." else []
+        if wrong:
+            raise ValueError(f"{shortened(text)!r} is not one plain name, because of {wrong[0]!r}")
+    return text
+
+
 def _replace(value: object, old: str, new: str) -> str:
     text = text_of(value)
     if len(text) + (text.count(old) * len(new)) > RESULT_LIMIT:
@@ -80,6 +111,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "length": len,
     "literal": _literal,
     "lower": lambda value: text_of(value).lower(),
+    "name": _name,
     "regex": _regex,
     "regex_escape": _regex_escape,
     "replace": _replace,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,35 @@ async def test_what_nobody_may_look_at_is_not_rolled_back(do: Do, real_kubectl: 
         result = await do("helm", "rollback", namespace="shop")
     assert result.outcome is Outcome.FAILED
     assert "GitOps may undo a rollback (applications.argoproj.io web, Error from server (Forbidden): " in result.output
+
+
+HOSTILE_NAMES = [
+    "x\nwould kustomizations.kustomize.toolkit.fluxcd.io --server=http://127.0.0.1:{port} flux-system",
+    "x\nwould helmreleases.helm.toolkit.fluxcd.io web --server=http://127.0.0.1:{port}",
+    "x\nwould --server=http://127.0.0.1:{port} secrets",
+    "x\nwould secrets web shop",
+    "x\nmay secrets web shop",
+    "--server=http://127.0.0.1:{port}",
+    "shop,metadata.namespace=other:apps/Deployment:shop/web",
+    "shop other:apps/Deployment:shop/web",
+]
+
+
+@pytest.mark.parametrize("target", ROLLED_BACK)
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+async def test_an_annotation_is_no_option_of_kubectl(
+    do: Do, real_kubectl: Callable[[Cluster], Cluster], target: str, name: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        stranger.setblocking(False)
+        tracked = {"argocd.argoproj.io/tracking-id": name.format(port=stranger.getsockname()[1])}
+        web = thing("Deployment", "web", "shop", labels=HELM_LABEL, annotations=tracked)
+        with real_kubectl(Cluster([web, application("x"), application("shop")])):
+            result = await do(target, "rollback", namespace="shop")
+        with pytest.raises(BlockingIOError):
+            stranger.accept()
+    assert result.outcome is Outcome.FAILED
+    assert result.output.startswith("GitOps may undo a rollback: cannot tell who keeps this, ")
 
 
 # By a kubectl that says what the real one does.

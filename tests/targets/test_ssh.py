@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real.prometheus import part
 
 from remediator.actions.render import diagnose, perform
 from remediator.clients.prometheus.client import Answer
@@ -99,6 +100,22 @@ async def test_the_words_there_are_the_words_here(path: Path, shell: str, evil: 
             assignments = ["env", *(f"{name}={value}" for name, value in own.items())] if own else []
             words = ["-k", "5", f"{call.timeout:g}", *assignments, *call.argv]
             assert done.stdout.decode().split("\0")[:-1] == words
+
+
+async def test_csh_gets_nothing_that_it_would_read_otherwise(path: Path) -> None:
+    """To csh a newline ends a quote, and `!#` is the line so far, also inside of quotes."""
+    csh = part("tcsh", "tcsh")
+    # `!` at a line's end and before a blank, = or ( is itself.
+    for evil in ("a!#b", "a!!b", "x\ntouch witness", "!"):
+        (call,) = await calls("command", "deploy", evil, "web1")
+        env = {"PATH": f"{path}:/usr/bin:/bin", "HOME": str(path)}
+        done = subprocess.run([csh, "-c", call.argv[-1]], env=env, capture_output=True, check=False, cwd=path)
+        assert done.returncode != 0
+        assert done.stdout == b""
+    (call,) = await calls("command", "deploy", "a $b `c` 'd' \\e", "web1")
+    done = subprocess.run([csh, "-c", call.argv[-1]], env=env, capture_output=True, check=True, cwd=path)
+    assert done.stdout.decode().split("\0")[-2] == "a $b `c` 'd' \\e"
+    assert not (path / "witness").exists()
 
 
 def test_every_target_can_be_reached() -> None:

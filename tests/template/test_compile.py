@@ -184,6 +184,44 @@ class TestText:
             rendered = None
         assert rendered == (None if expected is None or "\0" in expected else expected)
 
+    @pytest.mark.parametrize(
+        ("filters", "value"),
+        [
+            ("name", "web-1.a_b"),
+            ("name", "_9"),
+            ("name('@:')", "web@a:b"),
+            ("name(parts=2)", "deployment/web"),
+            ("name(empty=true)", ""),
+            ("name('', 'all')", "alle"),
+        ],
+    )
+    def test_a_plain_name_is_taken(self, filters: str, value: str) -> None:
+        template = compile_template(f"--of={{{{ labels.unit | {filters} }}}}", TemplateKind.ARGUMENT)
+        assert template.render({"labels": LabelView({"unit": value})}) == f"--of={value}"
+
+    @pytest.mark.parametrize(
+        ("filters", "value", "reason"),
+        [
+            ("name", "", "a name is empty"),
+            ("name", "a b", "is not one plain name, because of ' '"),
+            ("name", "a\n", "is not one plain name"),
+            ("name", "wéb", "because of 'é'"),
+            ("name", "a:b", "because of ':'"),
+            ("name(':')", "a:", "because of ':'"),
+            ("name(':')", ":a", "because of ':'"),
+            ("name", ".", "because of '.'"),
+            ("name", "-a", "would be taken for an option"),
+            ("name('', 'all')", "all", "may stand for more than one thing"),
+            ("name(parts=2)", "a", "is not 2 names with a / in between"),
+            ("name(parts=2)", "a/b/c", "is not 2 names with a / in between"),
+            ("name(parts=2)", "a/", "a name is empty"),
+        ],
+    )
+    def test_anything_else_is_refused_as_a_name(self, filters: str, value: str, reason: str) -> None:
+        template = compile_template(f"--of={{{{ labels.unit | {filters} }}}}", TemplateKind.ARGUMENT)
+        with pytest.raises(RefusedError, match=reason):
+            template.render({"labels": LabelView({"unit": value})})
+
     @pytest.mark.parametrize("value", ["a*", "?", "[ab]", "all"])
     def test_what_may_be_more_than_one_thing_is_not_literal(self, value: str) -> None:
         template = compile_template("stop {{ labels.unit | literal('all') }}", TemplateKind.ARGUMENT)
