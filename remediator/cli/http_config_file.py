@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
-from remediator.clients.http_options import Authorization, BasicAuth, HttpClient, TlsConfig
+from remediator.clients.http_options import HttpClient, HttpConfig
 from remediator.config.document import open_document
 from remediator.config.schema import read_document
+from remediator.config.schema_nodes import Violation
+from remediator.config.servers import http_violations
 from remediator.errors import ConfigError
 
 
-class HttpFile(msgspec.Struct, frozen=True):
-    """Credentials and TLS settings. File names in it are relative to the working directory."""
+class HttpFile(HttpConfig, frozen=True, kw_only=True):
+    """Credentials, TLS settings and proxy. File names in it are relative to the working directory."""
 
-    basic_auth: BasicAuth | None = None
-    authorization: Authorization | None = None
-    tls_config: TlsConfig | None = None
+    def violations(self) -> Iterator[Violation]:
+        """What cannot be meant."""
+        return http_violations(self)
 
 
 def read_http_file(url: str, path: Path) -> HttpClient:
@@ -26,4 +27,4 @@ def read_http_file(url: str, path: Path) -> HttpClient:
     given = read_document(document, HttpFile)
     if document.problems or given is None:
         raise ConfigError(document.problems)
-    return HttpClient(url, basic_auth=given.basic_auth, authorization=given.authorization, tls_config=given.tls_config)
+    return HttpClient(url, **{name: getattr(given, name) for name in HttpConfig.__struct_fields__})

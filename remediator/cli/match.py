@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from remediator.cli.check.alert_findings import readings_now
     from remediator.cli.client import clean
     from remediator.config.policy import policy_of
-    from remediator.config.settings import Config, PrometheusServer, load_config
+    from remediator.config.servers import PrometheusServer
+    from remediator.config.settings import Config, load_config
     from remediator.errors import RemediatorError
     from remediator.model.matcher import parse_matchers
     from remediator.rules.loader import load_rules

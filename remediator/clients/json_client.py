@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -10,11 +11,15 @@ import msgspec
 import yarl
 
 from remediator.clients.http_options import HttpClient, TlsConfig
+from remediator.clients.oauth2 import Credentials
+from remediator.clients.proxy import connect_headers, proxy_for
 from remediator.errors import RemoteError
 
 T = TypeVar("T")
 
 TIMEOUT = 10.0
+_MOVED = (301, 302, 307, 308)
+_REDIRECTS = 5
 _FINAL = frozenset({400, 413, 422})
 """Statuses of a request that is at fault itself, so that repeating it cannot help. All others concern the network, the
 server's state or our permissions, which may change."""
@@ -44,6 +49,7 @@ class JsonClient:
         self._most = most
         self._hints = {401: "check the token or password it is given", **(hints or {})}
         self._session: aiohttp.ClientSession | None = None
+        self._credentials = Credentials(settings)
 
     async def ask(
         self,
@@ -62,31 +68,45 @@ class JsonClient:
         url = self._url / path
         if query:
             url = url.with_query(list(query))
-        headers = self._settings.all_headers()
-        tls = self._settings.tls_config or TlsConfig()
+        credentials = self._credentials
+        headers = await asyncio.to_thread(credentials.headers) if credentials.may_block else credentials.headers()
         try:
-            async with self._opened().request(
-                method,
-                url,
-                json=body,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                server_hostname=tls.server_name or None,
-            ) as response:
-                content = await self._bounded(response)
+            async with asyncio.timeout(self._timeout.total):
+                for _ in range(_REDIRECTS + 1):
+                    async with self._opened().request(
+                        method, url, json=body, headers=headers, **self._way()
+                    ) as response:
+                        content = await self._bounded(response)
+                    target = url.join(yarl.URL(response.headers.get("Location", "")))
+                    moved = response.status in _MOVED and target != url and target.origin() == url.origin()
+                    if not (self._settings.follow_redirects and moved):
+                        break
+                    url = target
         except TimeoutError:
             raise self._failed(deed, f"no answer within {self._timeout.total:g}s") from None
         except (aiohttp.ClientError, OSError) as error:
             # The next session reads the certificate files again: they may be what is wrong.
             await self.close()
             raise self._failed(deed, str(error) or type(error).__name__) from None
+        if response.status == 401:
+            credentials.refused()
         if response.status != 200:
             raise self._refused(deed, response, content)
         try:
             return msgspec.json.decode(content or b"null", type=answer)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise self._failed(deed, f"its answer is not {self._name}'s (check the url)") from None
+
+    def _way(self) -> dict[str, Any]:
+        """How requests go: the time they have, the expected name of the server, and the proxy."""
+        tls = self._settings.tls_config or TlsConfig()
+        return {
+            "timeout": self._timeout,
+            "allow_redirects": False,
+            "server_hostname": tls.server_name or None,
+            "proxy": proxy_for(self._settings, str(self._url)),
+            "proxy_headers": connect_headers(self._settings) or None,
+        }
 
     async def close(self) -> None:
         """Close the connections. The next request opens new ones."""
@@ -129,9 +149,11 @@ class _ErrorBody(msgspec.Struct):
 
 
 def _said(content: bytes) -> str:
-    """The message in the body of a refusal: a text, or a mapping with `message`."""
+    """What the body of a refusal says: a text, or a mapping with `message`; otherwise its beginning, but for pages."""
     try:
         said = msgspec.json.decode(content, type=_ErrorBody | str)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return ""
+        text = content[:1200].decode(errors="replace")
+        plain = "".join(char if char.isprintable() else " " for char in text)
+        return "" if "<html" in text.lower() else " ".join(plain.split())[:300]
     return (said if isinstance(said, str) else said.message)[:300]

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from remediator.clients.http_options import HttpClient
 from remediator.config.document import Document, open_document
 from remediator.config.maintenance import MaintenanceDoc
 from remediator.config.scalars import Scalar
 from remediator.config.schema import read_document
 from remediator.config.schema_nodes import Violation
+from remediator.config.servers import AlertmanagerClient, PrometheusServer, Server, Url, beside, beside_client
 from remediator.errors import ConfigError
 from remediator.model.field_types import SCALAR_OR_LIST, Duration, JudgedHealth, PositiveDuration, PositiveInteger
 from remediator.model.health import Health
@@ -47,19 +45,6 @@ def label_name(text: str) -> str:
     if not text or text != text.strip() or not text.isprintable() or "{{" in text:
         raise ValueError(f"{text!r} is not a label name")
     return text
-
-
-def http_url(text: str) -> str:
-    """An address of HTTP without a slash at its end; ValueError with a sentence when it is none."""
-    try:
-        parts = urlsplit(text)
-        # Reading the port raises when it is none.
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        good = False
-    if not good or any(char.isspace() for char in text):
-        raise ValueError("this is not an address such as http://localhost:9090")
-    return text.rstrip("/")
 
 
 def _storage_url(text: str) -> str:
@@ -90,7 +75,6 @@ _StorageUrl = Annotated[
     str, Scalar("an address", _storage_url, remedy="write sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE")
 ]
 _LabelName = Annotated[str, Scalar("a label name", label_name, remedy="write a name such as service, or service.name")]
-_Url = Annotated[str, Scalar("an address", http_url, remedy="write http:// or https://, a host and a port")]
 
 
 class Global(msgspec.Struct, frozen=True):
@@ -107,9 +91,9 @@ class Global(msgspec.Struct, frozen=True):
         Duration,
         Meta(description="How long to look on before acting: after the start, an outage of Prometheus, or a panic."),
     ] = 10.0
-    external_url: Annotated[
-        _Url, Meta(description="The address at which people reach remediator, for links to it.")
-    ] = ""
+    external_url: Annotated[Url, Meta(description="The address at which people reach remediator, for links to it.")] = (
+        ""
+    )
 
     def violations(self) -> Iterator[Violation]:
         """What cannot be meant."""
@@ -120,55 +104,6 @@ class Global(msgspec.Struct, frozen=True):
                 "stale_after is not longer than evaluation_interval: every health would be unknown between two looks",
                 "write a stale_after of several times evaluation_interval",
             )
-
-
-class QueryMethod(StrEnum):
-    """The HTTP method of PromQL queries."""
-
-    GET = "GET"
-    POST = "POST"
-
-
-class Server(HttpClient, frozen=True, kw_only=True):
-    """A neighbour's address, and how to be let in: fields as in Prometheus' http client config."""
-
-    url: Annotated[_Url, Meta(description="http:// or https://, a host, a port, and a path if there is one.")]
-
-    def violations(self) -> Iterator[Violation]:
-        """What cannot be meant."""
-        basic, bearer, tls = self.basic_auth, self.authorization, self.tls_config
-        remedy = "keep one of them"
-        if basic is not None and bearer is not None:
-            yield Violation(("authorization",), _BOTH, "there are both basic_auth and authorization", remedy)
-        if basic is not None and basic.password is not None and basic.password_file:
-            path = ("basic_auth", "password_file")
-            yield Violation(path, _BOTH, "there are both password and password_file", remedy)
-        if bearer is not None and bearer.credentials is not None and bearer.credentials_file:
-            path = ("authorization", "credentials_file")
-            yield Violation(path, _BOTH, "there are both credentials and credentials_file", remedy)
-        if bearer is not None and bearer.type.strip().lower() == "basic":
-            path = ("authorization", "type")
-            yield Violation(path, "bad-value", "authorization is not for the type Basic", "write basic_auth: instead")
-        if tls is not None and bool(tls.cert_file) != bool(tls.key_file):
-            message = "a certificate is shown with its key: cert_file and key_file go together"
-            yield Violation(("tls_config",), _BOTH, message, "give both, or neither")
-
-
-class PrometheusServer(Server, frozen=True, kw_only=True):
-    """A Prometheus, or a server that answers as one."""
-
-    method: Annotated[
-        QueryMethod | None,
-        Meta(description="How it is asked; POST unless given, and GET where the server refuses POST."),
-    ] = None
-
-
-class AlertmanagerClient(Server, frozen=True, kw_only=True):
-    """An Alertmanager, and the name of the receiver there that posts to remediator."""
-
-    receiver: Annotated[
-        str, Meta(description="The receiver there that posts to remediator; without it every alert counts.")
-    ] = ""
 
 
 class Storage(msgspec.Struct, frozen=True):
@@ -220,9 +155,6 @@ class ConfigLimits(msgspec.Struct, frozen=True):
 def severity_key(severity: str) -> str:
     """A severity as it is looked up: without blanks around it, in small letters."""
     return severity.strip().lower()
-
-
-C = TypeVar("C", bound=Server)
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -303,31 +235,15 @@ def read_config(document: Document, folder: Path) -> Config | None:
         return None
     return replace(
         config,
-        prometheus=_beside_client(config.prometheus, folder),
-        alertmanagers=tuple(_beside_client(client, folder) for client in config.alertmanagers),
-        grafana=None if config.grafana is None else _beside_client(config.grafana, folder),
-        rule_files=tuple(_beside(folder, pattern) for pattern in config.rule_files),
+        prometheus=beside_client(config.prometheus, folder),
+        alertmanagers=tuple(beside_client(client, folder) for client in config.alertmanagers),
+        grafana=None if config.grafana is None else beside_client(config.grafana, folder),
+        rule_files=tuple(beside(folder, pattern) for pattern in config.rule_files),
         storage=_beside_storage(config.storage, folder),
     )
 
 
 def _beside_storage(storage: Storage, folder: Path) -> Storage:
     if storage.shared:
-        return replace(storage, password_file=_beside(folder, storage.password_file))
+        return replace(storage, password_file=beside(folder, storage.password_file))
     return replace(storage, url=f"{_SQLITE}{folder / storage.path}")
-
-
-def _beside_client(client: C, folder: Path) -> C:
-    basic, bearer, tls = client.basic_auth, client.authorization, client.tls_config
-    if basic is not None:
-        basic = replace(basic, password_file=_beside(folder, basic.password_file))
-    if bearer is not None:
-        bearer = replace(bearer, credentials_file=_beside(folder, bearer.credentials_file))
-    if tls is not None:
-        names = ("ca_file", "cert_file", "key_file")
-        tls = replace(tls, **{name: _beside(folder, getattr(tls, name)) for name in names})
-    return replace(client, basic_auth=basic, authorization=bearer, tls_config=tls)
-
-
-def _beside(folder: Path, name: str) -> str:
-    return str(folder / name) if name else ""

@@ -5,7 +5,8 @@ import pytest
 
 from remediator.clients.http_options import HttpClient
 from remediator.config.policy import Policy, policy_of
-from remediator.config.settings import Config, PrometheusServer, Server
+from remediator.config.servers import PrometheusServer, Server
+from remediator.config.settings import Config
 from remediator.model.alert import Alert, Source
 from remediator.model.health import Health
 

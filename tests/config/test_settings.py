@@ -5,14 +5,8 @@ from pathlib import Path
 import pytest
 
 from remediator.clients.http_options import Authorization, BasicAuth, Secret, TlsConfig
-from remediator.config.settings import (
-    DEFAULT_SEVERITY,
-    AlertmanagerClient,
-    Config,
-    PrometheusServer,
-    Server,
-    load_config,
-)
+from remediator.config.servers import AlertmanagerClient, PrometheusServer, Server
+from remediator.config.settings import DEFAULT_SEVERITY, Config, load_config
 from remediator.errors import ConfigError
 from remediator.model.health import Health
 from remediator.model.rules import Rate, Share
@@ -149,3 +143,93 @@ def test_an_address_that_libpq_does_not_take(tmp_path: Path, url: str, reason: s
         load(tmp_path, f"prometheus: {{url: 'http://p'}}\nstorage: {{url: '{url}'}}")
     assert reason in str(told.value)
     assert "geheim" not in str(told.value)
+
+
+COPIED = """\
+prometheus:
+  url: https://prometheus.example
+  method: GET
+  oauth2:
+    client_id: remediator
+    client_secret_file: secret
+    scopes: [read, metrics]
+    token_url: https://sso.example/token
+    endpoint_params: {audience: prom}
+    tls_config: {ca_file: sso.pem, min_version: TLS12}
+    proxy_url: http://proxy.example:3128
+  tls_config:
+    ca: |
+      -----BEGIN CERTIFICATE-----
+    cert_file: cert.pem
+    key_file: key.pem
+    min_version: TLS12
+    max_version: TLS13
+  http_headers:
+    X-Scope-OrgID: {values: [shop]}
+    X-Secret: {secrets: [hunter2], files: [more]}
+  follow_redirects: true
+  enable_http2: true
+  proxy_url: http://me:hunter2@proxy.example:3128
+  no_proxy: 10.0.0.0/8,localhost
+  proxy_connect_header: {X-Team: [hunter2]}
+grafana: {url: 'http://g', bearer_token_file: token, proxy_from_environment: true}
+alertmanagers:
+  - url: http://a
+    basic_auth: {username_file: user, password_file: password}
+"""
+
+
+def test_a_block_copied_from_prometheus(tmp_path: Path) -> None:
+    config = load(tmp_path, COPIED)
+    given = config.prometheus
+    assert (given.method, given.follow_redirects, given.enable_http2) == ("GET", True, True)
+    assert given.oauth2 is not None
+    assert given.oauth2.tls_config is not None
+    assert given.oauth2.client_secret_file == str(tmp_path / "secret")
+    assert given.oauth2.tls_config.ca_file == str(tmp_path / "sso.pem")
+    assert given.http_headers["X-Secret"].files == (str(tmp_path / "more"),)
+    assert config.grafana is not None
+    assert config.grafana.bearer_token_file == str(tmp_path / "token")
+    basic = config.alertmanagers[0].basic_auth
+    assert basic is not None
+    assert (basic.username_file, basic.password_file) == (str(tmp_path / "user"), str(tmp_path / "password"))
+    assert "hunter2" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            "basic_auth: {username: a}, oauth2: {client_id: a, client_secret: b, token_url: 'http://t'}",
+            "both basic_auth and oauth2",
+        ),
+        ("bearer_token: a, bearer_token_file: b", "both bearer_token and bearer_token_file"),
+        ("basic_auth: {password: a}", "the key username is missing here"),
+        ("basic_auth: {username: a, username_file: b}", "both username and username_file"),
+        ("basic_auth: {username: a, password_ref: b}", "there are no secret providers here: name a file instead"),
+        ("oauth2: {client_id: a, token_url: 'http://t'}", "the key client_secret is missing here"),
+        ("oauth2: {client_id: a, client_secret: b, token_url: 't'}", "not an address"),
+        (
+            "oauth2: {client_id: a, client_secret: b, client_secret_file: c, token_url: 'http://t'}",
+            "both client_secret and",
+        ),
+        (
+            "oauth2: {client_id: a, client_certificate_key: b, token_url: 'http://t'}",
+            "only the grant type client_credentials",
+        ),
+        ("tls_config: {ca: a, ca_file: b}", "both ca and ca_file"),
+        ("tls_config: {cert: a}", "a certificate is shown with its key"),
+        ("tls_config: {min_version: TLS13, max_version: TLS12}", "min_version TLS13 is newer than max_version TLS12"),
+        ("tls_config: {min_version: SSL3}", "SSL3"),
+        ("proxy_url: 'socks5://p:1080'", "SOCKS is not supported"),
+        ("proxy_url: 'http://p:1', proxy_from_environment: true", "both proxy_url and proxy_from_environment"),
+        ("no_proxy: a", "no_proxy is for a proxy_url, and there is none"),
+        ("proxy_connect_header: {a: [b]}", "proxy_connect_header is for a proxy, and there is none"),
+        ("http_headers: {Authorization: {values: [a]}}", "the header Authorization cannot be set, as in Prometheus"),
+        ("sigv4: {}", "requests are not signed for clouds here"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_by_its_key(tmp_path: Path, keys: str, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, f"prometheus: {{url: 'http://p', {keys}}}")
+    assert message in str(raised.value)

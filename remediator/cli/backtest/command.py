@@ -143,7 +143,8 @@ def _found(
 
 
 def _config(args: argparse.Namespace) -> Config:
-    from remediator.config.settings import Config, PrometheusServer, load_config
+    from remediator.config.servers import PrometheusServer
+    from remediator.config.settings import Config, load_config
 
     file = Path(args.config_file or "remediator.yml")
     if args.config_file is None and args.prometheus and not file.exists():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from remediator.cli.check.expressions import Expression, expressions
 from remediator.clients.http_options import HttpClient
 from remediator.clients.prometheus.client import Answer, Prometheus
-from remediator.config.settings import PrometheusServer
+from remediator.config.servers import PrometheusServer
 from remediator.metrics import Metrics
 from remediator.model.health import Health, QueryStatus, worst
 from remediator.model.rulebook import Rulebook

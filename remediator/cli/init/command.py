@@ -101,26 +101,19 @@ def _client(url: str, file: Path | None) -> HttpClient:
 
     File names become absolute, because names in the config are relative to the config's folder.
     """
-    from msgspec.structs import asdict, replace
-
     from remediator.cli.http_config_file import read_http_file
     from remediator.cli.init.errors import DraftError
-    from remediator.clients.http_options import HttpClient
+    from remediator.clients.http_options import HttpClient, secrets_in
+    from remediator.config.servers import beside_client
 
     if file is None:
         return HttpClient(url)
     client = read_http_file(url, file)
-    found = {"basic_auth": client.basic_auth, "authorization": client.authorization, "tls_config": client.tls_config}
-    for name, part in found.items():
-        pairs = asdict(part) if part is not None else {}
-        for secret in ("password", "credentials"):
-            if pairs.get(secret) is not None:
-                raise DraftError(
-                    f"cannot copy the {secret} in {file} to a config: put it in a file of its own, and write {secret}_file: there"
-                )
-        files = {key: str(Path(value).absolute()) for key, value in pairs.items() if key.endswith("_file") and value}
-        client = replace(client, **{name: replace(part, **files)}) if part is not None else client
-    return client
+    for secret in secrets_in(client):
+        raise DraftError(
+            f"cannot copy the {secret} in {file} to a config: put it in a file of its own, and write {secret}_file: there"
+        )
+    return beside_client(client, Path.cwd())
 
 
 def _survey(client: HttpClient, label: str) -> Survey:
@@ -202,7 +195,7 @@ def _many(services: Sequence[object]) -> str:
 def _address(text: str) -> str:
     from urllib.parse import urlsplit
 
-    from remediator.config.settings import http_url
+    from remediator.config.servers import http_url
 
     try:
         http_url(text)

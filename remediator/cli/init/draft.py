@@ -210,7 +210,13 @@ def _client(client: HttpClient, **more: str) -> str:
 def _given(settings: msgspec.Struct) -> dict[str, Any]:
     pairs = {item.name: (getattr(settings, item.name), item) for item in msgspec.structs.fields(settings)}
     return {
-        name: _given(value) if isinstance(value, msgspec.Struct) else value
+        name: _plain(value)
         for name, (value, item) in pairs.items()
-        if item.required or (value != item.default and value not in ({}, None))
+        if item.required or (value != item.default and value not in ({}, (), None))
     }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return _given(value)
+    return {name: _plain(item) for name, item in value.items()} if isinstance(value, dict) else value

@@ -12,15 +12,17 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 from urllib3.util import Timeout
 
+from remediator.clients.deadline_transport import DeadlineAdapter
 from remediator.clients.http_options import HttpClient, TlsConfig
+from remediator.clients.oauth2 import Credentials
 from remediator.clients.prometheus.answer import QueryFailure, QueryResult, decode, decode_names, short
-from remediator.clients.prometheus.transport import DeadlineAdapter
+from remediator.clients.proxy import connect_headers, proxy_for
 from remediator.errors import RemoteError
 from remediator.model.health import QueryStatus
 
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024 * 1024
 """Maximum size of a response."""
+_MOVED = (301, 302, 307, 308)
+_REDIRECTS = 5
 _REFUSES_POST = (403, 404, 405, 501)
 """The statuses of proxies and roles that let only GET through. Routers that know no POST say that there is nothing."""
 
@@ -40,6 +44,7 @@ class Session(requests.Session):
         # Ignore proxies, .netrc and certificates of the environment: the config has all settings.
         self.trust_env = False
         self._client = client
+        self._credentials = Credentials(client)
         self._given_method = method
         self._method = method
         """GET or POST as given; otherwise GET once the server has refused POST."""
@@ -70,19 +75,9 @@ class Session(requests.Session):
 
     def _sent(self, method: str, url: str, params: Any, deadline: float) -> tuple[int, QueryResult | QueryFailure]:
         """The status of one request (0 without one) and what came of it. A body is decoded by the kind of the URL."""
-        place = {"params": params} if method == "GET" else {"data": params}
-        timeout = Timeout(total=max(0.001, deadline - time.monotonic()))
         try:
-            self._mount()
-            with super().request(
-                method,
-                url,
-                headers={**self._client.all_headers(), "Accept-Encoding": "identity"},
-                timeout=timeout,  # type: ignore[arg-type]  # requests takes urllib3's, which alone knows a total
-                stream=True,
-                allow_redirects=False,
-                **place,
-            ) as response:
+            response = self._exchange(method, url, params, deadline)
+            with response:
                 body = response.raw.read(MAX_BYTES + 1, decode_content=True)
         except RemoteError as error:
             return 0, QueryFailure(QueryStatus.UNREACHABLE, str(error), from_api=False)
@@ -90,6 +85,8 @@ class Session(requests.Session):
             return 0, QueryFailure(QueryStatus.BAD_DATA, f"cannot send the query: {error}", from_api=False)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             return 0, self._failure(error)
+        if response.status_code == 401:
+            self._credentials.refused()
         if len(body) > MAX_BYTES:
             text = f"the answer is larger than {MAX_BYTES >> 20} MiB: aggregate in the expression, as with sum by (…)"
             return response.status_code, QueryFailure(QueryStatus.BAD_ANSWER, text)
@@ -99,6 +96,32 @@ class Session(requests.Session):
             return response.status_code, decode(response, body, self._shown, ranged=url.endswith("/query_range"))
         except QueryFailure as failure:
             return response.status_code, failure
+
+    def _exchange(self, method: str, url: str, params: Any, deadline: float) -> requests.Response:
+        """The response to a request, after redirects within the same server if they are to be followed."""
+        self._mount()
+        headers = {**self._credentials.headers(), "Accept-Encoding": "identity"}
+        proxy = proxy_for(self._client, self._client.url)
+        for _ in range(_REDIRECTS + 1):
+            response: requests.Response = super().request(
+                method,
+                url,
+                params=params if method == "GET" else None,
+                data=params if method != "GET" else None,
+                headers=headers,
+                timeout=Timeout(total=max(0.001, deadline - time.monotonic())),  # type: ignore[arg-type]  # requests takes urllib3's
+                stream=True,
+                allow_redirects=False,
+                proxies={"http": proxy, "https": proxy} if proxy else None,
+            )
+            target = urljoin(url, response.headers.get("Location", ""))
+            moved = response.status_code in _MOVED and target.partition("?")[0] != url
+            if not (self._client.follow_redirects and moved and _origin(target) == _origin(url)):
+                break
+            response.close()
+            # The query is sent again as it was, whatever the redirect keeps of it.
+            url = target.partition("?")[0]
+        return response
 
     def get_redirect_target(self, resp: Any) -> None:
         """None: credentials and expressions are sent only to the configured address."""
@@ -128,24 +151,30 @@ class Session(requests.Session):
 
         Its prefix is longer than that of PrometheusConnect's adapter, so requests uses ours.
         """
-        files = (self._tls.ca_file, self._tls.cert_file, self._tls.key_file)
         try:
-            stamp = tuple(Path(file).stat().st_mtime_ns for file in files if file)
+            stamp = tuple(Path(file).stat().st_mtime_ns for file in self._tls.files())
         except OSError as error:
             raise RemoteError(f"cannot set up TLS for {self._shown}: {error}", retry=True) from None
         with self._mounting:
             if stamp == self._tls_stamp:
                 return
             url = self._client.url.rstrip("/")
-            if url.lower().startswith("https:"):
-                adapter = DeadlineAdapter(self._connections, self._client.ssl_context(), self._tls.server_name)
-            else:
-                adapter = DeadlineAdapter(self._connections)
+            secure = url.lower().startswith("https:")
+            context = self._client.ssl_context() if secure else None
+            name = self._tls.server_name if secure else ""
+            adapter = DeadlineAdapter(self._connections, context, name, connect_headers(self._client))
             previous = self.adapters.get(f"{url}/api/")
             self.mount(f"{url}/api/", adapter)
+            if self._client.follow_redirects:
+                self.mount(f"{_origin(url)}/", adapter)
             if previous is not None:
                 previous.close()
             self._tls_stamp = stamp
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
 
 
 def _reply(answer: QueryResult | QueryFailure) -> _Reply:

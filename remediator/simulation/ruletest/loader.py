@@ -10,7 +10,8 @@ from typing import NamedTuple
 from remediator.config.document import Document, Path_, nearest, open_document
 from remediator.config.policy import Policy, policy_of
 from remediator.config.schema import read_document
-from remediator.config.settings import Config, PrometheusServer, rule_files
+from remediator.config.servers import PrometheusServer
+from remediator.config.settings import Config, rule_files
 from remediator.errors import ConfigError, RefusedError
 from remediator.model.gate import Gate
 from remediator.model.rulebook import Rulebook

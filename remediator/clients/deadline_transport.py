@@ -7,20 +7,30 @@ import io
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 
 
 class DeadlineAdapter(HTTPAdapter):
     """Connections to one host, at most `connections` of them kept, without retries.
 
     A request's `urllib3.util.Timeout(total=…)` limits all of it: connecting, sending, and reading to the end. `context`
-    is the TLS context, and `server_name` the expected name where it is not the host's.
+    is the TLS context, and `server_name` the expected name where it is not the host's. A proxy among the request's
+    `proxies` gets the headers in `for_proxy`.
     """
 
-    def __init__(self, connections: int, context: ssl.SSLContext | None = None, server_name: str = "") -> None:
+    def __init__(
+        self,
+        connections: int,
+        context: ssl.SSLContext | None = None,
+        server_name: str = "",
+        for_proxy: Mapping[str, str] | None = None,
+    ) -> None:
+        self._for_proxy = dict(for_proxy or {})
         self._tls: dict[str, Any] = {}
         if context is not None:
             self._tls["ssl_context"] = context
@@ -32,8 +42,18 @@ class DeadlineAdapter(HTTPAdapter):
         super().init_poolmanager(connections, maxsize, block, **kwargs, **self._tls)
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
-    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> Any:
+    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
+        if proxy := select_proxy(request.url, proxies):
+            return self.proxy_manager_for(proxy).connection_from_url(request.url)
         return self.poolmanager.connection_from_url(request.url)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs, **self._tls)
+        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        return manager
+
+    def proxy_headers(self, proxy: str) -> Any:
+        return {**super().proxy_headers(proxy), **self._for_proxy}
 
     def cert_verify(self, *_: Any) -> None:
         """Do nothing: requests would add its own bundle of authorities to the context."""
