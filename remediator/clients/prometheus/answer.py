@@ -15,6 +15,11 @@ from remediator.model.health import QueryStatus
 SHOWN = 300
 """How many characters of a text from a server are shown in a sentence."""
 
+MOST_SERIES = 250_000
+MOST_POINTS = 1_000_000
+MOST_TEXTS = 2_500_000
+"""How much an answer may hold. Small parts take more than ten times their size in memory, so its size says too little."""
+
 # By errorType, of Prometheus, Mimir and Cortex. A server is `unavailable` while it starts or its storage is not ready.
 _SIGHTS = {
     "bad_data": QueryStatus.BAD_DATA,
@@ -184,6 +189,8 @@ def decode(response: requests.Response, body: bytes, shown: str, *, ranged: bool
 
     `shown` is the server's address for messages.
     """
+    if response.status_code == 200:
+        _check_size(body, ranged=ranged)
     try:
         with _DECODING:
             decoded = _BODY.decode(body)
@@ -196,6 +203,20 @@ def decode(response: requests.Response, body: bytes, shown: str, *, ranged: bool
     if decoded.status != "error" or not decoded.errorType:
         raise _stranger(response, body, shown)
     raise _refused(response, decoded, shown)
+
+
+def _check_size(body: bytes, *, ranged: bool) -> None:
+    """QueryFailure when the response would take too much memory, or too long, once it is decoded. Counting costs little."""
+    most = ""
+    if body.count(b'"metric"') > MOST_SERIES:
+        most = f"{MOST_SERIES:,} series"
+    elif ranged and body.count(b'"]') > MOST_POINTS:
+        most = f"{MOST_POINTS:,} points"
+    elif body.count(b'"') > 2 * MOST_TEXTS:
+        most = f"{MOST_TEXTS:,} labels and values"
+    if most:
+        text = f"the answer holds more than {most}: aggregate in the expression, as with sum by (…)"
+        raise QueryFailure(QueryStatus.BAD_ANSWER, text)
 
 
 def decode_names(response: requests.Response, body: bytes, shown: str) -> QueryResult:

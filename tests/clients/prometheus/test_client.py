@@ -13,6 +13,7 @@ import pytest
 from doubles.scripted import Authority, Scripted
 
 from remediator.clients.http_options import Authorization, BasicAuth, HttpClient, Secret, TlsConfig
+from remediator.clients.prometheus import answer as answers
 from remediator.clients.prometheus import session
 from remediator.clients.prometheus.client import Answer, Prometheus, Series
 from remediator.metrics import Metrics
@@ -378,6 +379,33 @@ async def test_an_answer_without_end_is_refused(monkeypatch):
     answer = await ask(script)
     assert answer.sight is QueryStatus.BAD_ANSWER
     assert "aggregate" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("limit", "ranged", "words"),
+    [
+        ("MOST_SERIES", False, "more than 99 series"),
+        ("MOST_TEXTS", False, "more than 99 labels and values"),
+        ("MOST_POINTS", True, "more than 99 points"),
+    ],
+)
+async def test_an_answer_of_too_many_small_parts_is_refused_before_it_is_decoded(monkeypatch, limit, ranged, words):
+    """Small parts take more than ten times their size in memory."""
+    monkeypatch.setattr(answers, limit, 99)
+    vector = [{"metric": {"a": str(number)}, "value": [1, "1"]} for number in range(100)]
+    matrix = [{"metric": {}, "values": [[number, "1"] for number in range(100)]}]
+    data = {"resultType": "matrix", "result": matrix} if ranged else {"resultType": "vector", "result": vector}
+    metrics = Metrics()
+    with Scripted(lambda request: request.answer({"status": "success", "data": data})) as server:
+        async with client_of(server.url, metrics=metrics) as client:
+            if ranged:
+                answer = await asyncio.to_thread(client.query_range_blocking, "up", 0, 99, 1)
+            else:
+                answer = await client.query("up")
+    assert answer.sight is QueryStatus.BAD_ANSWER
+    assert words in answer.error
+    assert "aggregate" in answer.error
+    assert metrics.registry.get_sample_value("remediator_queries_total", {"result": "bad_answer"}) == 1
 
 
 async def test_a_compressed_bomb_is_refused(monkeypatch):
