@@ -1,4 +1,4 @@
-"""The ledger: the step runs that count against budgets, and the questions that gates ask of them."""
+"""Budget usage: the step runs that count against rates and cooldowns, by time, runbook, service and incident."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Reserved(NamedTuple):
 
 
 class Fleet:
-    """Kept up by the docket, as services are judged and incidents come and go."""
+    """The engine state updates it as services are judged and incidents open and close."""
 
     def __init__(self) -> None:
         self.panicked_at: float | None = None

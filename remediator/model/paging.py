@@ -24,7 +24,7 @@ class PageAlert(msgspec.Struct, frozen=True):
 
 class HealSilence(msgspec.Struct, frozen=True):
     """One silence that holds back the page to people while an incident is healed: on exactly these labels, until
-    `ends_at`, and away as soon as it is not among the hushes any more."""
+    `ends_at`, and removed as soon as it is no longer wanted."""
 
     incident: int
     labels: dict[str, str]

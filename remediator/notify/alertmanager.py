@@ -42,7 +42,7 @@ class _Posted(NamedTuple):
 
 
 class Pager:
-    """Keeps Alertmanager in step with what `pages` and `hushes` return at each look.
+    """Keeps Alertmanager in step with what `pages` and `heal_silences` return at each evaluation.
 
     `mark` tells our silences from those of another remediator at the same Alertmanager; it has to be the same after a
     restart. `external_url` is where people reach our pages.
@@ -62,13 +62,13 @@ class Pager:
     ) -> None:
         self._alertmanagers = alertmanagers
         self._pages = pages
-        self._hushes = heal_silences
+        self._heal_silences = heal_silences
         self._clock = clock
         self._metrics = metrics
         self._mark = f"({mark})"
         self._external_url = external_url.rstrip("/")
         self._posted: dict[Key, _Posted] = {}
-        self._may_hush = True
+        self._may_have_silences = True
         """Whether silences of ours may be there: so it is after a start, until a look says otherwise."""
         self._committed = committed or Broadcast()
 
@@ -99,7 +99,7 @@ class Pager:
     async def once(self) -> None:
         """Bring Alertmanager in line. RemoteError when it could not be; what was done is not done again."""
         await self._keep_pages()
-        await self._keep_hushes()
+        await self._keep_heal_silences()
 
     async def _keep_pages(self) -> None:
         now = self._clock.now()
@@ -117,14 +117,16 @@ class Pager:
         for key in over:
             del self._posted[key]
 
-    async def _keep_hushes(self) -> None:
+    async def _keep_heal_silences(self) -> None:
         now = self._clock.now()
         wanted = {
-            _key(heal_silence.labels): heal_silence for heal_silence in self._hushes() if heal_silence.ends_at > now
+            _key(heal_silence.labels): heal_silence
+            for heal_silence in self._heal_silences()
+            if heal_silence.ends_at > now
         }
-        if not wanted and not self._may_hush:
+        if not wanted and not self._may_have_silences:
             return
-        self._may_hush = True
+        self._may_have_silences = True
         ours: dict[Key, list[Silence]] = {}
         for silence in await self._alertmanagers.silences():
             if silence.author == AUTHOR and silence.comment.endswith(self._mark):
@@ -137,7 +139,7 @@ class Pager:
             if key not in ours:
                 comment = f"incident {heal_silence.incident} is being healed {self._mark}"
                 await self._alertmanagers.silence(heal_silence.labels, now, heal_silence.ends_at, AUTHOR, comment)
-        self._may_hush = bool(wanted)
+        self._may_have_silences = bool(wanted)
 
     def _shape(self, page: PageAlert, ends_at: float) -> Mapping[str, Any]:
         link = f"{self._external_url}{page.path}" if self._external_url else ""

@@ -1,4 +1,4 @@
-"""What Grafana is told: a region annotation for each incident and a point for each step run, neither lost nor doubled.
+"""Grafana annotations: a region for each incident and a point for each step run, neither lost nor doubled.
 
 An annotation is made anew from what the store knows of its incident or run, so telling it again does no harm, and late
 is as good as in time. What keeps it from being doubled is its `key:` tag, which no other annotation in the world has:
@@ -49,7 +49,7 @@ class GrafanaAnnouncer:
         self._store = store
         self._external_url = external_url.rstrip("/")
         self._certain = False
-        """Whether the creation before this one is remembered in the store. At start it may have been cut short."""
+        """False after a start or a failed create: a duplicate may exist, so search before creating."""
 
     async def tell(self, entry: Entry) -> None:
         """Show an incident or step run that began or ended, or what would be run for one. RemoteError when Grafana did
@@ -68,7 +68,7 @@ class GrafanaAnnouncer:
             await self._show(f"run:{run.id}", self._point(incident, run), incident, entry)
 
     async def _show(self, key: str, annotation: Annotation, incident: Incident, entry: Entry) -> None:
-        """Have exactly one annotation of this key, and have it say this."""
+        """Keep exactly one annotation with this key, with this content."""
         mark = _mark(key, incident.service, annotation.at)
         dashboard, panel = _place(incident, entry)
         annotation = msgspec.structs.replace(
