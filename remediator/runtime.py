@@ -15,11 +15,12 @@ from remediator.config.settings import Config, load_config
 from remediator.decision.case import ServiceView, Why
 from remediator.errors import ConflictError, RemediatorError
 from remediator.metrics import Metrics
-from remediator.model.incident import StoredAlert
+from remediator.model.incident import StoredAlert, Verdict
 from remediator.model.paging import PageAlert
 from remediator.model.rulebook import Rulebook
 from remediator.model.rules import Service
 from remediator.replica import ProcessResources, Replica
+from remediator.rules.added_services import refusal
 from remediator.rules.loader import load_rules, service_from_document
 from remediator.web.auth import Security
 from remediator.web.context import Leader
@@ -58,14 +59,16 @@ class Runtime:
         self._resources = resources
         self._reloading = asyncio.Lock()
         self._added: list[Service] = []
+        self._refused: list[Service] = []
         self.replica: Replica
         """What this process does now; there is one from the first `begin_term` on."""
 
     async def begin_term(self, *, leads: bool) -> None:
         """Make a term of leading, or of following, by the config and the rules in use; it is yet to be run."""
         async with self._reloading:
-            self._added = await self._resources.store.added_services()
-            rulebook = self._loaded.files.with_services(self._added)
+            rulebook = await self._with_added(self._loaded)
+            if leads:
+                await self._close_refused(rulebook)
             self.replica = Replica(self._resources, self._loaded.config, rulebook, leads=leads)
             metrics = self._resources.metrics
             metrics.leads.set(leads)
@@ -148,12 +151,36 @@ class Runtime:
                 await self._use(self._loaded)
 
     async def _use(self, loaded: Loaded) -> None:
-        self._added = await self._resources.store.added_services()
-        rulebook = loaded.files.with_services(self._added)
+        rulebook = await self._with_added(loaded)
         self._loaded = loaded
         self.replica.evaluator.swap(rulebook)
         await self.replica.engine.reload(rulebook, policy_of(loaded.config))
         mark_loaded(self._resources.metrics, self._resources.clock.now())
+
+    async def _with_added(self, loaded: Loaded) -> Rulebook:
+        """The rules with the services added at run time; one that may not be used is left out and logged."""
+        self._added = await self._resources.store.added_services()
+        used: list[Service] = []
+        self._refused = []
+        for service in self._added:
+            if reason := refusal(service, loaded.files):
+                self._refused.append(service)
+                log.error("%s", reason)
+            else:
+                used.append(service)
+        return loaded.files.with_services(used)
+
+    async def _close_refused(self, rulebook: Rulebook) -> None:
+        """Close open incidents of services that may not be used: their plans hold the commands."""
+        refused = [service.target for service in self._refused]
+        if not refused:
+            return
+        store, now = self._resources.store, self._resources.clock.now()
+        for incident in await store.open_incidents():
+            own = incident.plan.service
+            if own.target in refused and rulebook.named.get(own.name) is None:
+                text = f"is given up: {refusal(own, self._loaded.files)}"
+                await store.close_incident(incident.id, Verdict.SUPERSEDED, text, incident.health, now)
 
 
 def mark_loaded(metrics: Metrics, now: float) -> None:

@@ -31,6 +31,7 @@ _MODULES = (
     "pause",
     "resume",
     "approve_deny_dismiss",
+    "page",
     "backup",
     "schema",
     "demo.command",

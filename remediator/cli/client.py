@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remediator.cli.local_token import local_token, named_file
 from remediator.errors import RemediatorError, RemoteError
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class Client:
                 return None
 
         self._server = server
+        self._token = ""
         secure = server.url.startswith("https:")
         handlers: list[Any] = [urllib.request.ProxyHandler({}), NoRedirect()]
         if secure:
@@ -173,12 +175,19 @@ class Client:
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
+            if self._token:
+                headers["Authorization"] = f"Bearer {self._token}"
             request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - only http(s), see _server
             response: HTTPResponse = self._opener.open(request, timeout=_TIMEOUT)
             return response
         except urllib.error.HTTPError as error:
             with error:
-                raise self._refusal(error.code, error.read(_MOST)) from None
+                answer = error.read(_MOST)
+                file = named_file(error.headers.get("WWW-Authenticate", ""))
+            if error.code == 401 and file and "Authorization" not in headers:
+                self._token = local_token(self._server.url, file)
+                return self._open(method, path, query, body)
+            raise self._refusal(error.code, answer) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "reason", None) or error
             raise RemoteError(f"cannot reach remediator at {self._server.url}: {reason}", retry=True) from None

@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
         "--web.allow-unauthenticated",
         dest="allow_unauthenticated",
         action="store_true",
-        help="serve on any address without credentials; whoever reaches it may then run the runbooks",
+        help="ask for no credentials, on any address; whoever reaches it may then run the runbooks",
     )
     parser.add_argument("--log.level", dest="log_level", default="info", choices=("debug", "info", "warning", "error"))
     parser.add_argument("--log.format", dest="log_format", default="logfmt", choices=("logfmt", "json"))

@@ -20,6 +20,7 @@ from remediator.errors import ConfigError
 from remediator.model.rulebook import Rulebook
 from remediator.model.rules import Service, Target
 from remediator.problem import Position, Problem, Severity
+from remediator.rules.added_services import refused_parts
 from remediator.rules.checks import find_problems
 from remediator.rules.fields import RuleFileDoc
 from remediator.rules.lints import find_warnings
@@ -112,8 +113,9 @@ def make_rulebook(rules: RuleSet) -> Rulebook:
 
 
 def service_from_document(document: Mapping[str, Any], rulebook: Rulebook) -> Service:
-    """A service that a person adds while remediator runs, written as in a rule file. ConfigError when it is wrong or
-    does not fit the rules. The caller checks whether its name is taken. Takes as long as checking all services."""
+    """A service that a person adds while remediator runs, written as in a rule file. ConfigError when it is wrong, brings
+    commands, or does not fit the rules. The caller checks whether its name is taken. Takes as long as checking all
+    services."""
     text = json.dumps({"services": [document]}, indent=2, ensure_ascii=False)
     file = Document("service", text)
     read = read_document(file, RuleFileDoc)
@@ -123,6 +125,10 @@ def service_from_document(document: Mapping[str, Any], rulebook: Rulebook) -> Se
     services = [Located(service, _no_position) for service in rulebook.services if service.name != added.name]
     services.append(_located(file, added, "services", 0))
     rules = RuleSet(services, (), (), (), rulebook.targets, rulebook.service_label)
+    for key, reason in refused_parts(added, rulebook):
+        message = f"a service that is added at run time cannot have {key}: {reason}"
+        path = ("services", 0, "target", added.target.name if added.target else "", key)
+        file.report(path, "bad-value", message, "write the service in a rule file")
     problems = [*file.problems, *find_problems(rules)]
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)

@@ -8,6 +8,7 @@ has an epoch that fences the writes of earlier holders.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import logging
@@ -109,9 +110,12 @@ class FileLease:
         if self._file is not None:
             return
         try:
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LeaseError(f"cannot lead: cannot open {self.path}: {error.strerror}") from None
+        # A file that others can open is one that they can lock.
+        with contextlib.suppress(OSError):
+            os.fchmod(file, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(file, 0)

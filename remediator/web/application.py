@@ -11,11 +11,13 @@ from typing import Any
 from aiohttp import web
 
 from remediator.web.api import routes as api
-from remediator.web.auth import Security, check_listen, load_security, parse_listen
+from remediator.web.auth import Security, check_listen, load_security
 from remediator.web.context import CLOSING, CONTEXT, STREAMS, System, WebContext
+from remediator.web.listen import parse_listen
 from remediator.web.middleware import answer_errors, authorize, set_security_headers
+from remediator.web.permissions import check_routes
 from remediator.web.probes import add_probes
-from remediator.web.ui import pages
+from remediator.web.ui import pages, sign_in
 from remediator.web.ui.filters import environment
 from remediator.web.webhook import receive
 
@@ -35,7 +37,9 @@ def make_app(context: WebContext) -> web.Application:
     app.router.add_post("/webhook", receive, name="webhook")
     app.add_routes(api.ROUTES)
     app.add_routes(pages.ROUTES)
+    app.add_routes(sign_in.ROUTES)
     add_probes(app)
+    check_routes(app)
     return app
 
 

@@ -1,86 +1,47 @@
-"""Who may do what: users with bcrypt passwords, one set for operators and one for the receiver, and TLS.
+"""Authentication: who a request comes from, by the web config, by this machine's credential, or by a session.
 
-Each set guards its own side when it is given: `basic_auth_users` everything but the webhook, `webhook_users` the
-webhook and nothing else. A side without users is open, which is why only loopback may be listened on then.
+Senders of notifications have users of their own (`webhook_users`). Everyone else is a `Principal`, whose permissions are
+in `remediator.web.permissions`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-import ipaddress
-import os
+import base64
+import binascii
 import ssl
 from collections.abc import Mapping
-from enum import Enum
-from hashlib import blake2b
 from pathlib import Path
 
-import bcrypt
+from aiohttp import web
 
 from remediator.errors import RemediatorError
-from remediator.web.threads import in_thread
-from remediator.web.web_config import ClientAuth, TlsServer, TlsVersion, WebConfig, load_web_config
+from remediator.web.listen import is_loopback, parse_listen
+from remediator.web.passwords import Users, same
+from remediator.web.permissions import ADMIN, VIEWER, Grant, Principal, Role
+from remediator.web.sessions import Sessions
+from remediator.web.tls import tls_context
+from remediator.web.web_config import ClientAuth, WebConfig, load_web_config
 
-_CACHED = 100
-_WAITING = 100
-
-
-class Area(Enum):
-    """The sides of the web, each with its own users."""
-
-    OPERATOR = "operator"
-    RECEIVER = "receiver"
-    OPEN = "open"
-
-
-class Users:
-    """Names with bcrypt hashes. Checking is slow by intent, so passwords found right are remembered as exporter-toolkit
-    does: as a keyed hash of user, bcrypt hash and password, a bounded number of them."""
-
-    def __init__(self, hashes: Mapping[str, str]) -> None:
-        self._hashes = dict(hashes)
-        self._key = os.urandom(32)
-        self._right: dict[bytes, None] = {}
-        self._turn = asyncio.Lock()
-        self._waiting = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._hashes)
-
-    async def check(self, name: str, password: str) -> bool:
-        """Whether this is a user's password. A name that is unknown takes as long as one that is known.
-
-        RemediatorError when too many others wait for an answer.
-        """
-        known = self._hashes.get(name)
-        hashed = known or next(iter(self._hashes.values()), "")
-        proof = blake2b("\0".join((name, hashed, password)).encode("utf-8", "surrogatepass"), key=self._key).digest()
-        if known is not None and proof in self._right:
-            return True
-        if self._waiting >= _WAITING:
-            raise RemediatorError("cannot check the password now: too many others are being checked")
-        self._waiting += 1
-        try:
-            # One at a time: guessing passwords must not use up the machine.
-            async with self._turn:
-                right = await in_thread(_matches, password, hashed) and known is not None
-        finally:
-            self._waiting -= 1
-        if right:
-            if len(self._right) >= _CACHED:
-                del self._right[next(iter(self._right))]
-            self._right[proof] = None
-        return right
+SESSION_COOKIE = "remediator_session"
 
 
 class Security:
-    """What the web config file asks of those who come in; without a file, nothing."""
+    """What is asked of those who come in: by the web config file, and by `token`, this machine's credential, whose file
+    is `token_file`. Without either, nothing is asked."""
 
-    def __init__(self, config: WebConfig | None = None, path: Path | None = None) -> None:
+    def __init__(
+        self, config: WebConfig | None = None, path: Path | None = None, *, token: str = "", token_file: str = ""
+    ) -> None:
         self._path = path
         self._tls: ssl.SSLContext | None = None
+        self._token = token
+        self.token_file = token_file
+        self.sessions = Sessions(token)
         self._use(config or WebConfig())
+
+    def require_token(self, token: str, token_file: str) -> None:
+        """Ask this machine's credential of those who change anything."""
+        self._token, self.token_file, self.sessions = token, token_file, Sessions(token)
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """What to listen with; None means without TLS."""
@@ -94,26 +55,81 @@ class Security:
         if self._path is not None:
             self._use(load_web_config(self._path))
 
-    def users(self, area: Area) -> Users:
-        """Those who may come in here; none of them means that everyone may."""
-        return {Area.OPERATOR: self._operators, Area.RECEIVER: self._receivers}.get(area, _NOBODY)
+    @property
+    def has_users(self) -> bool:
+        """Whether operators have users in the web config."""
+        return bool(self._operators)
+
+    @property
+    def has_senders(self) -> bool:
+        """Whether senders of notifications have users in the web config."""
+        return bool(self._senders)
+
+    @property
+    def asks_token(self) -> bool:
+        """Whether this machine's credential is what lets people in."""
+        return bool(self._token)
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Headers for every answer, as the file's author wants them."""
         return self._headers
 
+    async def is_sender(self, request: web.Request) -> bool:
+        """Whether a notification may be sent: by everyone, where the file names no senders."""
+        return not self._senders or await self._senders.check(*_basic(request))
+
+    async def principal(self, request: web.Request, now: float) -> Principal | None:
+        """Who asks; None when credentials are needed, or those shown are wrong."""
+        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        if self._token and scheme.lower() == "bearer":
+            return self.bearer(text.strip())
+        if self._operators and scheme:
+            name, password = _basic(request)
+            return self._user(name) if await self._operators.check(name, password) else None
+        if (found := self._of_session(request.cookies.get(SESSION_COOKIE, ""), now)) is not None:
+            return found
+        if self._operators:
+            return None
+        return VIEWER if self._token else ADMIN
+
+    def bearer(self, token: str) -> Principal | None:
+        """Whoever has this machine's credential may do everything."""
+        return _HOLDER if self._token and same(token, self._token) else None
+
+    def session(self, principal: Principal, now: float) -> str:
+        """The cookie of a session of someone who has shown credentials."""
+        return self.sessions.issue(principal.name, self._proof(principal.name) or "", now)
+
+    def named(self, name: str) -> Principal | None:
+        """The user of this name as the file has it now; the empty name is the holder of this machine's credential."""
+        return None if self._proof(name) is None else self._user(name) if name else _HOLDER
+
+    def _of_session(self, cookie: str, now: float) -> Principal | None:
+        name = self.sessions.name_in(cookie, now)
+        proof = None if name is None else self._proof(name)
+        if name is None or proof is None or not self.sessions.valid(cookie, proof):
+            return None
+        return self.named(name)
+
+    def _proof(self, name: str) -> str | None:
+        """What a session of this user rests on; None when there is no such user."""
+        return self._operators.hash_of(name) if name else self._token or None
+
+    def _user(self, name: str) -> Principal:
+        return Principal(name, (Grant(Role.ADMIN),), known=True)
+
     def _use(self, config: WebConfig) -> None:
         tls = config.tls_server_config
         if tls is not None:
-            self._tls = _tls_context(tls, self._tls)
+            self._tls = tls_context(tls, self._tls)
         self.certificates = tls is not None and tls.client_auth_type is ClientAuth.REQUIRED
         self._operators = Users(config.basic_auth_users)
-        self._receivers = Users(config.webhook_users)
+        self._senders = Users(config.webhook_users)
         self._headers = dict(config.http_server_config.headers)
 
 
-_NOBODY = Users({})
+_HOLDER = Principal("", (Grant(Role.ADMIN),), known=True)
 
 
 def load_security(path: Path | None) -> Security:
@@ -122,29 +138,19 @@ def load_security(path: Path | None) -> Security:
     return Security() if path is None else Security(load_web_config(path), path)
 
 
-def parse_listen(address: str) -> tuple[str, int]:
-    """Host and port of an address such as `127.0.0.1:9797`, `:9797` or `[::1]:9797`; the host is empty for all
-    addresses. RemediatorError when it is none."""
-    host, colon, port = address.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and bare == host):
-        raise RemediatorError(f"cannot listen on {address!r}: write it as 127.0.0.1:9797, :9797 or [::1]:9797")
-    return bare, int(port)
-
-
 def check_listen(address: str, security: Security, allow: bool) -> None:
     """Refuse, with RemediatorError, to let strangers command this machine.
 
-    Loopback needs no credentials. Any other address needs users for the operators' side and for the receiver's, or
-    client certificates for both; or `allow`, which stands for the flag `--web.allow-unauthenticated`.
+    On loopback, `serve` asks for this machine's credential. Any other address needs users for the operators' side and
+    for the receiver's, or client certificates for both; or `allow`, the flag `--web.allow-unauthenticated`.
     """
     host, _ = parse_listen(address)
     if allow or security.certificates or is_loopback(host):
         return
     missing = [
         key
-        for key, area in (("basic_auth_users", Area.OPERATOR), ("webhook_users", Area.RECEIVER))
-        if not security.users(area)
+        for key, present in (("basic_auth_users", security.has_users), ("webhook_users", security.has_senders))
+        if not present
     ]
     if missing:
         raise RemediatorError(
@@ -153,55 +159,13 @@ def check_listen(address: str, security: Security, allow: bool) -> None:
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine alone."""
-    name = host.lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
+def _basic(request: web.Request) -> tuple[str, str]:
+    """User name and password of an `Authorization: Basic` header, or empty texts."""
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
     try:
-        address = ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
-def _matches(password: str, hashed: str) -> bool:
-    # bcrypt looks at 72 bytes; htpasswd and Go cut longer passwords there, and so do we.
-    try:
-        return bcrypt.checkpw(password.encode()[:72], hashed.encode())
-    except (ValueError, UnicodeEncodeError):
-        return False
-
-
-_VERSIONS = {TlsVersion.TLS12: ssl.TLSVersion.TLSv1_2, TlsVersion.TLS13: ssl.TLSVersion.TLSv1_3}
-_CLIENTS = {
-    ClientAuth.NONE: ssl.CERT_NONE,
-    ClientAuth.OPTIONAL: ssl.CERT_OPTIONAL,
-    ClientAuth.REQUIRED: ssl.CERT_REQUIRED,
-}
-
-
-def _tls_context(tls: TlsServer, present: ssl.SSLContext | None) -> ssl.SSLContext:
-    """The context for a config. One that is present already is given the new certificate, for new connections."""
-    try:
-        # Try a new context first: a wrong certificate must not damage the one in use.
-        fresh = _fill(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tls)
-        return fresh if present is None else _fill(present, tls)
-    except (OSError, ssl.SSLError) as error:
-        raise RemediatorError(f"cannot set up TLS with {tls.cert_file} and {tls.key_file}: {error}") from None
-
-
-def _fill(context: ssl.SSLContext, tls: TlsServer) -> ssl.SSLContext:
-    context.minimum_version = _VERSIONS[tls.min_version]
-    context.maximum_version = _VERSIONS[tls.max_version]
-    context.load_cert_chain(tls.cert_file, tls.key_file)
-    if tls.client_ca_file:
-        context.load_verify_locations(tls.client_ca_file)
-    context.verify_mode = _CLIENTS[tls.client_auth_type]
-    return context
-
-
-def same(one: str, other: str) -> bool:
-    """Whether two texts are equal, in a time that does not tell how far."""
-    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
+        name, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return name, password

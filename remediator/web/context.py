@@ -19,6 +19,7 @@ from remediator.model.incident import StoredAlert
 from remediator.model.paging import PageAlert
 from remediator.store.interface import Accepted, Store
 from remediator.web.auth import Security
+from remediator.web.permissions import Principal
 from remediator.web.request_body import ByteBudget
 
 
@@ -113,5 +114,5 @@ CONTEXT: web.AppKey[WebContext] = web.AppKey("context", WebContext)
 CLOSING: web.AppKey[asyncio.Event] = web.AppKey("closing", asyncio.Event)
 STREAMS: web.AppKey[set[object]] = web.AppKey("streams", set)
 """Open event streams."""
-USER = web.RequestKey("user", str)
-"""The operator who was let in, or the empty string where nobody has to say who they are."""
+PRINCIPAL = web.RequestKey("principal", Principal)
+"""Who asks."""

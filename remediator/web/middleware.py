@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from remediator.errors import ConfigError, ConflictError, PayloadError, RemediatorError, StoreError
-from remediator.web.auth import Area, is_loopback
-from remediator.web.context import CONTEXT, USER
+from remediator.web.context import CONTEXT, PRINCIPAL
+from remediator.web.listen import is_loopback
+from remediator.web.permissions import NOBODY, Permission, permission_of
 from remediator.web.responses import error_type, failure
 
 log = logging.getLogger(__name__)
 
 ErrorPage = Callable[[web.Request, int, str], Awaitable[web.Response]]
 
-_AREAS = {"webhook": Area.RECEIVER, "healthy": Area.OPEN, "ready": Area.OPEN}
-"""The area of a route by its name; every other request, also for what does not exist, is an operator's."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none';"
@@ -85,26 +82,56 @@ def answer_errors(error_page: ErrorPage) -> Middleware:
 
 @web.middleware
 async def authorize(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let in whom the web config lets in, and no request that another site made a browser send."""
-    security = request.app[CONTEXT].security
-    area = _area(request)
-    users = security.users(area)
-    request[USER] = ""
-    if users:
-        name, password = _credentials(request)
-        if not await users.check(name, password):
-            raise web.HTTPUnauthorized(
-                text="cannot let you in: user name and password are needed"
-                if not name
-                else "cannot let you in: user name or password is wrong",
-                headers={"WWW-Authenticate": 'Basic realm="remediator", charset="UTF-8"'},
-            )
-        request[USER] = name
-    elif area is not Area.OPEN:
-        _refuse_rebinding(request)
+    """Let in those who may do this, and no request that another site made a browser send."""
+    context = request.app[CONTEXT]
+    security, permission = context.security, permission_of(request)
+    request[PRINCIPAL] = NOBODY
+    if permission is Permission.WEBHOOK:
+        if not await security.is_sender(request):
+            raise _unauthorized(request)
+        if not security.has_senders:
+            _refuse_rebinding(request)
+    elif permission is not Permission.OPEN:
+        principal = await security.principal(request, context.clock.now())
+        if principal is None:
+            raise _unauthorized(request)
+        if not principal.known:
+            _refuse_rebinding(request)
+        request[PRINCIPAL] = principal
     if request.method not in _SAFE:
         _refuse_cross_site(request)
+    if not request[PRINCIPAL].may(permission):
+        raise not_allowed(request, permission)
     return await handler(request)
+
+
+def not_allowed(request: web.Request, permission: Permission, of: str = "") -> web.HTTPException:
+    """The answer to a principal without this permission, for services at all or for what `of` names."""
+    principal = request[PRINCIPAL]
+    if not principal.known:
+        return _unauthorized(request)
+    who = f"{principal.name or 'you'} has the role {principal.roles}"
+    return web.HTTPForbidden(text=f"cannot do that{of and f' for {of}'}: {who}, which may not {permission.value} there")
+
+
+def _unauthorized(request: web.Request) -> web.HTTPUnauthorized:
+    security = request.app[CONTEXT].security
+    if security.asks_token and permission_of(request) is not Permission.WEBHOOK:
+        header = f'Bearer realm="remediator", file="{quote(security.token_file)}"'
+        text = (
+            f"cannot do that without this machine's credential: it is in {security.token_file}, which commands read by"
+            " themselves; a browser is signed in by the link that `remediator page` prints, or at /sign-in"
+        )
+        if request.headers.get("Authorization"):
+            text = f"cannot let you in: the credential is wrong. It is in {security.token_file}"
+        return web.HTTPUnauthorized(text=text, headers={"WWW-Authenticate": header})
+    scheme, _, _ = request.headers.get("Authorization", "").partition(" ")
+    text = (
+        "cannot let you in: user name or password is wrong"
+        if scheme.lower() == "basic"
+        else "cannot let you in: user name and password are needed"
+    )
+    return web.HTTPUnauthorized(text=text, headers={"WWW-Authenticate": 'Basic realm="remediator", charset="UTF-8"'})
 
 
 def wants_page(request: web.Request) -> bool:
@@ -112,22 +139,6 @@ def wants_page(request: web.Request) -> bool:
     path = request.path
     machine = path.startswith(("/api/", "/-/")) or path in ("/webhook", "/metrics")
     return not machine and "text/html" in request.headers.get("Accept", "")
-
-
-def _area(request: web.Request) -> Area:
-    return _AREAS.get(request.match_info.route.name or "", Area.OPERATOR)
-
-
-def _credentials(request: web.Request) -> tuple[str, str]:
-    """User name and password of an `Authorization: Basic` header, or empty texts."""
-    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return "", ""
-    try:
-        name, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return name, password
 
 
 def _refuse_rebinding(request: web.Request) -> None:

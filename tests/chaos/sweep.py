@@ -102,6 +102,7 @@ class Replica:
                 "serve",
                 f"--config.file={self.folder / 'remediator.yml'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
+                "--web.allow-unauthenticated",
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -102,13 +102,19 @@ class RealRemediator:
             self.process.wait()
             self.process = None
 
-    def request(self, path: str, body: Any = None, method: str = "") -> Any:
+    @property
+    def credential(self) -> dict[str, str]:
+        """The header with this machine's credential, where the daemon has made one."""
+        files = [*self.folder.glob("*.token")]
+        return {"Authorization": f"Bearer {files[0].read_text().strip()}"} if files else {}
+
+    def request(self, path: str, body: Any = None, method: str = "", headers: Mapping[str, str] | None = None) -> Any:
         """One HTTP request; the `data` of the answer. Blocks."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
             self.url + path,
             data=data,
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **(self.credential if headers is None else headers)},
             method=method or ("GET" if body is None else "POST"),
         )
         with urllib.request.urlopen(request, timeout=15) as response:

@@ -24,7 +24,7 @@ from remediator.model.incident import Approval, Disposition, Hold, Incident, Set
 from remediator.store.interface import Accepted
 
 TEXT = st.text(max_size=8)
-SENTENCES = st.text(st.characters(exclude_characters="\0"), max_size=8)
+SENTENCES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 """What remediator itself says: it has no NUL, which PostgreSQL cannot hold and gets as U+FFFD."""
 KEYS = st.tuples(st.sampled_from(["", "a", "a 1.0", "é\x00b"]), st.sampled_from([0.0, 0.1 + 0.2, 0.3, T0]))
 SERVICES = st.sampled_from(["web", "db", "cart"])

@@ -16,7 +16,7 @@ from doubles.system import view
 
 from remediator.errors import ConfigError, RemediatorError
 from remediator.web.application import Security, check_listen, load_security, parse_listen
-from remediator.web.auth import Users
+from remediator.web.passwords import Users
 from remediator.web.web_config import load_web_config
 
 ALERTS = {"version": "4", "alerts": []}

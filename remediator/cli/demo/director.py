@@ -97,12 +97,14 @@ class Director:
         demo_services: DemoServices,
         faults: Sequence[DemoFault],
         *,
+        credential: str = "",
         speed: float,
         on_state: Callable[[DemoState], None],
         on_entry: Callable[[Json], None],
         on_fault: Callable[[DemoFault], None],
     ) -> None:
         self._url = url
+        self._headers = {"Authorization": f"Bearer {credential}"} if credential else {}
         self._demo_services = demo_services
         self._speed = speed
         self._on_state, self._on_entry, self._on_fault = on_state, on_entry, on_fault
@@ -110,7 +112,8 @@ class Director:
 
     async def run(self) -> DemoState:
         """Wait until all services are healthy, inject the faults, and return when all are over or time is up."""
-        async with aiohttp.ClientSession(self._url, timeout=aiohttp.ClientTimeout(total=None, connect=5)) as session:
+        timeout = aiohttp.ClientTimeout(total=None, connect=5)
+        async with aiohttp.ClientSession(self._url, headers=self._headers, timeout=timeout) as session:
             listening = asyncio.create_task(self._listen(session))
             try:
                 await self._follow(session, lambda: all(map(_is_well, self.state.services)), _HEALTHY_WITHIN)

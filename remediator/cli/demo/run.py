@@ -18,6 +18,7 @@ from remediator.cli.demo.faults import FAULTS, SERVICES
 from remediator.cli.demo.processes import DemoServices
 from remediator.cli.demo.screen import Screen, closing_line, summary
 from remediator.cli.demo.servers import ServerUrls, find_programs, last_lines, running_servers
+from remediator.web.local_credential import credential_path, read_credential
 
 _WIDTH = 160
 """Width of the summary without a terminal."""
@@ -49,6 +50,7 @@ def run_demo(*, keep: bool, speed: float) -> int:
                 urls.remediator,
                 services,
                 FAULTS,
+                credential=read_credential(credential_path(str(folder / "remediator.db"))),
                 speed=speed,
                 on_state=screen.on_state,
                 on_entry=screen.on_entry,
@@ -75,7 +77,8 @@ Everything goes on running until Ctrl-C:
 Break something yourself, look at it, and approve what asks, as nobody else does now:
     {folder}/fleet inject search slow
     remediator incidents --url {urls.remediator}
-    remediator approve ID --url {urls.remediator}""",
+    remediator approve ID --url {urls.remediator}
+    remediator page --url {urls.remediator}""",
         soft_wrap=True,
     )
     with contextlib.suppress(KeyboardInterrupt):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from remediator.errors import ConflictError, PayloadError
@@ -9,7 +11,9 @@ from remediator.model.durations import format_duration, parse_duration
 from remediator.model.health import Health
 from remediator.model.incident import Approval, Incident, Pause, StoredAlert, Verdict
 from remediator.model.matcher import Matcher, parse_matcher
-from remediator.web.context import CONTEXT, USER
+from remediator.web.context import CONTEXT, PRINCIPAL
+from remediator.web.middleware import not_allowed
+from remediator.web.permissions import Permission
 
 _LONGEST_TEXT = 4096
 _LONGEST_PAUSE = 366 * 86400.0
@@ -17,7 +21,7 @@ _LONGEST_PAUSE = 366 * 86400.0
 
 def author_of(request: web.Request, given: str) -> str:
     """Who acts: the user who was let in, or else the name given. PayloadError when there is neither."""
-    author = request[USER] or _text(given, "author")
+    author = request[PRINCIPAL].name or _text(given, "author")
     if not author:
         raise PayloadError("bad_data", "cannot do that for nobody: give an author")
     return author
@@ -28,6 +32,7 @@ async def heal(request: web.Request, name: str, author: str, comment: str, force
     author, comment = author_of(request, author), _text(comment, "comment")
     if force and not comment:
         raise PayloadError("bad_data", "cannot force a heal without a comment: say why")
+    _require(request, Permission.OPERATE, name)
     stored = await request.app[CONTEXT].system.heal(name, author, comment, force)
     if stored is None:
         raise no_service(name)
@@ -38,7 +43,7 @@ async def answer(request: web.Request, id: int, approved: bool, author: str, com
     """Say yes or no to an incident that waits for approval."""
     context = request.app[CONTEXT]
     approval = Approval(approved, author_of(request, author), _text(comment, "comment"), context.clock.now())
-    await _existing(request, id)
+    _require_of(request, Permission.ANSWER, await _existing(request, id))
     incident = await context.store.answer(id, approval)
     context.system.on_operator_action()
     return incident
@@ -51,6 +56,7 @@ async def dismiss(request: web.Request, id: int, author: str, comment: str) -> I
     if not comment:
         raise PayloadError("bad_data", "cannot dismiss an incident without a comment: say why")
     incident = await _existing(request, id)
+    _require_of(request, Permission.OPERATE, incident)
     if not incident.open:
         raise ConflictError(f"cannot dismiss incident {id}: it is closed already")
     view = context.system.service(incident.service)
@@ -71,7 +77,9 @@ async def pause(
     if not comment:
         raise PayloadError("bad_data", "cannot pause without a comment: say why")
     ends_at = _end(now, duration, ends_at)
-    stored = await context.store.add_pause(_matchers(matchers), now, ends_at, author, comment)
+    selected = _matchers(matchers)
+    _require_all(request, selected)
+    stored = await context.store.add_pause(selected, now, ends_at, author, comment)
     context.system.on_operator_action()
     return stored
 
@@ -81,8 +89,10 @@ async def resume(request: web.Request, id: int, author: str) -> Pause:
     context = request.app[CONTEXT]
     author = author_of(request, author)
     now = context.clock.now()
-    if all(pause.id != id for pause in await context.store.pauses(now)):
+    found = next((pause for pause in await context.store.pauses(now) if pause.id == id), None)
+    if found is None:
         raise web.HTTPNotFound(text=f"cannot find pause {id}: there is none, or it has ended")
+    _require_all(request, found.matchers)
     ended = await context.store.end_pause(id, author, now)
     context.system.on_operator_action()
     return ended
@@ -96,6 +106,32 @@ def no_service(name: str) -> web.HTTPNotFound:
 def no_incident(id: int) -> web.HTTPNotFound:
     """The answer for an incident that is not there."""
     return web.HTTPNotFound(text=f"cannot find incident {id}")
+
+
+def labels_of(request: web.Request, incident: Incident) -> dict[str, str]:
+    """The labels of an incident's service: those it has now, or had when the incident opened."""
+    view = request.app[CONTEXT].system.service(incident.service)
+    return incident.plan.service.labels if view is None else view.labels
+
+
+def _require(request: web.Request, permission: Permission, name: str) -> None:
+    """HTTPException unless this is allowed for the service of this name."""
+    view = request.app[CONTEXT].system.service(name)
+    if view is None:
+        raise no_service(name)
+    if not request[PRINCIPAL].may(permission, view.labels):
+        raise not_allowed(request, permission, name)
+
+
+def _require_of(request: web.Request, permission: Permission, incident: Incident) -> None:
+    if not request[PRINCIPAL].may(permission, labels_of(request, incident)):
+        raise not_allowed(request, permission, incident.service)
+
+
+def _require_all(request: web.Request, matchers: Sequence[Matcher]) -> None:
+    """HTTPException unless every service that these matchers can select is one that may be operated."""
+    if not request[PRINCIPAL].may_operate_all(tuple(matchers)):
+        raise not_allowed(request, Permission.OPERATE, ", ".join(map(str, matchers)) or "every service")
 
 
 async def _existing(request: web.Request, id: int) -> Incident:

@@ -109,9 +109,12 @@ async def service(request: web.Request) -> web.Response:
 async def remove_service(request: web.Request) -> web.Response:
     """Forget a service added at run time."""
     author = operations.author_of(request, request.query.get("author", ""))
-    view = _service(request)
-    await request.app[CONTEXT].system.remove_service(view.name, author)
-    return success({"name": view.name})
+    context, name = request.app[CONTEXT], request.match_info["name"]
+    # A stored service that is refused has no view, and can be removed all the same.
+    if all(service.name != name for service in await context.store.added_services()):
+        _service(request)
+    await context.system.remove_service(name, author)
+    return success({"name": name})
 
 
 async def why(request: web.Request) -> web.Response:

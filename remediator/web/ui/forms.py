@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from remediator.errors import PayloadError
-from remediator.web.auth import same
 from remediator.web.context import CONTEXT
+from remediator.web.passwords import same
 from remediator.web.request_body import read_body
 
 _LIMIT = 64 * 1024

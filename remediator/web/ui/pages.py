@@ -21,7 +21,9 @@ from remediator.model.matcher import parse_matchers
 from remediator.model.rules import Mode
 from remediator.web.api import operations
 from remediator.web.api.rule_text import rule_text
-from remediator.web.context import CONTEXT, USER
+from remediator.web.auth import SESSION_COOKIE
+from remediator.web.context import CONTEXT, PRINCIPAL
+from remediator.web.permissions import Permission
 from remediator.web.threads import in_thread
 from remediator.web.ui.forms import csrf_token, read_form, remembered_author, see_other, set_token
 
@@ -49,7 +51,7 @@ async def overview(request: web.Request) -> web.Response:
     views = context.system.services()
     wanted, health = request.query.get("q", "").strip(), request.query.get("health", "")
     shown, found, counts = await in_thread(_choose, views, wanted, health)
-    return await _page(
+    return await show_page(
         request,
         "overview.html",
         views=shown,
@@ -79,7 +81,7 @@ async def incidents(request: web.Request) -> web.Response:
         limit=_ROWS,
     )
     older = _older(request, found[-1].id) if len(found) == _ROWS else ""
-    return await _page(
+    return await show_page(
         request, "incidents.html", incidents=found, older=older, open_only=request.query.get("open") == "true",
         service=request.query.get("service", ""),
     )  # fmt: skip
@@ -93,7 +95,10 @@ async def incident(request: web.Request) -> web.Response:
         raise operations.no_incident(id)
     entries = await store.journal(incident=id, limit=500)
     asks = found.open and found.approval is None and found.plan.runbook.mode is Mode.APPROVE
-    return await _page(request, "incident.html", incident=found, timeline=_timeline(found, entries), asks=asks)
+    labels = operations.labels_of(request, found)
+    return await show_page(
+        request, "incident.html", incident=found, timeline=_timeline(found, entries), asks=asks, service_labels=labels
+    )
 
 
 async def service(request: web.Request) -> web.Response:
@@ -102,7 +107,7 @@ async def service(request: web.Request) -> web.Response:
     account = await context.system.why(name)
     if account is None:
         raise operations.no_service(name)
-    return await _page(
+    return await show_page(
         request,
         "service.html",
         why=account,
@@ -119,13 +124,13 @@ async def alerts(request: web.Request) -> web.Response:
         service=service, firing_only=firing, before=_before(request), limit=_ROWS
     )
     older = _older(request, found[-1].seq) if len(found) == _ROWS else ""
-    return await _page(request, "alerts.html", alerts=found, older=older, firing=firing, service=service)
+    return await show_page(request, "alerts.html", alerts=found, older=older, firing=firing, service=service)
 
 
 async def rules(request: web.Request) -> web.Response:
     """The rules in use, in their own notation."""
     shown = await in_thread(rule_text, request.app[CONTEXT].system.rules())
-    return await _page(request, "rules.html", rules=shown)
+    return await show_page(request, "rules.html", rules=shown)
 
 
 async def heal(request: web.Request) -> web.Response:
@@ -201,7 +206,8 @@ ROUTES = (
 )
 
 
-async def _page(request: web.Request, template: str, **context: Any) -> web.Response:
+async def show_page(request: web.Request, template: str, **context: Any) -> web.Response:
+    """A page of a template, with what every page shows."""
     token = csrf_token(request)
     text = await in_thread(
         _render,
@@ -210,7 +216,11 @@ async def _page(request: web.Request, template: str, **context: Any) -> web.Resp
         now=request.app[CONTEXT].clock.now(),
         path=request.path,
         csrf=token,
-        user=request[USER],
+        user=request[PRINCIPAL].name,
+        signed_in=request[PRINCIPAL].known,
+        session=SESSION_COOKIE in request.cookies and request[PRINCIPAL].known,
+        may_pause=lambda matchers: request[PRINCIPAL].may_operate_all(tuple(matchers)),
+        may=lambda deed, labels=None: request[PRINCIPAL].may(Permission(deed), labels),
         author=remembered_author(request),
         done=_DONE.get(request.query.get("done", ""), ""),
         version=__version__,

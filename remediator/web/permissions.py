@@ -1,0 +1,159 @@
+"""Who may do what: roles, the permission each route needs, and principals. `ROUTES` is the whole table.
+
+`make_app` refuses a route that the table does not have, so no route can be added without a permission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from aiohttp import web
+
+from remediator.model.matcher import Matcher, matches_all
+
+
+class Permission(Enum):
+    """What a request needs."""
+
+    OPEN = "open"
+    """Nothing: probes, and signing in."""
+    WEBHOOK = "webhook"
+    """To be a sender of notifications, who has credentials of its own."""
+    METRICS = "metrics"
+    VIEW = "view"
+    ANSWER = "answer"
+    """To approve or deny."""
+    OPERATE = "operate"
+    """To heal, pause, resume and dismiss."""
+    ADMINISTER = "administer"
+    """To add and remove services, and to reload."""
+
+
+class Role(StrEnum):
+    """Roles of users, each of which may do what those before it may."""
+
+    METRICS = "metrics"
+    VIEWER = "viewer"
+    APPROVER = "approver"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+_ADDED = {
+    Role.METRICS: Permission.METRICS,
+    Role.VIEWER: Permission.VIEW,
+    Role.APPROVER: Permission.ANSWER,
+    Role.OPERATOR: Permission.OPERATE,
+    Role.ADMIN: Permission.ADMINISTER,
+}
+PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
+    role: frozenset(list(_ADDED.values())[: number + 1]) for number, role in enumerate(_ADDED)
+}
+"""What each role may do."""
+_OF_SERVICES = frozenset({Permission.ANSWER, Permission.OPERATE})
+"""The permissions that a grant's matchers limit."""
+
+ROUTES: Mapping[tuple[str, str], Permission] = {
+    ("POST", "/webhook"): Permission.WEBHOOK,
+    ("GET", "/-/healthy"): Permission.OPEN,
+    ("GET", "/-/ready"): Permission.OPEN,
+    ("GET", "/sign-in"): Permission.OPEN,
+    ("POST", "/sign-in"): Permission.OPEN,
+    ("POST", "/sign-out"): Permission.OPEN,
+    ("GET", "/metrics"): Permission.METRICS,
+    ("GET", "/"): Permission.VIEW,
+    ("GET", "/incidents"): Permission.VIEW,
+    ("GET", "/incidents/{id}"): Permission.VIEW,
+    ("GET", "/services/{name}"): Permission.VIEW,
+    ("GET", "/alerts"): Permission.VIEW,
+    ("GET", "/rules"): Permission.VIEW,
+    ("GET", "/static/{name}"): Permission.VIEW,
+    ("GET", "/api/v1/health"): Permission.VIEW,
+    ("GET", "/api/v1/services"): Permission.VIEW,
+    ("GET", "/api/v1/services/{name}"): Permission.VIEW,
+    ("GET", "/api/v1/services/{name}/why"): Permission.VIEW,
+    ("GET", "/api/v1/incidents"): Permission.VIEW,
+    ("GET", "/api/v1/incidents/{id}"): Permission.VIEW,
+    ("GET", "/api/v1/history"): Permission.VIEW,
+    ("GET", "/api/v1/alerts"): Permission.VIEW,
+    ("GET", "/api/v1/alerts/{fingerprint}"): Permission.VIEW,
+    ("GET", "/api/v1/pauses"): Permission.VIEW,
+    ("GET", "/api/v1/rules"): Permission.VIEW,
+    ("GET", "/api/v1/events"): Permission.VIEW,
+    ("POST", "/api/v1/sign-in-links"): Permission.VIEW,
+    ("POST", "/incidents/{id}/{verb}"): Permission.ANSWER,
+    ("POST", "/api/v1/incidents/{id}/{verb}"): Permission.ANSWER,
+    ("POST", "/services/{name}/heal"): Permission.OPERATE,
+    ("POST", "/pauses"): Permission.OPERATE,
+    ("POST", "/pauses/{id}/resume"): Permission.OPERATE,
+    ("POST", "/api/v1/services/{name}/heal"): Permission.OPERATE,
+    ("POST", "/api/v1/pauses"): Permission.OPERATE,
+    ("DELETE", "/api/v1/pauses/{id}"): Permission.OPERATE,
+    ("POST", "/api/v1/services"): Permission.ADMINISTER,
+    ("DELETE", "/api/v1/services/{name}"): Permission.ADMINISTER,
+    ("POST", "/-/reload"): Permission.ADMINISTER,
+    ("PUT", "/-/reload"): Permission.ADMINISTER,
+}
+"""The permission each route needs. `dismiss`, which shares a route with answers, needs OPERATE: its operation asks."""
+
+
+def permission_of(request: web.Request) -> Permission:
+    """What a request needs; to learn that there is no such route needs VIEW."""
+    resource = request.match_info.route.resource
+    method = "GET" if request.method == "HEAD" else request.method
+    return Permission.VIEW if resource is None else ROUTES[method, resource.canonical]
+
+
+def check_routes(app: web.Application) -> None:
+    """Refuse an application that has a route without a permission."""
+    for route in app.router.routes():
+        if route.method != "HEAD" and route.resource is not None:
+            ROUTES[route.method, route.resource.canonical]
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A role, and the matchers of the services it is for; none of them means every service."""
+
+    role: Role
+    match: tuple[Matcher, ...] = ()
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks. `name` is empty where nobody has to say who they are; `known` says that credentials were shown."""
+
+    name: str
+    grants: tuple[Grant, ...]
+    known: bool = False
+
+    def may(self, permission: Permission, labels: Mapping[str, str] | None = None) -> bool:
+        """Whether this is allowed: for the service with these labels, or, without labels, for any service at all."""
+        if permission in (Permission.OPEN, Permission.WEBHOOK):
+            return True
+        return any(
+            permission in PERMISSIONS[grant.role]
+            and (labels is None or permission not in _OF_SERVICES or matches_all(grant.match, labels))
+            for grant in self.grants
+        )
+
+    def may_operate_all(self, matchers: tuple[Matcher, ...]) -> bool:
+        """Whether every service that these matchers can select is one that this principal operates."""
+        return any(
+            Permission.OPERATE in PERMISSIONS[grant.role] and set(grant.match) <= set(matchers) for grant in self.grants
+        )
+
+    @property
+    def roles(self) -> str:
+        """The roles, for a sentence."""
+        return " and ".join(dict.fromkeys(grant.role for grant in self.grants)) or "no role"
+
+
+NOBODY = Principal("", ())
+"""A request that has not shown who it comes from."""
+ADMIN = Principal("", (Grant(Role.ADMIN),))
+"""Everyone, where no credentials are asked for."""
+VIEWER = Principal("", (Grant(Role.VIEWER),))
+"""Everyone on loopback, where only changes need a credential."""
