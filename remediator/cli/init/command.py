@@ -36,6 +36,13 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--grafana", type=_address, metavar="URL", help="where annotations shall go; it is not asked")
     parser.add_argument(
+        "--external-url",
+        type=_address,
+        default="http://localhost:9797",
+        metavar="URL",
+        help="how people reach remediator's pages; links lead there (default: %(default)s)",
+    )
+    parser.add_argument(
         "--http.config.file",
         dest="http_config",
         metavar="FILE",
@@ -75,8 +82,9 @@ def run(args: argparse.Namespace) -> int:
     inventory = take_inventory(survey)
     if not inventory.services:
         raise DraftError(
-            f"cannot draft rules: no series of the known metrics names a service by the label {survey.label}; name another one"
-            " with --service-label"
+            f"cannot draft rules: no series of the known metrics names a service by the label {survey.label}"
+            + (f" but monitoring itself ({', '.join(inventory.monitors)})" if inventory.monitors else "")
+            + "; name another one with --service-label"
         )
     facts = asyncio.run(_alertmanager_facts(alertmanager, optional=args.alertmanager is None))
     _write(
@@ -85,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
             RULE_FILE: draft_rules(survey, inventory, facts),
             CONFIG_SCHEMA: schema_text("config"),
             RULES_SCHEMA: schema_text("rules"),
-            "remediator.yml": draft_config(survey, prometheus, alertmanager, facts, args.grafana or ""),
+            "remediator.yml": draft_config(
+                survey, prometheus, alertmanager, facts, args.grafana or "", args.external_url
+            ),
         },
     )
     _print_summary(survey, inventory, None if facts else alertmanager.url)
@@ -182,6 +192,8 @@ def _print_summary(survey: Survey, inventory: Inventory, missing: str | None) ->
     kept = {result.question.name for result in inventory.results}
     for name in (result.question.name for result in survey.results if result.question.name not in kept):
         print(f"  left out: {name}: what it sees has no label {survey.label}, or is judged already")
+    if inventory.monitors:
+        print(clean(f"  left out: {', '.join(inventory.monitors)}: monitoring itself, or exporters"))
     for sentence in survey.unanswered:
         print(clean(f"  left out: {sentence}"))
     if missing:

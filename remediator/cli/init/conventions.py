@@ -280,14 +280,21 @@ min by (instance) (<metric> / node_memory_MemTotal_bytes)
 )
 
 
-def expression(convention: Convention, metric: str, label: str, statuses: tuple[str, ...] = ()) -> str:
-    """The convention's PromQL for a metric, a service label and the metric's status labels. Ends with a line break."""
+def expression(
+    convention: Convention, metric: str, label: str, statuses: tuple[str, ...] = (), *, namespaced: bool = False
+) -> str:
+    """The convention's PromQL for a metric, a service label and the metric's status labels. Ends with a line break.
+
+    With `namespaced` services of one name in several namespaces are kept apart.
+    """
     errors = " or ".join(f'rate({metric}{{{status}=~"5.."}}[5m])' for status in statuses)
     written = written_label(label)
     # As an argument it stands in quotes whatever it is.
     quoted = written if written.startswith('"') else f'"{label}"'
     marks = {'"<service>"': quoted, "<service>": written, "<metric>": metric, "<errors>": errors}
     text = convention.expr
+    if namespaced:
+        text = text.replace("by (<service>", "by (namespace, <service>")
     for mark, value in marks.items():
         text = text.replace(mark, value)
     return text

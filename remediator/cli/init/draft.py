@@ -18,6 +18,8 @@ from remediator.model.durations import format_duration
 from remediator.model.matcher import Matcher
 
 RULE_FILE = "rules/services.yml"
+EXTERNAL_URL = "http://localhost:9797"
+"""Where people reach remediator's pages, unless they say otherwise: its listen address by default."""
 CONFIG_SCHEMA = "remediator-config.schema.json"
 RULES_SCHEMA = "remediator-rules.schema.json"
 
@@ -66,6 +68,7 @@ def draft_config(
     alertmanager: HttpClient,
     facts: AlertmanagerFacts | None = None,
     grafana: str = "",
+    external_url: str = EXTERNAL_URL,
 ) -> str:
     """The text of the config. `facts` is None if no Alertmanager answered; `grafana` is an address.
 
@@ -76,7 +79,8 @@ def draft_config(
             f"# yaml-language-server: $schema={CONFIG_SCHEMA}\n",
             "# Where things are, drafted by `remediator init`. `remediator check` reads this and the rule files.\n",
             "global:\n",
-            f"  service_label: {scalar(survey.label)}   # {quotation(survey.reason)}\n\n",
+            f"  service_label: {scalar(survey.label)}   # {quotation(survey.reason)}\n",
+            f"  external_url: {scalar(external_url)}   # how people reach its pages; links in alerts and annotations lead there\n\n",
             f"prometheus: {_client(prometheus)}\n",
             *_alertmanagers(alertmanager, facts),
             *_grafana(grafana),
@@ -145,6 +149,9 @@ def _services(survey: Survey, inventory: Inventory) -> Iterator[str]:
             kind = service.kind
             yield comment(_HEADINGS[kind].format(label=survey.label, reason=survey.reason), 2)
         yield _service(service, survey.label)
+    if inventory.monitors:
+        names = ", ".join(map(quotation, inventory.monitors))
+        yield comment(f"Left out, as they are monitoring itself, or exporters with series of other things: {names}.", 2)
     for name in inventory.unusable:
         yield comment(f"Left out, as no rule file can have its name: {quotation(name)}", 2)
 

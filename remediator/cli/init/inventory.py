@@ -41,13 +41,16 @@ class Inventory:
     services: tuple[DraftedService, ...]
     results: tuple[QuestionResult, ...]
     unusable: tuple[str, ...] = ()
+    monitors: tuple[str, ...] = ()
+    """Services that are left out: monitoring itself, and exporters."""
 
 
 def take_inventory(survey: Survey) -> Inventory:
     """Services of what was seen. What is seen of a thing with the name of a service is seen of that service."""
-    named: dict[str, DraftedService] = {}
+    named: dict[tuple[str, str], DraftedService] = {}
     others: dict[str, DraftedService] = {}
-    unusable: set[str] = set()
+    names, unusable, monitors = set[str](), set[str](), set[str]()
+    split = _split(survey)
     ambiguous = _ambiguous(survey)
     for result in survey.results:
         convention = result.question.convention
@@ -55,16 +58,31 @@ def take_inventory(survey: Survey) -> Inventory:
         for labels in result.series:
             identity = _identity(labels, kind, survey.label)
             name = "/".join(identity.values())
+            if kind is SeriesKind.SERVICE and name in survey.monitors:
+                monitors.add(name)
+                continue
             if (IDENTITY[kind] and not identity) or not all(map(_usable, identity.values())):
                 unusable |= {name} if name else set()
                 continue
-            service = named.get(_alias(labels, kind, survey.label))
+            alias, namespace = _alias(labels, kind, survey.label), labels.get("namespace", "")
+            service = named.get((namespace, alias)) or (named.get(("", alias)) if alias not in split else None)
             if service is not None and kind is SeriesKind.DEPLOYMENT and service.name in ambiguous:
                 service.why = "deployments of several namespaces have its name"
                 service = None
             if service is None and kind is SeriesKind.SERVICE:
-                service = named[name] = DraftedService(name, kind, target=TO_BE_WRITTEN)
-            elif service is None and name and name not in named:
+                if not _usable(namespace or "-"):
+                    unusable.add(f"{namespace}/{name}")
+                    continue
+                service = DraftedService(name, kind, target=TO_BE_WRITTEN)
+                if name in split:
+                    service.name = f"{namespace}/{name}" if namespace else name
+                    service.match = {"namespace": namespace, survey.label: name}
+                if service.name in names:
+                    unusable.add(service.name)
+                    continue
+                names.add(service.name)
+                named[namespace, name] = service
+            elif service is None and name and name not in names:
                 other = others.setdefault(name, DraftedService(name, kind, identity))
                 service = other if other.match == identity else None
             if service is None:
@@ -77,7 +95,17 @@ def take_inventory(survey: Survey) -> Inventory:
     )
     judging = {name for service in services for name in service.judged.values()}
     kept = tuple(result for result in survey.results if result.question.name in judging)
-    return Inventory(services, kept, tuple(sorted(unusable)))
+    return Inventory(services, kept, tuple(sorted(unusable)), tuple(sorted(monitors)))
+
+
+def _split(survey: Survey) -> frozenset[str]:
+    """Values of the service label that are of services in several namespaces."""
+    namespaces: dict[str, set[str]] = defaultdict(set)
+    for result in survey.results:
+        if result.question.convention.kind is SeriesKind.SERVICE:
+            for labels in result.series:
+                namespaces[labels.get(survey.label, "")].add(labels.get("namespace", ""))
+    return frozenset(name for name, found in namespaces.items() if len(found) > 1)
 
 
 def _alias(labels: Mapping[str, str], kind: SeriesKind, label: str) -> str:

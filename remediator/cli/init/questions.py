@@ -67,8 +67,11 @@ def _share(metric: Metric, label: str) -> str:
     return f"all {carry}" if carry == metric.series else f"{carry} of {metric.series}"
 
 
-def questions(metrics: Mapping[str, Metric], label: str) -> list[Question]:
-    """The questions, in the order of the conventions."""
+def questions(metrics: Mapping[str, Metric], label: str, *, namespaced: bool = False) -> list[Question]:
+    """The questions, in the order of the conventions.
+
+    With `namespaced` those about services tell namespaces apart, if most series of the metric have one.
+    """
     asked: dict[str, Question] = {}
     for convention in CONVENTIONS:
         if not all(any(re.fullmatch(pattern, name) for name in metrics) for pattern in convention.metrics):
@@ -77,7 +80,10 @@ def questions(metrics: Mapping[str, Metric], label: str) -> list[Question]:
             name = f"{prefix}{convention.name}"
             if name in asked:
                 name = f"{metric}_{convention.name}"
-            asked[name] = Question(name, convention, metric, expression(convention, metric, label, statuses))
+            apart = namespaced and convention.kind is SeriesKind.SERVICE and label != "namespace"
+            apart = apart and 2 * metrics[metric].labels["namespace"] > metrics[metric].series
+            text = expression(convention, metric, label, statuses, namespaced=apart)
+            asked[name] = Question(name, convention, metric, text)
     return list(asked.values())
 
 

@@ -24,6 +24,9 @@ class Survey:
     reason: str
     results: tuple[QuestionResult, ...]
     unanswered: tuple[str, ...] = ()
+    monitors: frozenset[str] = frozenset()
+    """Values of the service label that are monitoring itself: remediator, Prometheus, Alertmanager, and exporters, whose
+    series are of other things."""
 
 
 @dataclass(frozen=True)

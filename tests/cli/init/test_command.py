@@ -193,51 +193,102 @@ async def test_a_prometheus_that_knows_only_itself(
     prometheus.targets = {"prometheus": [prometheus.address]}
     async with prometheus:
         await scraped(prometheus, "prometheus")
-        assert await remediator("init", "--prometheus", prometheus.url, "--directory", "new/folder") == 0
-        told = capsys.readouterr().out
-        assert "service label job: Prometheus gives it to all that it scrapes" in told
-        assert "no Alertmanager answers at http://127.0.0.1:" in told
-        monkeypatch.chdir("new/folder")
-        rulebook = drafted()
-        (service,) = rulebook.services
-        assert service.name == "prometheus"
-        names = [threshold.name for threshold in rulebook.thresholds_for(service)]
-        assert names == ["instances_up", "prometheus_error_ratio", "prometheus_latency_p95"]
-        assert load_config(Path("remediator.yml")).alertmanagers == ()
-        assert await remediator("check", "--prometheus", prometheus.url) == 0
-        assert capsys.readouterr().out.endswith("SUCCESS: 1 service, 3 thresholds, 1 runbook, 1 target\n")
+        assert await remediator("init", "--prometheus", prometheus.url) == 2
+        assert "by the label job but monitoring itself (prometheus);" in capsys.readouterr().err
+        with Exposition("x 1\n") as page:
+            prometheus.targets = {"prometheus": [prometheus.address], "shop": [page.address]}
+            prometheus.reload()
+            await scraped(prometheus, "shop")
+            assert await remediator("init", "--prometheus", prometheus.url, "--directory", "new/folder") == 0
+            told = capsys.readouterr().out
+            assert "service label job: Prometheus gives it to all that it scrapes" in told
+            assert "no Alertmanager answers at http://127.0.0.1:" in told
+            assert "left out: prometheus: monitoring itself, or exporters" in told
+            monkeypatch.chdir("new/folder")
+            rulebook = drafted()
+            (service,) = rulebook.services
+            assert service.name == "shop"
+            assert [threshold.name for threshold in rulebook.thresholds_for(service)] == ["instances_up"]
+            assert load_config(Path("remediator.yml")).alertmanagers == ()
+            assert load_config(Path("remediator.yml")).global_.external_url == "http://localhost:9797"
+            assert await remediator("check", "--prometheus", prometheus.url) == 0
+            assert capsys.readouterr().out.endswith("SUCCESS: 1 service, 1 threshold, 1 runbook, 1 target\n")
+
+
+OPERATOR = r"""
+up{service="web",namespace="shop",pod="web-1"} 1
+up{service="web",namespace="staging",pod="web-1"} 1
+up{service="api",namespace="shop",pod="api-1"} 1
+up{service="ksm",namespace="monitoring",pod="ksm-1"} 1
+kube_state_metrics_build_info{service="ksm"} 1
+kube_deployment_status_replicas_unavailable{namespace="shop",deployment="web",service="ksm"} 0
+kube_deployment_spec_replicas{namespace="shop",deployment="web",service="ksm"} 2
+kube_deployment_status_replicas_unavailable{namespace="shop",deployment="api",service="ksm"} 0
+kube_deployment_spec_replicas{namespace="shop",deployment="api",service="ksm"} 2
+"""
+"""What Prometheus Operator makes of a cluster: the label `service` of kube-state-metrics' series is the exporter's."""
+
+
+async def test_exporters_own_nothing_and_namespaces_are_kept_apart(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Exposition(OPERATOR) as page:
+        async with (
+            RealAlertmanager(tmp_path) as alertmanager,
+            RealPrometheus(tmp_path, targets={"cluster": [page.address]}) as prometheus,
+        ):
+            await scraped(prometheus, "cluster")
+            urls = ["--prometheus", prometheus.url, "--alertmanager", alertmanager.url]
+            assert await remediator("init", *urls, "--service-label", "service", "--external-url", "http://heal:9") == 0
+            rulebook = drafted()
+            assert await remediator("check", "--prometheus", prometheus.url) == 0
+    assert {service.name for service in rulebook.services} == {"api", "shop/web", "staging/web"}
+    reached = {service.name: service.target and service.target.params for service in rulebook.services}
+    assert reached["shop/web"] == {"namespace": "shop", "deployment": "web"}
+    assert reached["api"] == {"namespace": "shop", "deployment": "api"}
+    of_others = {
+        "alertname": "KubeDeploymentReplicasMismatch",
+        "service": "ksm",
+        "namespace": "shop",
+        "deployment": "api",
+    }
+    assert rulebook.service_for(of_others) is None
+    owners = [rulebook.service_for({"service": "web", "namespace": space}) for space in ("shop", "staging")]
+    assert [owner.name for owner in owners if owner] == ["shop/web", "staging/web"]
+    assert "exporters with series of other things: ksm." in Path("rules/services.yml").read_text()
+    assert load_config(Path("remediator.yml")).global_.external_url == "http://heal:9"
+    capsys.readouterr()
 
 
 async def test_an_alertmanager_that_does_not_know_remediator(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with (
-        RealAlertmanager(tmp_path, route={"receiver": "team"}, receivers=[{"name": "team"}]) as alertmanager,
-        RealPrometheus(tmp_path) as prometheus,
-    ):
-        ends = rfc3339(time.time() + 600)
-        alertmanager.post(
-            {"labels": {"alertname": "Lost"}, "endsAt": ends},
-            {"labels": {"alertname": "Known", "job": "prometheus"}, "endsAt": ends},
-        )
-        prometheus.targets = {"prometheus": [prometheus.address]}
-        prometheus.reload()
-        await scraped(prometheus, "prometheus")
-        urls = ["--prometheus", prometheus.url, "--alertmanager", alertmanager.url]
-        assert await remediator("init", *urls, "--grafana", "http://localhost:3000/") == 0
-        config = load_config(Path("remediator.yml"))
-        assert [(one.url, one.receiver) for one in config.alertmanagers] == [(alertmanager.url, "")]
-        assert config.grafana is not None
-        assert (config.grafana.url, config.grafana.authorization.credentials_file) == (
-            "http://localhost:3000",
-            "grafana-token",
-        )
-        text = Path("remediator.yml").read_text()
-        shown = capsys.readouterr().out.partition("as a comment:\n")[2].partition("\n\n")[0]
-        assert [route["receiver"] for route in yaml.safe_load(shown)["route"]["routes"]] == ["remediator", "team"]
-        assert indent(shown, "#   ") in text
-        assert "have no label job: Lost." in Path("rules/services.yml").read_text()
-        drafted()
+    with Exposition("x 1\n") as page:
+        async with (
+            RealAlertmanager(tmp_path, route={"receiver": "team"}, receivers=[{"name": "team"}]) as alertmanager,
+            RealPrometheus(tmp_path, targets={"shop": [page.address]}) as prometheus,
+        ):
+            ends = rfc3339(time.time() + 600)
+            alertmanager.post(
+                {"labels": {"alertname": "Lost"}, "endsAt": ends},
+                {"labels": {"alertname": "Known", "job": "shop"}, "endsAt": ends},
+            )
+            await scraped(prometheus, "shop")
+            urls = ["--prometheus", prometheus.url, "--alertmanager", alertmanager.url]
+            assert await remediator("init", *urls, "--grafana", "http://localhost:3000/") == 0
+            config = load_config(Path("remediator.yml"))
+            assert [(one.url, one.receiver) for one in config.alertmanagers] == [(alertmanager.url, "")]
+            assert config.grafana is not None
+            assert (config.grafana.url, config.grafana.authorization.credentials_file) == (
+                "http://localhost:3000",
+                "grafana-token",
+            )
+            text = Path("remediator.yml").read_text()
+            shown = capsys.readouterr().out.partition("as a comment:\n")[2].partition("\n\n")[0]
+            assert [route["receiver"] for route in yaml.safe_load(shown)["route"]["routes"]] == ["remediator", "team"]
+            assert indent(shown, "#   ") in text
+            assert "have no label job: Lost." in Path("rules/services.yml").read_text()
+            drafted()
 
 
 async def test_credentials_are_taken_from_a_file_and_named_in_the_config(
@@ -269,7 +320,8 @@ async def test_credentials_are_taken_from_a_file_and_named_in_the_config(
 async def test_a_prometheus_without_a_metric_that_is_known(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with RealPrometheus(tmp_path) as prometheus:
+    async with AsyncExitStack() as stack:
+        prometheus = await stack.enter_async_context(RealPrometheus(tmp_path))
         assert await remediator("init", "--prometheus", prometheus.url) == 2
         assert "Prometheus has no series now of any metric that is known here" in capsys.readouterr().err
         prometheus.targets = {"prometheus": [prometheus.address]}
@@ -279,6 +331,10 @@ async def test_a_prometheus_without_a_metric_that_is_known(
         said = capsys.readouterr().err
         assert "no series of the known metrics has the label nobody that --service-label names" in said
         assert "; the labels there are: code, handler, instance, job" in said
+        page = stack.enter_context(Exposition("x 1\n"))
+        prometheus.targets = {"shop": [page.address]}
+        prometheus.reload()
+        await scraped(prometheus, "shop")
         nowhere = f"http://127.0.0.1:{free_port()}"
         assert await remediator("init", "--prometheus", prometheus.url, "--alertmanager", nowhere) == 2
         assert f"cannot read the configuration at {nowhere}: " in capsys.readouterr().err

@@ -282,7 +282,7 @@ def test_the_config_has_what_it_was_asked_with() -> None:
     text = draft_config(Survey("app", "so it is", ()), client, HttpClient("http://am:9093"))
     read: dict[str, Any] = yaml.safe_load(text)
     assert read == {
-        "global": {"service_label": "app"},
+        "global": {"service_label": "app", "external_url": "http://localhost:9797"},
         "prometheus": {
             "url": "https://prom:9090/x",
             "basic_auth": {"username": "ada: b", "password_file": "/etc/pass word"},
