@@ -37,7 +37,7 @@ from remediator.store.leadership import FileLease, Leadership, SharedLease, Sole
 from remediator.store.sqlite import open_sqlite
 from remediator.web.application import RUNNER_OPTIONS, WebContext, make_app
 from remediator.web.auth import Security, check_listen, load_security
-from remediator.web.listen import parse_listen
+from remediator.web.listen import is_loopback, parse_listen
 from remediator.web.local_credential import credential_path, ensure_credential
 
 log = logging.getLogger(__name__)
@@ -89,10 +89,10 @@ async def _assemble(
         metrics.clock_skew.set_function(lambda: clock.skew)
     store, leadership, database = await _open(options, config, clock, metrics, stack)
     if not (options.allow_unauthenticated or security.has_users or security.certificates):
-        _, port = parse_listen(options.listen)
+        host, port = parse_listen(options.listen)
         beside = config.storage.path if not config.storage.shared else f"{options.config_file}.{port}"
         file = credential_path(beside)
-        security.require_token(ensure_credential(file), file)
+        security.require_token(ensure_credential(file), file, open_to_readers=is_loopback(host))
 
     prometheus = Prometheus(
         config.prometheus,

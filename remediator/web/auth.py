@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +18,13 @@ from aiohttp import web
 from remediator.errors import RemediatorError
 from remediator.web.listen import is_loopback, parse_listen
 from remediator.web.passwords import Users, same
-from remediator.web.permissions import ADMIN, VIEWER, Grant, Principal, Role
+from remediator.web.permissions import ADMIN, VIEWER, Principal
+from remediator.web.roles import Grant, ProxyDoc, Role, grant_of, grants_of
 from remediator.web.sessions import Sessions
 from remediator.web.tls import tls_context
 from remediator.web.web_config import ClientAuth, WebConfig, load_web_config
+
+log = logging.getLogger(__name__)
 
 SESSION_COOKIE = "remediator_session"
 
@@ -35,13 +39,15 @@ class Security:
         self._path = path
         self._tls: ssl.SSLContext | None = None
         self._token = token
+        self._open_to_readers = True
         self.token_file = token_file
         self.sessions = Sessions(token)
         self._use(config or WebConfig())
 
-    def require_token(self, token: str, token_file: str) -> None:
-        """Ask this machine's credential of those who change anything."""
+    def require_token(self, token: str, token_file: str, *, open_to_readers: bool = True) -> None:
+        """Ask this machine's credential of those who change anything, or of everyone."""
         self._token, self.token_file, self.sessions = token, token_file, Sessions(token)
+        self._open_to_readers = open_to_readers
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """What to listen with; None means without TLS."""
@@ -59,6 +65,11 @@ class Security:
     def has_users(self) -> bool:
         """Whether operators have users in the web config."""
         return bool(self._operators)
+
+    @property
+    def has_proxy(self) -> bool:
+        """Whether a proxy signs people in."""
+        return self._proxy is not None
 
     @property
     def has_senders(self) -> bool:
@@ -87,9 +98,11 @@ class Security:
         if self._operators and scheme:
             name, password = _basic(request)
             return self._user(name) if await self._operators.check(name, password) else None
+        if self._proxy is not None and self._proxy.trusts(_peer(request)):
+            return self._proxied(request, self._proxy)
         if (found := self._of_session(request.cookies.get(SESSION_COOKIE, ""), now)) is not None:
             return found
-        if self._operators:
+        if self._operators or (self._token and not self._open_to_readers):
             return None
         return VIEWER if self._token else ADMIN
 
@@ -117,7 +130,17 @@ class Security:
         return self._operators.hash_of(name) if name else self._token or None
 
     def _user(self, name: str) -> Principal:
-        return Principal(name, (Grant(Role.ADMIN),), known=True)
+        grants = (grant_of(self._roles[name]),) if name in self._roles else ()
+        return Principal(name, grants if self._roles else (Grant(Role.ADMIN),), known=True)
+
+    def _proxied(self, request: web.Request, proxy: ProxyDoc) -> Principal | None:
+        """Whom a trusted proxy names; nobody when it names none, or several."""
+        names = [name.strip() for name in request.headers.getall(proxy.user_header, [])]
+        if len(names) != 1 or not names[0]:
+            return None
+        lines = request.headers.getall(proxy.groups_header, [])
+        groups = [group.strip() for line in lines for group in line.split(",")]
+        return Principal(names[0], tuple(grants_of(names[0], groups, self._roles, proxy)), known=True)
 
     def _use(self, config: WebConfig) -> None:
         tls = config.tls_server_config
@@ -126,6 +149,7 @@ class Security:
         self.certificates = tls is not None and tls.client_auth_type is ClientAuth.REQUIRED
         self._operators = Users(config.basic_auth_users)
         self._senders = Users(config.webhook_users)
+        self._roles, self._proxy = config.roles, config.proxy
         self._headers = dict(config.http_server_config.headers)
 
 
@@ -135,7 +159,12 @@ _HOLDER = Principal("", (Grant(Role.ADMIN),), known=True)
 def load_security(path: Path | None) -> Security:
     """What a web config file asks; without a file, nothing. ConfigError when the file is wrong, RemediatorError when a
     certificate cannot be used."""
-    return Security() if path is None else Security(load_web_config(path), path)
+    if path is None:
+        return Security()
+    config = load_web_config(path)
+    if config.basic_auth_users and not config.roles:
+        log.warning("%s gives no roles, so every user in basic_auth_users may do everything", path)
+    return Security(config, path)
 
 
 def check_listen(address: str, security: Security, allow: bool) -> None:
@@ -149,7 +178,10 @@ def check_listen(address: str, security: Security, allow: bool) -> None:
         return
     missing = [
         key
-        for key, present in (("basic_auth_users", security.has_users), ("webhook_users", security.has_senders))
+        for key, present in (
+            ("basic_auth_users", security.has_users or security.has_proxy),
+            ("webhook_users", security.has_senders),
+        )
         if not present
     ]
     if missing:
@@ -157,6 +189,12 @@ def check_listen(address: str, security: Security, allow: bool) -> None:
             f"cannot listen on {address}: whoever reaches it could have commands run here. Give {' and '.join(missing)}"
             " in a web config (--web.config.file), listen on 127.0.0.1, or allow it with --web.allow-unauthenticated"
         )
+
+
+def _peer(request: web.Request) -> str:
+    """The address that the connection comes from; no header can change it."""
+    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 def _basic(request: web.Request) -> tuple[str, str]:

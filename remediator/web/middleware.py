@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from remediator.errors import ConfigError, ConflictError, PayloadError, RemediatorError, StoreError
 from remediator.web.context import CONTEXT, PRINCIPAL
 from remediator.web.listen import is_loopback
-from remediator.web.permissions import NOBODY, Permission, permission_of
+from remediator.web.permissions import NEEDED, NOBODY, Permission, permission_of
 from remediator.web.responses import error_type, failure
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,9 @@ def not_allowed(request: web.Request, permission: Permission, of: str = "") -> w
     if not principal.known:
         return _unauthorized(request)
     who = f"{principal.name or 'you'} has the role {principal.roles}"
-    return web.HTTPForbidden(text=f"cannot do that{of and f' for {of}'}: {who}, which may not {permission.value} there")
+    return web.HTTPForbidden(
+        text=f"cannot do that{of and f' for {of}'}: {who}, and it needs {NEEDED[permission]} there"
+    )
 
 
 def _unauthorized(request: web.Request) -> web.HTTPUnauthorized:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 
 from aiohttp import web
 
 from remediator.model.matcher import Matcher, matches_all
+from remediator.web.roles import Grant, Role
 
 
 class Permission(Enum):
@@ -31,16 +32,6 @@ class Permission(Enum):
     """To add and remove services, and to reload."""
 
 
-class Role(StrEnum):
-    """Roles of users, each of which may do what those before it may."""
-
-    METRICS = "metrics"
-    VIEWER = "viewer"
-    APPROVER = "approver"
-    OPERATOR = "operator"
-    ADMIN = "admin"
-
-
 _ADDED = {
     Role.METRICS: Permission.METRICS,
     Role.VIEWER: Permission.VIEW,
@@ -52,6 +43,8 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     role: frozenset(list(_ADDED.values())[: number + 1]) for number, role in enumerate(_ADDED)
 }
 """What each role may do."""
+NEEDED: Mapping[Permission, Role] = {permission: role for role, permission in _ADDED.items()}
+"""The least role that has a permission."""
 _OF_SERVICES = frozenset({Permission.ANSWER, Permission.OPERATE})
 """The permissions that a grant's matchers limit."""
 
@@ -111,14 +104,6 @@ def check_routes(app: web.Application) -> None:
     for route in app.router.routes():
         if route.method != "HEAD" and route.resource is not None:
             ROUTES[route.method, route.resource.canonical]
-
-
-@dataclass(frozen=True)
-class Grant:
-    """A role, and the matchers of the services it is for; none of them means every service."""
-
-    role: Role
-    match: tuple[Matcher, ...] = ()
 
 
 @dataclass(frozen=True)

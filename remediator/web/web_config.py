@@ -4,6 +4,7 @@
     http_server_config: {headers: {Strict-Transport-Security: max-age=31536000}}
     basic_auth_users: {NAME: BCRYPT-HASH}   # operators: everything but the webhook
     webhook_users: {NAME: BCRYPT-HASH}      # Alertmanager: the webhook and nothing else
+    roles: {NAME: ROLE}                     # what each user may do, and `proxy:`, in `remediator.web.roles`
 
 File names are relative to the file. Key names are those of exporter-toolkit's `web` package; what Python's TLS cannot do
 (cipher and curve lists, certificates that are asked for but not verified) is refused rather than ignored.
@@ -23,6 +24,7 @@ from remediator.config.scalars import Scalar
 from remediator.config.schema import read_document
 from remediator.errors import ConfigError
 from remediator.problem import Position, Problem
+from remediator.web.roles import LIMITED, ProxyDoc, Role, RoleDoc
 
 _HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}", re.ASCII)
 _HEADERS = (
@@ -33,7 +35,7 @@ _HEADERS = (
     "X-XSS-Protection",
 )
 _PLAIN = re.compile(
-    r"\s*(?:cert_file|key_file|client_ca_file|client_auth_type|min_version|max_version|http2|"
+    r"\s*(?:cert_file|key_file|client_ca_file|client_auth_type|min_version|max_version|http2|role|match|trusted|user_header|groups_header|"
     + "|".join(_HEADERS)
     + r")\s*:"
 )
@@ -111,6 +113,8 @@ class WebConfig(msgspec.Struct, frozen=True):
     http_server_config: HttpServer = HttpServer()
     basic_auth_users: dict[_User, _Hash] = {}
     webhook_users: dict[_User, _Hash] = {}
+    roles: dict[_User, Role | RoleDoc] = {}
+    proxy: ProxyDoc | None = None
 
 
 def load_web_config(path: Path) -> WebConfig:
@@ -129,6 +133,7 @@ def load_web_config(path: Path) -> WebConfig:
     for name in config.basic_auth_users.keys() & config.webhook_users.keys():
         message = f"the user {name!r} stands in basic_auth_users too: the receiver has credentials of its own"
         document.report(("webhook_users", name), "bad-value", message, "give it another name and password")
+    _check_roles(config, document)
     if document.problems:
         raise ConfigError([_masked(problem) for problem in document.problems])
     return msgspec.structs.replace(config, tls_server_config=tls)
@@ -143,6 +148,25 @@ def _check_clients(tls: TlsServer, document: Document) -> None:
     else:
         return
     document.report(where, "missing-key", f"this means nothing without {missing}", f"add {missing}:")
+
+
+def _check_roles(config: WebConfig, document: Document) -> None:
+    given: list[tuple[tuple[str, ...], Role | RoleDoc]] = [
+        (("roles", name), role) for name, role in config.roles.items()
+    ]
+    if config.proxy is not None:
+        given += [(("proxy", "groups", name), role) for name, role in config.proxy.groups.items()]
+    for place, role in given:
+        if isinstance(role, RoleDoc) and role.match and role.role not in LIMITED:
+            message = f"match means nothing for the role {role.role}, which is not of services"
+            document.report((*place, "match"), "bad-value", message, f"only {' and '.join(LIMITED)} take matchers")
+    for name in config.basic_auth_users.keys() - config.roles.keys() if config.roles else ():
+        message = f"the user {name!r} has no role, while others have"
+        document.report(("basic_auth_users", name), "missing-key", message, "name it under roles:")
+    if config.proxy is None:
+        for name in config.roles.keys() - config.basic_auth_users.keys():
+            message = f"there is no user {name!r} in basic_auth_users, and no proxy: that could name one"
+            document.report(("roles", name), "bad-value", message, "add the user, or take the role away")
 
 
 def _masked(problem: Problem) -> Problem:

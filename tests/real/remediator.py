@@ -140,6 +140,9 @@ class RealRemediator:
     def _ready(self) -> bool:
         try:
             self.text("/-/ready")
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
         except (OSError, urllib.error.URLError):
             return False
         return True

@@ -54,9 +54,9 @@ async def sign_out(request: web.Request) -> web.Response:
 async def make_link(request: web.Request) -> web.Response:
     """A link for a browser, which works once; without a code where nobody has to sign in."""
     context, principal = request.app[CONTEXT], request[PRINCIPAL]
-    if context.security.named(principal.name) is None or not principal.known:
-        if context.security.asks_token:
-            raise not_allowed(request, Permission.ADMINISTER)
+    if not principal.known and context.security.asks_token:
+        raise not_allowed(request, Permission.ADMINISTER)
+    if not principal.known or context.security.named(principal.name) is None:
         return success({"path": "/"}, 201)
     code = context.security.sessions.make_link(principal.name, context.clock.now())
     return success({"path": f"/sign-in?code={code}"}, 201)
