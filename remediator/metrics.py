@@ -105,6 +105,11 @@ class Metrics:
         )
         self.undecided = gauge("alerts_undecided", "Alerts accepted of which it is not decided what becomes of them.")
         self._undecided = 0
+        self.unseen_alerts = counter(
+            "unseen_alerts_total",
+            "Alerts that only say that their sender cannot see, by the reason it gives.",
+            "reason",
+        )
         self.truncated = counter("truncated_alerts_total", "Alerts that senders left out of notifications.")
 
         self.queries = counter("queries_total", "PromQL queries by what came of them.", "result")

@@ -24,6 +24,8 @@ class PrometheusStatus(msgspec.Struct, frozen=True):
     since: float = 0.0
     back: float = 0.0
     quiet_since: float = 0.0
+    unseen: str = ""
+    """What a sender of the service's alerts says that it cannot see."""
     answers: bool = True
 
 
@@ -75,6 +77,9 @@ def judge(
         return msgspec.structs.replace(by_alert, readings=seen.readings)
     if seen is not None:
         return seen
+    if prometheus_status.unseen:
+        text = f"no threshold judges it, and {prometheus_status.unseen}"
+        return Judgement(Health.UNKNOWN, prometheus_status.at, prometheus_status.at, text)
     if now - prometheus_status.at > policy.stale_after:
         text = "no threshold judges it, no alert of it fires, and Prometheus does not answer"
         return Judgement(Health.UNKNOWN, prometheus_status.at, prometheus_status.at, text)

@@ -8,11 +8,24 @@ import msgspec
 
 from remediator.engine.broadcast import Broadcast
 from remediator.metrics import Metrics
-from remediator.model.alert import Alert
+from remediator.model.alert import Alert, Source, unseen_reason
 from remediator.model.clock import Clock
 from remediator.model.incident import Disposition
 from remediator.model.paging import SENDER
 from remediator.store.interface import Accepted, Store
+
+REASONS = (
+    "DatasourceError",
+    "DatasourceNoData",
+    "NoData",
+    "Error",
+    "Paused",
+    "RuleDeleted",
+    "MissingSeries",
+    "Updated",
+    "KeepLast",
+)
+"""The reasons that the metric tells by name; any other is `other`."""
 
 
 class Intake:
@@ -29,8 +42,9 @@ class Intake:
 
         Pages of remediator's own, which come back where its receiver gets every alert, are left out.
         """
-        others = [alert for alert in alerts if alert.labels.get(SENDER[0]) != SENDER[1]]
-        accepted = await self._store.put_alerts(others, self._clock.now())
+        now = self._clock.now()
+        others = [self._ended_if_unseen(alert, now) for alert in alerts if alert.labels.get(SENDER[0]) != SENDER[1]]
+        accepted = await self._store.put_alerts(others, now)
         accepted = msgspec.structs.replace(accepted, own=len(alerts) - len(others))
         self._metrics.alerts_accepted(len(alerts))
         self._metrics.alerts_decided(Disposition.OWN, accepted.own)
@@ -39,3 +53,14 @@ class Intake:
         if accepted.changed:
             self._alerts_stored.notify()
         return accepted
+
+    def _ended_if_unseen(self, alert: Alert, now: float) -> Alert:
+        """An alert whose sender cannot see is no trouble, so it does not fire; the engine state keeps that it is no
+        recovery either."""
+        if alert.source is not Source.ALERTMANAGER or not (reason := unseen_reason(alert)):
+            return alert
+        known = reason if reason in REASONS else "other"
+        self._metrics.unseen_alerts.labels(known).inc()
+        return msgspec.structs.replace(
+            alert, ends_at=alert.ends_at or now, annotations={**alert.annotations, "grafana_state_reason": reason}
+        )

@@ -191,7 +191,10 @@ class Observer:
         """How Prometheus is seen by a service: what was silent with it says nothing of the time before."""
         prometheus_status = self._evaluations.prometheus_status
         quiet_since = self._state.quiet_since.get(name, 0.0)
-        return msgspec.structs.replace(prometheus_status, quiet_since=quiet_since) if quiet_since else prometheus_status
+        unseen = "; ".join(self._state.unseen.get(name, {}).values())
+        if not quiet_since and not unseen:
+            return prometheus_status
+        return msgspec.structs.replace(prometheus_status, quiet_since=quiet_since, unseen=unseen)
 
     def _awaits_evaluation(self, service: Service, alerts: tuple[StoredAlert, ...], now: float) -> bool:
         if not alerts or not self._state.wants_evaluation(service, now):

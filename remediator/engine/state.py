@@ -16,7 +16,7 @@ from remediator.decision.case import GuardAnswer
 from remediator.engine.budget_usage import BudgetUsage
 from remediator.engine.evaluations import Evaluations
 from remediator.engine.fleet import Fleet
-from remediator.model.alert import Source
+from remediator.model.alert import Alert, Source, unseen_reason
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, Settlement, StepRun, StoredAlert, Verdict
 from remediator.model.rulebook import Rulebook
 from remediator.model.rules import Service
@@ -36,6 +36,8 @@ class EngineState:
         self.firing: dict[str, dict[AlertKey, StoredAlert]] = {}
         self._unheeded: dict[str, set[AlertKey]] = {}
         """Alerts that fire and ask for nothing to be done, by service."""
+        self.unseen: dict[str, dict[str, str]] = {}
+        """What senders of alerts cannot see, by service and fingerprint: the sentence that says so."""
         self.open: dict[str, Incident] = {}
         self.previous: dict[str, Incident] = {}
         """Each service's last incident that has closed."""
@@ -73,6 +75,7 @@ class EngineState:
         if service is None:
             return None
         name = service.name
+        self._note_unseen(name, service, stored.alert)
         if stored.alert.firing and not self.heeds(service, stored):
             self._unheeded.setdefault(name, set()).add(stored.alert.key)
             self._services.setdefault(name, service)
@@ -95,6 +98,20 @@ class EngineState:
                 self.firing.pop(name, None)
                 self._forget_if_idle(name)
         return name
+
+    def _note_unseen(self, name: str, service: Service, alert: Alert) -> None:
+        """Keep that the sender of an alert cannot see, until it tells something else of the same labels."""
+        if alert.source is not Source.ALERTMANAGER:
+            return
+        if reason := unseen_reason(alert):
+            self.unseen.setdefault(name, {})[alert.fingerprint] = (
+                f"the sender of alert {alert.name} cannot see: {reason}"
+            )
+            self._services.setdefault(name, service)
+        elif alert.fingerprint in self.unseen.get(name, {}):
+            del self.unseen[name][alert.fingerprint]
+            if not self.unseen[name]:
+                del self.unseen[name]
 
     def put_incident(self, incident: Incident) -> None:
         """Take in an incident as the store has it now."""
@@ -258,7 +275,7 @@ class EngineState:
         return len(self.rulebook.named) + len(self._services) + len(self._evaluations.found_services)
 
     def _forget_if_idle(self, name: str) -> None:
-        if name not in self.open and name not in self.firing and name not in self._unheeded:
+        if not any(name in known for known in (self.open, self.firing, self._unheeded, self.unseen)):
             self._services.pop(name, None)
             self.decided.pop(name, None)
 

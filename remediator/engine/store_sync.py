@@ -11,7 +11,7 @@ from remediator.engine.evaluations import Evaluations
 from remediator.engine.schedule import Schedule
 from remediator.engine.state import EngineState
 from remediator.errors import StoreError
-from remediator.model.alert import Source
+from remediator.model.alert import Source, unseen_reason
 from remediator.model.incident import Disposition, Settlement, StoredAlert
 from remediator.store.interface import Store
 
@@ -87,7 +87,17 @@ class StoreSync:
             for run in incident.runs:
                 state.put_run(run)
             self._schedule.put(incident.service, now)
+            await self._load_unseen(incident.service)
         await self.take_in(await self._store.firing_alerts(), now)
+
+    async def _load_unseen(self, service: str) -> None:
+        """Take up what senders could not see of a service: the end of such an alert is no recovery after a restart either."""
+        newest: dict[str, StoredAlert] = {}
+        for stored in await self._store.alerts(service=service, limit=_PAGE):
+            newest.setdefault(stored.alert.fingerprint, stored)
+        for stored in newest.values():
+            if not stored.alert.firing and unseen_reason(stored.alert):
+                self._state.admit(stored)
 
     async def read(self, now: float) -> None:
         """Read pauses, operators' answers and alerts that were stored since the last time, if it is time for that or they

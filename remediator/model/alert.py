@@ -46,6 +46,23 @@ class Alert(msgspec.Struct, frozen=True):
         return self.labels.get("alertname", "")
 
 
+def unseen_reason(alert: Alert) -> str:
+    """Why its sender cannot see what the alert is about; the empty string when it can.
+
+    Grafana's rules say so by the annotation `grafana_state_reason` (NoData, Error, Paused, RuleDeleted, MissingSeries and
+    others), also when such an alert is resolved. It fires alerts named DatasourceError and DatasourceNoData of its own
+    where a query fails or gives nothing (pkg/services/ngalert/state).
+    """
+    reason = alert.annotations.get("grafana_state_reason", "").strip()
+    if reason:
+        return reason[:_LONGEST_REASON]
+    return alert.name if alert.firing and alert.name in _DATASOURCE_ALERTS else ""
+
+
+_DATASOURCE_ALERTS = ("DatasourceError", "DatasourceNoData")
+_LONGEST_REASON = 80
+
+
 class Notification(msgspec.Struct, frozen=True):
     """One webhook POST: a group of alerts. `truncated` counts alerts the sender left out."""
 

@@ -222,3 +222,23 @@ async def test_an_alert_that_began_anew_ends_the_earlier_one_of_its_labels(store
     asked = msgspec.structs.replace(again, starts_at=T0 + 90, source=Source.OPERATOR)
     await store.put_alerts([asked], T0 + 90)
     assert [stored.alert for stored in await store.firing_alerts()] == [*firing, asked]
+
+
+async def test_an_end_ends_what_fires_whatever_start_it_is_told_with(store: Store) -> None:
+    """Grafana 12 tells its end as its start; of two Prometheis the one that tells the end began seconds later or earlier."""
+    for number, starts_at in enumerate((T0 + 60.0, T0 + 5.0, T0 - 5.0)):
+        fires = make_alert(f"Down{number}")
+        await store.put_alerts([fires], T0)
+        over = msgspec.structs.replace(fires, starts_at=starts_at, ends_at=T0 + 60.0)
+        assert (await store.put_alerts([over], T0 + 61.0)).resolved == 1
+    assert await store.firing_alerts() == []
+    assert len(await store.alerts()) == 3
+
+
+async def test_a_late_end_of_an_earlier_alert_does_not_end_the_present_one(store: Store) -> None:
+    fires = make_alert("Down", starts_at=T0 + 100.0)
+    await store.put_alerts([fires], T0 + 100.0)
+    over = msgspec.structs.replace(fires, starts_at=T0, ends_at=T0 + 50.0)
+    await store.put_alerts([over], T0 + 101.0)
+    (still,) = await store.firing_alerts()
+    assert still.alert == fires

@@ -98,9 +98,23 @@ class StoreMachine(RuleBasedStateMachine):
     def change(self, id: int, **fields: Any) -> None:
         self.incidents[id] = msgspec.structs.replace(self.incidents[id], **fields)
 
+    def with_its_start(self, alert: Alert) -> Alert:
+        """An end ends what fires with the same fingerprint, if that began before it."""
+        if alert.ends_at is None:
+            return alert
+        same = [
+            known.alert.starts_at
+            for known in self.alerts.values()
+            if known.alert.fingerprint == alert.fingerprint and known.alert.firing
+        ]
+        begun = [starts_at for starts_at in same if starts_at <= alert.ends_at]
+        if alert.starts_at in same or not begun:
+            return alert
+        return msgspec.structs.replace(alert, starts_at=max(begun))
+
     @rule(alerts=st.lists(ALERTS, max_size=6))
     def put_alerts(self, alerts: list[Alert]) -> None:
-        latest = {alert.key: alert for alert in alerts}
+        latest = {alert.key: alert for alert in map(self.with_its_start, alerts)}
         new = resolved = 0
         begun: dict[str, None] = {}
         for key, alert in latest.items():

@@ -45,6 +45,11 @@ _FIRING_OF = """
     WHERE alerts.firing = 1 AND alerts.fingerprint = new.value ->> 0 AND alerts.key <> new.value ->> 1
 """
 
+_FIRING_LIKE = """
+    SELECT alerts.alert FROM json_each(?) AS new CROSS JOIN alerts
+    WHERE alerts.firing = 1 AND alerts.fingerprint = new.value ->> 0
+"""
+
 _FIRING_IN = "SELECT alert FROM alerts WHERE firing = 1 AND incident = ?"
 
 _JOURNAL_SETTLED = """
@@ -110,9 +115,10 @@ def put_many(db: Database, batches: Sequence[tuple[Sequence[Alert], float]]) -> 
 def _put(db: Database, batches: Sequence[tuple[Sequence[Alert], float]]) -> list[Accepted]:
     alerts: list[tuple[str, Alert, float]] = []
     batch_of: list[int] = []
+    fires = _firing_of_ended(db, batches)
     for number, (batch, now) in enumerate(batches):
         # Of one alert that comes twice the last word counts.
-        latest = {_key(alert.key): alert for alert in batch}
+        latest = {_key(alert.key): alert for alert in (_with_its_start(alert, fires) for alert in batch)}
         alerts += [(key, alert, now) for key, alert in latest.items()]
         batch_of += [number] * len(latest)
     new, resolved = [0] * len(batches), [0] * len(batches)
@@ -126,6 +132,30 @@ def _put(db: Database, batches: Sequence[tuple[Sequence[Alert], float]]) -> list
         Accepted(new=new[number], repeated=len(batch) - new[number] - resolved[number], resolved=resolved[number])
         for number, (batch, _) in enumerate(batches)
     ]
+
+
+def _firing_of_ended(db: Database, batches: Sequence[tuple[Sequence[Alert], float]]) -> dict[str, list[Alert]]:
+    """The alerts of Alertmanager that fire with the fingerprints of those that have ended."""
+    ended = {alert.fingerprint for batch, _ in batches for alert in batch if not alert.firing}
+    found: dict[str, list[Alert]] = {}
+    rows = db.execute(_FIRING_LIKE, (many([(_without_nul(one),) for one in ended]),)) if ended else ()
+    for row in rows:
+        alert = _decode_alert(row["alert"])
+        if alert.source is Source.ALERTMANAGER:
+            found.setdefault(alert.fingerprint, []).append(alert)
+    return found
+
+
+def _with_its_start(alert: Alert, fires: dict[str, list[Alert]]) -> Alert:
+    """An end with the start of the alert that it ends. Senders tell the end of one alert with another start: Grafana 12
+    with its end, and of two Prometheis the one that did not tell of the beginning."""
+    if alert.ends_at is None or alert.source is not Source.ALERTMANAGER:
+        return alert
+    same = fires.get(alert.fingerprint, [])
+    if any(other.starts_at == alert.starts_at for other in same):
+        return alert
+    begun = [other.starts_at for other in same if other.starts_at <= alert.ends_at]
+    return msgspec.structs.replace(alert, starts_at=max(begun)) if begun else alert
 
 
 def _write(db: Database, alerts: Sequence[tuple[str, Alert, float]]) -> list[tuple[int, int]]:
