@@ -33,6 +33,7 @@ _MODULES = (
     "approve_deny_dismiss",
     "page",
     "backup",
+    "rules",
     "schema",
     "demo.command",
 )

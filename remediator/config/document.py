@@ -158,10 +158,14 @@ class Document:
         node, _ = self._find(path)
         if node is None:
             return True
+        return not self.has_problem_within(node)
+
+    def has_problem_within(self, node: yaml.Node) -> bool:
+        """Whether an error has been found within a node."""
         start = (node.start_mark.line + 1, node.start_mark.column + 1)
         end = (node.end_mark.line + 1, node.end_mark.column + 1)
         places = ((p.position.line, p.position.column) for p in self.problems if p.severity is Severity.ERROR)
-        return not any(start <= place <= end for place in places)
+        return any(start <= place <= end for place in places)
 
     def keys(self) -> set[str]:
         """The keys at the top of the file."""
@@ -176,6 +180,23 @@ class Document:
         left = tuple(values[index] for index in kept)
         self._indexes[id(left)] = (left, kept)
         return left
+
+    def has(self, *path: str | int) -> bool:
+        """Whether there is a value at exactly this path."""
+        node = self.root
+        for part in path:
+            match node, part:
+                case yaml.MappingNode(), str():
+                    node = next((value for key, value in node.value if key.value == part), None)
+                case yaml.SequenceNode(), int() if 0 <= part < len(node.value):
+                    node = node.value[part]
+                case _:
+                    return False
+        return node is not None
+
+    def left_out(self, values: tuple[object, ...]) -> bool:
+        """Whether a list of this file was read into these values without some of its items."""
+        return id(values) in self._indexes
 
     def indexes(self, values: tuple[object, ...]) -> Iterable[int]:
         """Where in the file's list each of the values read from it stands."""

@@ -25,6 +25,7 @@ from remediator.config.schema_nodes import (
     Field,
     ListSchema,
     MappingSchema,
+    PartialSchema,
     ScalarSchema,
     Schema,
     StructSchema,
@@ -41,6 +42,13 @@ class AdditionalKeys:
     editors."""
 
     known: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PartialOf:
+    """Marks a list of overrides: structs of this class of which only the name and some other keys are written."""
+
+    cls: type[msgspec.Struct]
 
 
 def read_document(document: Document, cls: type[T]) -> T | None:
@@ -63,6 +71,9 @@ def schema_of(hint: Any) -> Schema:
     """The schema of a type. TypeError for a type that no document can hold."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
+        partial = next((mark for mark in hint.__metadata__ if isinstance(mark, PartialOf)), None)
+        if partial is not None:
+            return ListSchema(PartialSchema(_struct_schema(partial.cls), named=True))
         if SCALAR_OR_LIST in hint.__metadata__:
             return ListSchema(_list_item(args[0]), or_scalar=True)
         scalar = next(filter(None, map(_scalar_of, hint.__metadata__)), None)

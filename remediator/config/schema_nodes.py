@@ -261,6 +261,84 @@ class StructSchema:
         return reference
 
 
+class Partial(NamedTuple):
+    """Some values of a struct, as an override has them: attributes with their new values. `kind` is for its reader."""
+
+    cls: type[msgspec.Struct]
+    name: str
+    values: dict[str, Any]
+    kind: str = ""
+
+    def make(self) -> msgspec.Struct:
+        """The struct of these values alone."""
+        given = {key: value.make() if isinstance(value, Partial) else value for key, value in self.values.items()}
+        return self.cls(**given)
+
+
+class PartialSchema:
+    """A struct of which only some keys are written; with `named`, its name says which one is meant."""
+
+    node: type[yaml.Node] = yaml.MappingNode
+    noun = "a mapping"
+
+    def __init__(self, whole: StructSchema, *, named: bool) -> None:
+        self.whole = whole
+        self.named = named
+        self.fields = {key: field._replace(schema=_partial(field.schema)) for key, field in whole.fields.items()}
+
+    def read(self, node: yaml.Node, document: Document, depth: int) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            return wrong(node, document, self.noun)
+        values: dict[str, Any] = {}
+        for key, key_node, child in pairs(node, document):
+            if not document.spend(child, depth):
+                return BAD
+            if key not in self.fields:
+                remedy = self.whole.hints.get(key) or nearest(key, self.fields)
+                document.report(key_node, "unknown-key", f"unknown key {key!r}", remedy)
+                continue
+            field = self.fields[key]
+            value = field.schema.read(child, document, depth + 1)
+            if value is not BAD:
+                values[field.attribute] = value
+        name = values.pop("name", "") if self.named else ""
+        if self.named and not name:
+            if not document.has_problem_within(node):
+                document.report(node, "missing-key", "the key 'name' is missing here", "add name:")
+            return BAD
+        return Partial(self.whole.cls, name, values)
+
+    def json_schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
+        whole = self.whole.json_schema(definitions)["$ref"].rpartition("/")[2]
+        name = f"{whole}Override"
+        if name not in definitions:
+            properties: dict[str, Any] = {}
+            definitions[name] = {
+                "type": "object",
+                "description": f"What is changed of it: {definitions[whole]['description']}",
+                "properties": properties,
+                "required": ["name"] if self.named else [],
+                "additionalProperties": False,
+            }
+            for key, field in self.fields.items():
+                described = definitions[whole]["properties"][key].get("description")
+                properties[key] = {
+                    **field.schema.json_schema(definitions),
+                    **({"description": described} if described else {}),
+                }
+        return {"$ref": f"#/$defs/{name}"}
+
+
+def _partial(schema: Schema) -> Schema:
+    """The schema in an override: structs are changed key by key, all else is replaced."""
+    if isinstance(schema, StructSchema):
+        return PartialSchema(schema, named=False)
+    if isinstance(schema, UnionSchema) and schema.nullable and len(schema.schemas) == 1:
+        (only,) = schema.schemas.values()
+        return PartialSchema(only, named=False) if isinstance(only, StructSchema) and not only.required else schema
+    return schema
+
+
 class UnionSchema:
     """One of several schemas, each written as another kind of node."""
 

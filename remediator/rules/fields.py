@@ -11,9 +11,11 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-from remediator.config.schema import AdditionalKeys
+from remediator.config.schema import AdditionalKeys, PartialOf
+from remediator.config.schema_nodes import Partial
 from remediator.model.action import ActionSpec, HttpSpec
 from remediator.model.field_types import (
+    SCALAR_OR_LIST,
     ArgumentTemplate,
     Name,
     NameTemplate,
@@ -119,6 +121,17 @@ class TargetDoc(msgspec.Struct, frozen=True):
     open: Annotated[bool, Meta(description="true: services may bring actions of their own.")] = False
 
 
+class OverrideDoc(msgspec.Struct, frozen=True):
+    """What is changed of the rules of the extended files, by name: keys that are written replace theirs."""
+
+    services: Annotated[tuple[Partial, ...], PartialOf(ServiceDoc), Meta(description="Changed services.")] = ()
+    thresholds: Annotated[tuple[Partial, ...], PartialOf(Threshold), Meta(description="Changed thresholds.")] = ()
+    runbooks: Annotated[tuple[Partial, ...], PartialOf(RunbookDoc), Meta(description="Changed runbooks.")] = ()
+    targets: Annotated[
+        tuple[Partial, ...], PartialOf(TargetDoc), Meta(description="Changed targets, shipped ones included.")
+    ] = ()
+
+
 class RuleFileDoc(msgspec.Struct, frozen=True):
     """A rule file of remediator. Lists of all rule files are merged."""
 
@@ -129,3 +142,9 @@ class RuleFileDoc(msgspec.Struct, frozen=True):
     thresholds: Annotated[tuple[Threshold, ...], Meta(description="How well.")] = ()
     runbooks: Annotated[tuple[RunbookDoc, ...], Meta(description="What to do.")] = ()
     targets: Annotated[tuple[TargetDoc, ...], Meta(description="How.")] = ()
+    extends: Annotated[
+        tuple[Name, ...],
+        SCALAR_OR_LIST,
+        Meta(description="Rule files that this one builds on: beside it, or of the package, as remediator/kubernetes."),
+    ] = ()
+    override: OverrideDoc = OverrideDoc()

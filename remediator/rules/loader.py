@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -22,8 +22,9 @@ from remediator.model.rules import Service, Target
 from remediator.problem import Position, Problem, Severity
 from remediator.rules.added_services import refused_parts
 from remediator.rules.checks import find_problems
-from remediator.rules.fields import RuleFileDoc
+from remediator.rules.fields import RuleFileDoc, TargetDoc
 from remediator.rules.lints import find_warnings
+from remediator.rules.overrides import Entry, Override, RuleFile, entries, problems_of, read_files
 from remediator.rules.ruleset import Located, RuleSet
 from remediator.rules.shorthands import items, make_runbook, make_service, make_target
 
@@ -61,44 +62,44 @@ def read_rules(
 ) -> tuple[RuleSet, list[Problem]]:
     """As much of the rules as can be read, and every problem, in the order of the files and their lines.
     `evaluation_interval` is in seconds, 0 when it is not known."""
-    read = [(document, read_document(document, RuleFileDoc)) for document in documents]
-    files = [(document, doc) for document, doc in read if doc is not None]
-    targets = [
-        _located(document, make_target(document, doc, ("targets", index)), "targets", index)
-        for document, file in files
-        for index, doc in items(document, file.targets)
-    ]
+    files = read_files(documents)
     shipped = shipped_targets()
+    of_files = entries(files, "targets", also=shipped)
+    changed = _changed_targets(files, {entry.doc.name for entry in of_files})
+    targets = [_located(entry, make_target(entry, entry.doc, entry.path)) for entry in (*of_files, *changed)]
     known = {**shipped, **{target.item.name: target.item for target in targets}}
     rules = RuleSet(
         services=[
-            _located(
-                document, make_service(document, doc, ("services", index), known, service_label), "services", index
-            )
-            for document, file in files
-            for index, doc in items(document, file.services)
+            _located(entry, make_service(entry, entry.doc, entry.path, known, service_label))
+            for entry in entries(files, "services")
         ],
-        thresholds=[
-            _located(document, doc, "thresholds", index)
-            for document, file in files
-            for index, doc in items(document, file.thresholds)
-        ],
+        thresholds=[_located(entry, entry.doc) for entry in entries(files, "thresholds")],
         runbooks=[
-            _located(document, make_runbook(document, doc, ("runbooks", index)), "runbooks", index, doc.steps)
-            for document, file in files
-            for index, doc in items(document, file.runbooks)
+            _located(entry, make_runbook(entry, entry.doc, entry.path), entry.doc.steps)
+            for entry in entries(files, "runbooks")
         ],
         targets=targets,
         shipped=shipped,
         service_label=service_label,
         evaluation_interval=evaluation_interval,
+        documents=(*(file.document for file in files), *dict.fromkeys(entry.document for entry in changed)),
     )
-    problems = [problem for document in documents for problem in document.problems] + find_problems(rules)
-    problems += find_warnings(rules)
-    of_file = {document.file: document for document in documents}
+    problems = [*problems_of(files), *find_problems(rules), *find_warnings(rules)]
+    of_file = {document.file: document for document in rules.documents}
     problems = [problem for problem in problems if of_file[problem.position.file].tells(problem)]
-    order = {document.file: index for index, document in enumerate(documents)}
+    order = {file: index for index, file in enumerate(of_file)}
     return rules, sorted(set(problems), key=lambda problem: _order(order, problem))
+
+
+def _changed_targets(files: Sequence[RuleFile], of_files: Collection[str]) -> list[Entry[TargetDoc]]:
+    """The targets of the package that overrides change, and no file replaces."""
+    changed: dict[str, Entry[TargetDoc]] = {}
+    for file in reversed(files):
+        for index, partial in items(file.document, file.doc.override.targets):
+            if partial.name in _shipped_entries() and partial.name not in of_files:
+                entry = changed.get(partial.name, _shipped_entries()[partial.name])
+                changed[partial.name] = entry.changed(Override(file.document, index, partial._replace(kind="targets")))
+    return list(changed.values())
 
 
 def make_rulebook(rules: RuleSet) -> Rulebook:
@@ -121,9 +122,10 @@ def service_from_document(document: Mapping[str, Any], rulebook: Rulebook) -> Se
     read = read_document(file, RuleFileDoc)
     if read is None or not read.services:
         raise ConfigError(file.problems)
+    entry = Entry(file, "services", 0, read.services[0])
     added = make_service(file, read.services[0], ("services", 0), rulebook.targets, rulebook.service_label)
     services = [Located(service, _no_position) for service in rulebook.services if service.name != added.name]
-    services.append(_located(file, added, "services", 0))
+    services.append(_located(entry, added))
     rules = RuleSet(services, (), (), (), rulebook.targets, rulebook.service_label)
     for key, reason in refused_parts(added, rulebook):
         message = f"a service that is added at run time cannot have {key}: {reason}"
@@ -138,29 +140,35 @@ def service_from_document(document: Mapping[str, Any], rulebook: Rulebook) -> Se
 @cache
 def shipped_targets() -> Mapping[str, Target]:
     """The targets that come with the package, by name. ConfigError when one of their files is wrong."""
-    targets: dict[str, Target] = {}
-    for file in sorted(resources.files("remediator.targets").iterdir(), key=lambda file: file.name):
-        if not file.name.endswith(".yml"):
-            continue
-        document = Document(f"remediator/targets/{file.name}", file.read_text(encoding="utf-8"))
-        doc = read_document(document, RuleFileDoc)
-        for index, item in items(document, doc.targets if doc else ()):
-            targets[item.name] = make_target(document, item, ("targets", index))
-        if document.problems:
-            raise ConfigError(document.problems)
+    targets = {name: make_target(entry, entry.doc, entry.path) for name, entry in _shipped_entries().items()}
+    for entry in _shipped_entries().values():
+        if entry.document.problems:
+            raise ConfigError(entry.document.problems)
     return targets
 
 
-def _located(document: Document, item: T, kind: str, index: int, steps: tuple[object, ...] = ()) -> Located[T]:
-    places = list(document.indexes(steps))
+@cache
+def _shipped_entries() -> Mapping[str, Entry[TargetDoc]]:
+    found: dict[str, Entry[TargetDoc]] = {}
+    for file in sorted(resources.files("remediator.targets").iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".yml"):
+            document = Document(f"remediator/targets/{file.name}", file.read_text(encoding="utf-8"))
+            doc = read_document(document, RuleFileDoc)
+            for index, item in items(document, doc.targets if doc else ()):
+                found[item.name] = Entry(document, "targets", index, item)
+    return found
+
+
+def _located(entry: Entry[Any], item: T, steps: tuple[object, ...] = ()) -> Located[T]:
+    places = list(entry.indexes(steps))
 
     def at(*path: str | int, offset: int | None = None, key: bool = False) -> Position:
         match path:
             case ("steps", int(step), *rest) if step < len(places):
                 path = ("steps", places[step], *rest)
-        return document.position(kind, index, *path, offset=offset, key=key)
+        return entry.position(*entry.path, *path, offset=offset, key=key)
 
-    return Located(item, at, document.whole(kind, index))
+    return Located(item, at, entry.whole(*entry.path))
 
 
 def _no_position(*path: str | int, offset: int | None = None, key: bool = False) -> Position:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from remediator.config.document import Path_
+from remediator.config.document import Document, Path_
 from remediator.model.action import ActionSpec
 from remediator.model.health import Comparison, Health
 from remediator.model.matcher import Matcher
@@ -44,6 +44,8 @@ class RuleSet:
     shipped: Mapping[str, Target]
     service_label: str
     evaluation_interval: float = 0.0
+    documents: tuple[Document, ...] = ()
+    """All files of the rules, those that others extend included."""
     """Seconds between two looks at the thresholds; 0 when there is no such time, or it is not known."""
 
     @property

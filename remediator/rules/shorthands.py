@@ -6,12 +6,12 @@ Each function makes one rule of what `fields` has read, and reports what is wron
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from remediator.config.document import Document, Path_
+from remediator.config.document import Path_
 from remediator.errors import TemplateError
 from remediator.model.action import ActionSpec
 from remediator.model.matcher import Matcher
@@ -34,13 +34,29 @@ _STEP_SETTINGS = tuple(name.removesuffix("_") for name in StepSettings.__struct_
 _STEP_KEYS = ("name", *_STEP_SETTINGS, "env", "run", "shell", "http")
 
 
-def items(document: Document, values: tuple[T, ...]) -> list[tuple[int, T]]:
+class Origin(Protocol):
+    """Where a rule comes from: a document, or an entry with overrides in others."""
+
+    def report(self, path: Path_, check: str, message: str, remedy: str = "", *, offset: int | None = None) -> None:
+        """Note a problem at a path."""
+        ...
+
+    def whole(self, *path: str | int) -> bool:
+        """Whether no error has been found within the value at a path."""
+        ...
+
+    def indexes(self, values: tuple[object, ...]) -> Iterable[int]:
+        """Where in its list each of the values stands."""
+        ...
+
+
+def items(document: Origin, values: tuple[T, ...]) -> list[tuple[int, T]]:
     """The items of a list that could be read, each with its index in the document."""
     return list(zip(document.indexes(values), values, strict=True))
 
 
 def make_service(
-    document: Document, doc: ServiceDoc, path: Path_, targets: Mapping[str, Target], service_label: str
+    document: Origin, doc: ServiceDoc, path: Path_, targets: Mapping[str, Target], service_label: str
 ) -> Service:
     """The service that a document has. `targets` are all that there are."""
     given = doc.labels.get(service_label, doc.name)
@@ -60,7 +76,7 @@ def make_service(
 
 
 def _target_ref(
-    document: Document,
+    document: Origin,
     doc: str | dict[str, dict[str, OwnAction] | None] | None,
     path: Path_,
     targets: Mapping[str, Target],
@@ -92,7 +108,7 @@ def _target_ref(
     return TargetRef(name, params, actions)
 
 
-def _compiles(document: Document, text: str, kind: TemplateKind, path: Path_) -> bool:
+def _compiles(document: Origin, text: str, kind: TemplateKind, path: Path_) -> bool:
     try:
         compile_template(text, kind)
     except TemplateError as error:
@@ -101,13 +117,13 @@ def _compiles(document: Document, text: str, kind: TemplateKind, path: Path_) ->
     return True
 
 
-def make_runbook(document: Document, doc: RunbookDoc, path: Path_) -> Runbook:
+def make_runbook(document: Origin, doc: RunbookDoc, path: Path_) -> Runbook:
     """The runbook that a document has."""
     steps = [_step(document, step, (*path, "steps", index)) for index, step in items(document, doc.steps)]
     return Runbook(name=doc.name, steps=tuple(steps), **_same(doc, RunbookSettings))
 
 
-def _step(document: Document, doc: str | StepDoc, path: Path_) -> Step:
+def _step(document: Origin, doc: str | StepDoc, path: Path_) -> Step:
     if isinstance(doc, str):
         return Step(name=doc, action=doc)
     action, args, spec = _step_action(document, doc, path)
@@ -121,7 +137,7 @@ def _same(doc: msgspec.Struct, settings: type[msgspec.Struct]) -> dict[str, Any]
     return {name: getattr(doc, name) for name in settings.__struct_fields__}
 
 
-def _check_guards(document: Document, text: str, path: Path_) -> None:
+def _check_guards(document: Origin, text: str, path: Path_) -> None:
     """Report the first guard in a text that does not exist."""
     try:
         with_guards(text)
@@ -129,7 +145,7 @@ def _check_guards(document: Document, text: str, path: Path_) -> None:
         document.report(path, "unknown-guard", str(error), error.remedy, offset=error.offset)
 
 
-def _step_action(document: Document, doc: StepDoc, path: Path_) -> tuple[str, dict[str, Any], ActionSpec | None]:
+def _step_action(document: Origin, doc: StepDoc, path: Path_) -> tuple[str, dict[str, Any], ActionSpec | None]:
     """The step's action, its arguments, and what it runs when it says so itself."""
     given = {name: args or {} for name, args in doc.action.items()}
     if isinstance(doc.scale, ScaleDoc):
@@ -168,7 +184,7 @@ def _step_action(document: Document, doc: StepDoc, path: Path_) -> tuple[str, di
     return own[0], {}, spec or ActionSpec()
 
 
-def make_target(document: Document, doc: TargetDoc, path: Path_) -> Target:
+def make_target(document: Origin, doc: TargetDoc, path: Path_) -> Target:
     """The target that a document has."""
     actions = {name: _spec(document, action, (*path, "actions", name)) for name, action in doc.actions.items()}
     if "ssh" in doc.params:
@@ -183,7 +199,7 @@ def make_target(document: Document, doc: TargetDoc, path: Path_) -> Target:
     )
 
 
-def _spec(document: Document, doc: AnyAction | OwnAction, path: Path_) -> ActionSpec | None:
+def _spec(document: Origin, doc: AnyAction | OwnAction, path: Path_) -> ActionSpec | None:
     if isinstance(doc, str):
         return ActionSpec(shell=doc)
     if isinstance(doc, tuple):

@@ -109,13 +109,13 @@ def run(args: argparse.Namespace) -> int:
         else:
             notes += [problem.message for problem in heard]
         failure = "; ".join(filter(None, (failure, refused)))
-    documents = {document.file: document for document in [*configs, *rules]}
+    documents = {document.file: document for document in [*configs, *rule_set.documents]}
     found += _idle_allowances(documents.values())
     found = [problem for problem in found if not documents[problem.position.file].allows(problem)]
     known = {(problem.position, problem.check) for problem in problems}
     problems += [problem for problem in found if (problem.position, problem.check) not in known]
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-    files = {document.file: index for index, document in enumerate([*configs, *rules])}
+    files = {file: index for index, file in enumerate(documents)}
     problems.sort(key=lambda problem: (files[problem.position.file], problem.position.line, problem.position.column))
     if args.output == "json":
         document = _as_json(problems, rule_set, seen, "; ".join(notes), failure)

@@ -26,7 +26,7 @@ services:
   - {name: silent}
 thresholds:
   - {name: up, match: ['tier="web"'], expr: up_to_now, failed: '< 1'}
-  - {name: gone, match: ['tier="web"'], expr: 'nowhere > 3', failed: '> 1'}
+  - {name: gone, match: ['tier="web"'], expr: nowhere, failed: '> 1'}
   - {name: orphaned, expr: orphans, failed: '> 5'}
   - {name: odd, match: ['tier="web"'], expr: odd, degraded: '> 5'}
   - {name: unjudged, match: ['service="checkout"'], expr: up_to_now, failed: '> 5'}

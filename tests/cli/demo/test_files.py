@@ -117,6 +117,11 @@ def test_a_wheel_has_the_rules_of_the_library(tmp_path: Path, by_way_of: str) ->
     text = (tmp_path / "installed/remediator/cli/demo/files/web.yml").read_text()
     assert text == (ROOT / "rules/web.yml").read_text()
     assert (tmp_path / "web.yml").read_text() == speed_up(text)
+    (tmp_path / "mine.yml").write_text("extends: [remediator/web, remediator/kubernetes]\n")
+    check = [sys.executable, "-m", "remediator", "check", "mine.yml"]
+    done = subprocess.run(check, cwd=tmp_path, env=os.environ | {"PYTHONPATH": "installed"}, timeout=60)
+    assert done.returncode == 0
+    assert (tmp_path / "installed/remediator/library/web.yml").read_text() == text
 
 
 def build(kind: str, source: Path, into: Path) -> None:
