@@ -21,6 +21,8 @@ COUNT_TIMEOUT = 15.0
 """Seconds for reading the present count, unless its action has a timeout."""
 DIAGNOSE_TIMEOUT = 30.0
 """Seconds for gathering evidence, unless its action has a timeout."""
+PROBE_TIMEOUT = 15.0
+"""Seconds for asking a target whether it can be reached, unless its action has a timeout."""
 
 Context = Mapping[str, object]
 Query = Callable[[str], Awaitable[Answer]]
@@ -76,6 +78,19 @@ async def diagnose(plan: Plan, context: Context, run: Run) -> tuple[Result, str]
     except (RefusedError, TemplateError) as error:
         return Result(Outcome.REFUSED, str(error)), ""
     return await run(call), str(call)
+
+
+async def probe(plan: Plan, context: Context, run: Run) -> Result:
+    """Run the target's `probe` action, which says by its end whether the target can be reached."""
+    spec = plan.spec("probe")
+    if spec is None:
+        return Result(Outcome.REFUSED, "the target has no action probe")
+    try:
+        known = {**context, **_params(plan, context)}
+        call = _call(plan, spec, "probe", context, known, _limit(spec, default=PROBE_TIMEOUT))
+    except (RefusedError, TemplateError) as error:
+        return Result(Outcome.REFUSED, str(error))
+    return await run(msgspec.structs.replace(call, probe=True))
 
 
 def step_timeout(plan: Plan, step: Step) -> float:

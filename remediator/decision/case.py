@@ -19,6 +19,9 @@ from remediator.model.rules import Plan, Service
 from remediator.model.silence import Silence
 from remediator.template.compile import LabelView
 
+PROBE = "probe"
+"""The action of a target that says whether it can be reached."""
+
 
 class GuardAnswer(msgspec.Struct, frozen=True):
     """What Prometheus said to an `if` or `unless`: true, false, or None with the reason in `text`. `expr` is the condition
@@ -27,6 +30,14 @@ class GuardAnswer(msgspec.Struct, frozen=True):
     expr: str
     true: bool | None
     at: float
+    text: str = ""
+
+
+class ProbeAnswer(msgspec.Struct, frozen=True):
+    """What the probe of the target said at `at`. `failures` counts how often in a row it has failed; 0 is reachable."""
+
+    at: float
+    failures: int = 0
     text: str = ""
 
 
@@ -92,6 +103,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """How the service's incidents of the last days ended, the oldest first."""
     dependencies: tuple[Dependency, ...] = ()
     guards: Mapping[str, GuardAnswer] = {}
+    probe: ProbeAnswer | None = None
+    """Whether the target could be reached when it was last asked, for this incident."""
     last_heal: StepRun | None = None
     """The last run by the same runbook for this service in an earlier incident."""
     spent_here: tuple[float, ...] = ()
@@ -133,6 +146,14 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     def next_step(self) -> NextStep | None:
         """The step whose turn it is, or None when none is left."""
         return find_next_step(self.incident) if self.incident is not None else None
+
+    @property
+    def probed(self) -> bool:
+        """Whether the target has to be asked if it can be reached before the next step is run."""
+        plan, next_step = self.plan, self.next_step
+        return (
+            plan is not None and next_step is not None and next_step.step.spec is None and plan.spec(PROBE) is not None
+        )
 
     @property
     def relapse(self) -> Incident | None:

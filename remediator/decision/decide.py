@@ -3,7 +3,7 @@
 The ladder, first match wins. No incident: nothing wrong, unless something is to be put back; no runbook; held by a gate;
 open. An incident: a step runs -> wait, or interrupt it when it is certainly over; healthy for long enough -> put back
 what was taken out, then close; within the verify window -> wait; no step left, or no answer to a question -> close as
-exhausted; pass a step over; ask a guard; held by a gate; gather evidence; run the step.
+exhausted; pass a step over; ask a guard; held by a gate; probe the target; gather evidence; run the step.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from remediator.model.rules import OnInterrupt
 
 GUARD_FRESH = 5.0
 """Seconds for which the answer to a guard holds good."""
+
+PROBE_FRESH = 15.0
+"""Seconds for which a target that could be reached is taken to be reachable."""
 
 UNDO_ATTEMPTS = 3
 """How often it is tried to put something back before people are called."""
@@ -46,10 +49,11 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """Ask Prometheus these guards, then look again."""
+    """Ask Prometheus these guards, or with `probe` the target whether it can be reached, then look again."""
 
     text: str
-    exprs: tuple[str, ...]
+    exprs: tuple[str, ...] = ()
+    probe: bool = False
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -237,6 +241,8 @@ def _pursue(case: Case, incident: Incident) -> Decision:
     unfinished = _unfinished(case, incident)
     if unfinished is not None:
         return unfinished
+    if case.probed and (case.probe is None or case.probe.failures or now - case.probe.at > PROBE_FRESH):
+        return Ask(f"asks whether its target can be reached before {next_step.step.name}", probe=True)
     gathered = any(run.step == DIAGNOSE for run in incident.runs)
     if last is None and not gathered and incident.plan.spec("diagnose") is not None:
         return Gather("gathers evidence")

@@ -22,6 +22,10 @@ REOPEN = 60.0
 SLOW_START = 300.0
 """Seconds after a panic for which only one command runs at a time."""
 
+PROBE_AGAIN = 5.0
+"""Seconds until a target that could not be reached is asked again; twice as many each time."""
+PROBE_LONGEST = 300.0
+
 GateCheck = Callable[[Case], Hold | None]
 
 
@@ -102,6 +106,18 @@ def not_corroborated(case: Case) -> Hold | None:
     name = (case.choice.alert if case.choice else case.alerts[0]).alert.name
     text = f"alert {name} is not corroborated: {case.judgement.text}"
     return Hold(Gate.NOT_CORROBORATED, text, way_out="corroborate: false in the runbook believes the alert by itself")
+
+
+def target_unreachable(case: Case) -> Hold | None:
+    """The target's probe has failed: its host, cluster or daemon cannot be reached, so no step is used up on it."""
+    probe = case.probe
+    if probe is None or not probe.failures or not case.probed:
+        return None
+    until = probe.at + min(PROBE_LONGEST, PROBE_AGAIN * 2.0 ** min(probe.failures - 1, 10))
+    if case.now >= until:
+        return None
+    text = f"its target cannot be reached: {probe.text}: asks again in {_left(case, until)}"
+    return Hold(Gate.TARGET_UNREACHABLE, text, until)
 
 
 def dependency(case: Case) -> Hold | None:
@@ -249,6 +265,7 @@ GATES: tuple[GateCheck, ...] = (
     settling,
     blind,
     not_corroborated,
+    target_unreachable,
     dependency,
     panic,
     breaker,

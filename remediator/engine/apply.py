@@ -109,8 +109,8 @@ class Applier:
                 # Not what was seen counts here, but when it was last tried: nothing is seen of a Prometheus that is down.
                 if incident.running is None and now - self._evaluations.evaluated_at >= d.LOOK_AGAIN:
                     self._evaluations.evaluate([name])
-            case d.Ask(_, exprs):
-                self._step_tasks.ask(case, exprs)
+            case d.Ask(_, exprs, probe):
+                self._step_tasks.ask(case, exprs, probe=probe)
             case d.Gather() | d.RunStep() | d.Undo():
                 run = await self._step_tasks.begin(case, incident, decision)
                 self._schedule.put(name, run.over_by)

@@ -104,6 +104,7 @@ class Observer:
             closings=state.closings.get(name, ()),
             dependencies=self._dependencies(service, now) if service.depends_on else (),
             guards=state.guards.get(name, {}),
+            probe=state.probes.get(name),
             spent_anywhere=(*state.usage.starts(_since(state.policy.rate, now)), *state.fleet.reserved_starts()),
         )
         if runbook is None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from remediator.config.policy import Policy
-from remediator.decision.case import GuardAnswer
+from remediator.decision.case import GuardAnswer, ProbeAnswer
 from remediator.engine.budget_usage import BudgetUsage
 from remediator.engine.evaluations import Evaluations
 from remediator.engine.fleet import Fleet
@@ -51,6 +51,8 @@ class EngineState:
         """Whether the alerts have been compared with Alertmanager's, or need not be."""
         self.pauses: tuple[Pause, ...] = ()
         self.guards: dict[str, dict[str, GuardAnswer]] = {}
+        self.probes: dict[str, ProbeAnswer] = {}
+        """What the probes of targets said last, by service with an open incident."""
         self.live: set[int] = set()
         """The step runs whose commands this process runs."""
         self.decided: dict[str, str] = {}
@@ -133,6 +135,7 @@ class EngineState:
             if incident.verdict is Verdict.EXHAUSTED:
                 self.given_up.add(incident.service)
             self.guards.pop(incident.service, None)
+            self.probes.pop(incident.service, None)
             if incident.verdict is Verdict.RECOVERED:
                 self.usage.refund(incident.id)
             self._forget_if_idle(incident.service)
@@ -217,6 +220,13 @@ class EngineState:
         """Take in the answers to the guards of a service's next step."""
         if name in self.open:
             self.guards[name] = answers
+
+    def put_probe(self, name: str, at: float, failure: str | None) -> None:
+        """Take in whether the target of a service could be reached; `failure` says why not."""
+        if name in self.open:
+            before = self.probes.get(name)
+            failures = (before.failures if before is not None else 0) + 1
+            self.probes[name] = ProbeAnswer(at) if failure is None else ProbeAnswer(at, failures, failure)
 
     def put_decision(self, name: str, text: str) -> None:
         """Remember what was decided on a service, to be shown."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from remediator.actions.render import describe, diagnose, diagnose_timeout, perform, step_timeout
+from remediator.actions.render import describe, diagnose, diagnose_timeout, perform, probe, step_timeout
 from remediator.actions.supervisor import GRACE
 from remediator.clients.prometheus.client import Answer
 from remediator.decision import decide as d
@@ -20,7 +20,7 @@ from remediator.model.incident import DIAGNOSE, UNDO, Incident, StepRun
 from remediator.model.rules import Plan, Step
 from remediator.rules.guards import UnknownGuardError, with_guards
 from remediator.store.interface import Store
-from remediator.template.compile import TemplateKind, compile_template
+from remediator.template.compile import TemplateKind, compile_template, shortened
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ BACKOFF = Backoff(first=RETRY, longest=RETRY)
 
 class StepTasks:
     """Runs steps and asks guards. `on_done` is called with the name of the service, and whether it was a step that ended
-    (true) or guards that were answered (false)."""
+    (true), or guards or a probe that were answered (false)."""
 
     def __init__(
         self,
@@ -83,19 +83,23 @@ class StepTasks:
         ended = await self._store.end_step(run.id, Result(Outcome.UNKNOWN, text), now)
         self._state.put_run(ended)
 
-    def ask(self, case: Case, exprs: tuple[str, ...]) -> None:
-        """Have Prometheus answer guards; the answers will be in the state."""
+    def ask(self, case: Case, exprs: tuple[str, ...], *, probe: bool = False) -> None:
+        """Have Prometheus answer guards, and the target whether it can be reached. The answers will be in the state."""
         name = case.service.name
         if name in self._asking:
             return
-        context = case.context
+        context, plan = case.context, case.plan
 
         async def ask() -> None:
             try:
                 answers = {expr: await self._guard(expr, context) for expr in exprs}
+                failure = await self._probe(plan, context) if probe and plan is not None else None
             finally:
                 self._asking.pop(name, None)
-            self._state.put_guards(name, answers)
+            if exprs:
+                self._state.put_guards(name, answers)
+            if probe:
+                self._state.put_probe(name, self._clock.now(), failure)
             self._on_done(name, False)
 
         self._asking[name] = asyncio.get_running_loop().create_task(ask())
@@ -150,6 +154,19 @@ class StepTasks:
         except ConflictError as error:
             log.warning("the end of %s for %s came too late: %s", run.action, run.service, error)
             return None
+
+    async def _probe(self, plan: Plan, context: dict[str, object]) -> str | None:
+        """Why the target cannot be reached, or None."""
+        try:
+            result = await probe(plan, context, self._run)
+        except Exception as error:
+            log.exception("cannot probe the target of %s", plan.service.name)
+            return f"remediator itself failed while it asked: {error!r}"
+        if result.outcome in (Outcome.SUCCEEDED, Outcome.REFUSED):
+            # Performing the step says why a template is refused.
+            return None
+        said = next((line.strip() for line in reversed(result.output.splitlines()) if line.strip()), "")
+        return f"{result.text}: {shortened(said, 200)}" if said else result.text
 
     async def _guard(self, expr: str, context: dict[str, object]) -> GuardAnswer:
         try:

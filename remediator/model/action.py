@@ -93,6 +93,8 @@ class Call(msgspec.Struct, frozen=True):
     http: HttpSpec | None = None
     timeout: float = TIMEOUT
     env: dict[str, str] = {}
+    probe: bool = False
+    """Whether it only asks if the target can be reached."""
 
     def __str__(self) -> str:
         if self.http is not None:

@@ -55,6 +55,7 @@ class Gate(StrEnum):
     SETTLING = "settling", Paging.BLOCKED, Trait.UNDOING | Trait.BRIEF
     BLIND = "blind", Paging.BLOCKED, Trait.OPENING | Trait.UNDOING | Trait.PAGES_ALERTS
     NOT_CORROBORATED = "not_corroborated", Paging.NEVER, Trait.OPENING
+    TARGET_UNREACHABLE = "target_unreachable", Paging.BLOCKED, Trait(0)
     DEPENDENCY = "dependency", Paging.ROOT, Trait.FLEET | Trait.BRIEF
     PANIC = "panic", Paging.FLEET, Trait.FLEET | Trait.UNTIMED
     BREAKER = "breaker", Paging.OWN, Trait.OPENING | Trait.PAGES_ALERTS

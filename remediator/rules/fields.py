@@ -106,7 +106,9 @@ class TargetDoc(msgspec.Struct, frozen=True):
     name: Annotated[Name, Meta(description="What services call the target.")]
     actions: Annotated[
         dict[Name, AnyAction],
-        Meta(description="What can be done. scale, replicas (prints the present count) and diagnose have a meaning."),
+        Meta(
+            description="What can be done. scale, replicas (prints the present count), diagnose and probe (ends well where the target can be reached) have a meaning."
+        ),
     ] = {}
     params: Annotated[
         dict[Name, TextTemplate | None],

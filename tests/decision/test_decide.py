@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from remediator.config.policy import Policy
 from remediator.decision import decide as d
 from remediator.decision.assessment import Choice
-from remediator.decision.case import GuardAnswer
+from remediator.decision.case import GuardAnswer, ProbeAnswer
 from remediator.decision.decide import decide
 from remediator.decision.next_step import find_next_step
 from remediator.model.action import ActionSpec, Outcome
@@ -322,3 +322,27 @@ def test_what_was_taken_out_is_not_put_back_while_healing_is_paused() -> None:
     assert isinstance(held, d.Held)
     assert held.hold.gate == "paused"
     assert isinstance(d.decide(case(the_incident=taken_out, judgement=well)), d.Undo)
+
+
+PROBED = Target("box", actions={"probe": ActionSpec(run=("ping",)), "restart": ActionSpec(run=("reboot",))})
+
+
+@pytest.mark.parametrize(
+    ("probe", "decision"),
+    [
+        (None, "asks whether its target can be reached before restart"),
+        (ProbeAnswer(NOW - 10), "runs restart"),
+        (ProbeAnswer(NOW - 20), "asks whether its target can be reached before restart"),
+        (ProbeAnswer(NOW - 4, 1, "exited with 1"), "its target cannot be reached: exited with 1: asks again in 1s"),
+        (ProbeAnswer(NOW - 6, 1, "exited with 1"), "asks whether its target can be reached before restart"),
+        (ProbeAnswer(NOW - 6, 2, "exited with 1"), "its target cannot be reached: exited with 1: asks again in 4s"),
+        (ProbeAnswer(NOW, 99, "exited with 1"), "its target cannot be reached: exited with 1: asks again in 5m"),
+    ],
+)
+def test_a_step_is_run_only_where_its_target_was_reached_just_now(probe: ProbeAnswer | None, decision: str) -> None:
+    assert decide(case("failed", incident(plan(target=PROBED)), probe=probe)).text == decision
+
+
+def test_a_command_of_the_step_itself_asks_no_target() -> None:
+    own = plan(step(spec=ActionSpec(run=("x",))), target=PROBED)
+    assert isinstance(decide(case("failed", incident(own), probe=ProbeAnswer(NOW, 1, "away"))), d.RunStep)

@@ -35,6 +35,7 @@ def test_the_order_is_the_policy() -> None:
         "settling",
         "blind",
         "not_corroborated",
+        "target_unreachable",
         "dependency",
         "panic",
         "breaker",

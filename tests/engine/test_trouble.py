@@ -3,6 +3,7 @@ budgets, questions nobody answers, and what has to be put back."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -575,3 +576,55 @@ async def test_a_hold_is_journalled_once_with_its_gate(tmp_path: Path) -> None:
         await w.pass_time(600)
         held = [entry for entry in await w.journal() if entry.kind is EntryKind.HELD]
         assert [entry.data["gate"] for entry in held] == ["observe"]
+
+
+# A target that cannot be reached.
+
+
+PROBED = RULES.replace(
+    "{restart: [ctl, restart, checkout],", "{probe: [ctl, probe, checkout], restart: [ctl, restart, checkout],"
+)
+
+
+async def test_a_target_that_cannot_be_reached_uses_up_no_step(tmp_path: Path) -> None:
+    async with world(tmp_path, PROBED, NO_BREACH) as w:
+        w.heals("ctl restart checkout", checkout=0.0)
+        w.effect("ctl probe checkout", Effect(exit_code=255))
+        w.set("error_ratio", checkout=0.5, search=0.0)
+        await w.pass_time(300)
+        (incident,) = await w.incidents()
+        assert incident.hold is not None
+        assert incident.hold.gate == "target_unreachable"
+        assert incident.runs == ()
+        # It takes a second to be asked; then it is asked again after 5 s, 10 s, 20 s, …
+        asked = [at for at, command in w.ran]
+        assert {command for _, command in w.ran} == {"ctl probe checkout"}
+        waits = [later - earlier for earlier, later in itertools.pairwise(asked)]
+        assert [round(wait) for wait in waits] == [6, 11, 21, 41, 81]
+        assert pages(w) == []
+        await w.pass_time(900)
+        assert pages(w) == ["RemediationBlocked"]
+
+        w.effect("ctl probe checkout", Effect())
+        await w.pass_time(400)
+        (incident,) = await w.incidents()
+        assert [run.action for run in incident.runs] == ["restart"]
+        assert incident.verdict is Verdict.RECOVERED
+        assert pages(w) == []
+
+
+async def test_a_target_is_asked_before_each_step_and_not_while_another_gate_holds(tmp_path: Path) -> None:
+    async with world(tmp_path, PROBED.replace("    steps:", "    mode: approve\n    steps:"), NO_BREACH) as w:
+        w.set("error_ratio", checkout=0.5, search=0.0)
+        await w.pass_time(120)
+        assert w.ran == []
+        (incident,) = await w.incidents()
+        await w.store.answer(incident.id, Approval(True, "ada", "", w.clock.now()))
+        w.engine.on_operator_action()
+        await w.pass_time(300)
+        assert w.commands == [
+            "ctl probe checkout",
+            "ctl restart checkout",
+            "ctl probe checkout",
+            "ctl rollback checkout",
+        ]

@@ -17,6 +17,7 @@ TRAITS: dict[Gate, tuple[Paging, Trait]] = {
     Gate.SETTLING: (Paging.BLOCKED, Trait.UNDOING | Trait.BRIEF),
     Gate.BLIND: (Paging.BLOCKED, Trait.OPENING | Trait.UNDOING | Trait.PAGES_ALERTS),
     Gate.NOT_CORROBORATED: (Paging.NEVER, Trait.OPENING),
+    Gate.TARGET_UNREACHABLE: (Paging.BLOCKED, Trait(0)),
     Gate.DEPENDENCY: (Paging.ROOT, Trait.FLEET | Trait.BRIEF),
     Gate.PANIC: (Paging.FLEET, Trait.FLEET | Trait.UNTIMED),
     Gate.BREAKER: (Paging.OWN, Trait.OPENING | Trait.PAGES_ALERTS),

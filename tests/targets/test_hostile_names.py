@@ -115,6 +115,7 @@ def started(docker: RealDocker) -> dict[str, str]:
 
 
 async def test_docker(do: Do, docker: RealDocker) -> None:
+    assert (await do("docker", "probe", host=docker.host)).outcome is Outcome.SUCCEEDED
     ids = {}
     for name in ("web", "other"):
         ids[name] = docker.run("run", "-d", "--network=none", f"--name={name}", IMAGE)
@@ -143,6 +144,7 @@ async def test_compose(do: Do, docker: RealDocker, tmp_path: Path) -> None:
     params = {"file": str(file), "project": "names", "host": docker.host, "command": command}
     for service in ("web", "other"):
         assert (await do("compose", "up", service=service, **params)).outcome is Outcome.SUCCEEDED
+    assert (await do("compose", "probe", **params)).outcome is Outcome.SUCCEEDED
     await nothing_else(do, "compose", "service", HOSTILE, lambda: started(docker), **params)
 
 
@@ -166,6 +168,7 @@ async def test_swarm(do: Do, swarm: RealDocker) -> None:
         told = swarm.run("service", "inspect", "--format", form, "web", "other")
         return dict(line.split(" ", 1) for line in told.splitlines())
 
+    assert (await do("swarm", "probe", host=swarm.host)).outcome is Outcome.SUCCEEDED
     id = swarm.run("service", "inspect", "--format", "{{ .ID }}", "web")
     await nothing_else(do, "swarm", "service", [*HOSTILE, id[:3], id[:12]], forced, host=swarm.host)
     before = forced()
@@ -197,6 +200,7 @@ async def test_systemd(do: Do, tmp_path: Path) -> None:
         suffixed = [f"{name}.service" for name in names if name not in ("", "web")]
         more = ["sys/web.service", "/sys/web.service", "web.service other.service", "w*.service", "web@*.service"]
         await nothing_else(do, "systemd", "unit", [*suffixed, *more], pids, enter=systemd.enter)
+        assert (await do("systemd", "probe", enter=systemd.enter)).outcome is Outcome.SUCCEEDED
         before = pids()
         assert (await do("systemd", "restart", enter=systemd.enter, unit="web@1.service")).outcome is Outcome.SUCCEEDED
         assert {name for name, pid in pids().items() if pid != before[name]} == {"web@1.service"}
@@ -317,6 +321,9 @@ async def test_kubernetes(do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         others = ["*", "--all-namespaces", "default other", "kube-system"]
         await nothing_else(do, "kubernetes", "namespace", others, generations, deployment="web")
         await nothing_else(do, "helm", "release", names, generations, namespace="default")
+        for target, params in (("kubernetes", {"deployment": "web"}), ("helm", {})):
+            reached = await do(target, "probe", namespace="default", **params)
+            assert reached.outcome is Outcome.SUCCEEDED, reached
         before = generations()
         result = await do("kubernetes", "restart", deployment="web", namespace="default")
         assert result.outcome is Outcome.SUCCEEDED, result

@@ -74,7 +74,7 @@ def unknown_action(rules: RuleSet) -> Iterator[Problem]:
             wrong = without if len(without) == len(matched) else [pair for pair in without if pair[1]]
             if wrong:
                 offered = {action for group, _ in known for action in actions_of(group[0], targets)}
-                offered -= {"replicas", "diagnose"}
+                offered -= {"replicas", "diagnose", "probe"}
                 yield Problem(
                     runbook.at("steps", index, step.action, key=True),
                     "unknown-action",
