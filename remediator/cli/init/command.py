@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ def add(commands: Any) -> None:
         help="draft a first config and rule file from what Prometheus knows",
         description="Ask Prometheus which services there are and which of their metrics are known here, ask Alertmanager for its"
         " receivers, and write remediator.yml and rules/services.yml, with the schemas that editors check them by. Its runbooks"
-        " observe: nothing is run. Exit code 2 when Prometheus cannot be asked, or a file is there already.",
+        " observe: nothing is run. Exit codes: 1 when Prometheus knows of no service, 2 when it cannot be asked, or a file is there already.",
     )
     parser.add_argument(
         "--prometheus", type=_address, default="http://localhost:9090", metavar="URL", help="default: %(default)s"
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """Ask Prometheus and Alertmanager, and write the files."""
     import asyncio
 
+    from remediator.cli.client import clean
     from remediator.cli.init.draft import CONFIG_SCHEMA, RULE_FILE, RULES_SCHEMA, draft_config, draft_rules
     from remediator.cli.init.errors import DraftError
     from remediator.cli.init.inventory import take_inventory
@@ -81,11 +83,16 @@ def run(args: argparse.Namespace) -> int:
     survey = _survey(prometheus, args.service_label or "")
     inventory = take_inventory(survey)
     if not inventory.services:
-        raise DraftError(
-            f"cannot draft rules: no series of the known metrics names a service by the label {survey.label}"
-            + (f" but monitoring itself ({', '.join(inventory.monitors)})" if inventory.monitors else "")
-            + "; name another one with --service-label"
+        # Prometheus was asked and answered: what it knows is not enough.
+        print(
+            clean(
+                f"remediator: cannot draft rules: no series of the known metrics names a service by the label {survey.label}"
+                + (f" but monitoring itself ({', '.join(inventory.monitors)})" if inventory.monitors else "")
+                + "; name another one with --service-label"
+            ),
+            file=sys.stderr,
         )
+        return 1
     facts = asyncio.run(_alertmanager_facts(alertmanager, optional=args.alertmanager is None))
     _write(
         folder,

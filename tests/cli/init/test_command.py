@@ -18,6 +18,7 @@ from real.prometheus import Exposition, RealAlertmanager, RealPrometheus, free_p
 from real.remediator import RealRemediator
 
 from remediator.cli import main
+from remediator.cli.init.survey_result import Survey
 from remediator.clients.http_options import BasicAuth
 from remediator.config.settings import load_config
 from remediator.model.clock import rfc3339
@@ -193,7 +194,7 @@ async def test_a_prometheus_that_knows_only_itself(
     prometheus.targets = {"prometheus": [prometheus.address]}
     async with prometheus:
         await scraped(prometheus, "prometheus")
-        assert await remediator("init", "--prometheus", prometheus.url) == 2
+        assert await remediator("init", "--prometheus", prometheus.url) == 1
         assert "by the label job but monitoring itself (prometheus);" in capsys.readouterr().err
         with Exposition("x 1\n") as page:
             prometheus.targets = {"prometheus": [prometheus.address], "shop": [page.address]}
@@ -393,3 +394,13 @@ def test_wrong_usage(arguments: list[str], sentence: str, folder: Path, capsys: 
     shown = capsys.readouterr().err
     assert sentence in shown
     assert "s3cret" not in shown
+
+
+def test_a_prometheus_that_knows_of_no_service_is_no_failure_to_ask_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    survey = Survey("service.name", "as --service-label says", (), ())
+    monkeypatch.setattr("remediator.cli.init.command._survey", lambda *_: survey)
+    assert main(["init", "--directory", str(tmp_path)]) == 1
+    assert "no series of the known metrics names a service by the label service.name" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
