@@ -12,6 +12,7 @@ import gc
 import logging
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
@@ -23,9 +24,11 @@ from remediator.actions.runner import Runner
 from remediator.clients.alertmanager import Alertmanagers, Member
 from remediator.clients.grafana import Grafana
 from remediator.clients.prometheus.client import Prometheus
+from remediator.clients.service_manager import ServiceManager
 from remediator.config.settings import Config
 from remediator.engine.broadcast import Broadcast
 from remediator.engine.intake import Intake
+from remediator.engine.loop import POLL
 from remediator.errors import RemediatorError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Notification
@@ -66,13 +69,23 @@ async def serve(options: Options, clock: Clock | None = None) -> int:
     ending = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         system = await _assemble(options, loaded, security, clock, ending, stack)
+        manager = ServiceManager()
+        feeding = manager.feed_watchdog(lambda within: _decides(system, within))
+        await stack.enter_async_context(running(feeding, lambda _: ending.set()))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ending.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: _spawn(stack, _reload(system)))
+        manager.notify("READY=1")
         await ending.wait()
+        manager.notify("STOPPING=1")
         log.info("ends")
     return 0
+
+
+def _decides(system: Runtime, within: float) -> bool:
+    """Whether the loop that decides has turned lately; it does so even when there is nothing to decide."""
+    return time.monotonic() - system.replica.turned_at < max(within, 3 * POLL)
 
 
 async def _assemble(

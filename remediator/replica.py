@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -68,6 +69,7 @@ class Replica:
     def __init__(self, resources: ProcessResources, config: Config, rulebook: Rulebook, *, leads: bool) -> None:
         self.leads = leads
         self.loaded = False
+        self._deciding = False
         self._resources = resources
         self._config = config
         self._reconciler: Reconciler | None = None
@@ -101,6 +103,11 @@ class Replica:
             parts.observer,
             parts.engine,
         )
+
+    @property
+    def turned_at(self) -> float:
+        """When the loop that decides last turned, on the machine's own clock; now, while no loop is meant to run."""
+        return self.engine.turned_at if self._deciding else time.monotonic()
 
     @property
     def unpaged_alerts(self) -> tuple[str, ...]:
@@ -137,7 +144,11 @@ class Replica:
                     stack.push_async_callback(engine.stop)
             for work in works:
                 await stack.enter_async_context(running(work, resources.on_failure))
-            yield
+            self._deciding = True
+            try:
+                yield
+            finally:
+                self._deciding = False
 
     async def _hand_over(self) -> None:
         leadership = self._resources.leadership

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from remediator.clients.prometheus.client import Answer
@@ -96,6 +97,8 @@ class Engine:
             shared=shared,
         )
         self._woken = asyncio.Event()
+        self.turned_at = time.monotonic()
+        """When the loop last turned, on the machine's own clock: a watchdog looks at it."""
         self._loaded_at = clock.now()
         self._requests: dict[tuple[str, float], asyncio.Future[str]] = {}
 
@@ -150,6 +153,7 @@ class Engine:
 
         async def cycle() -> None:
             self._woken.clear()
+            self.turned_at = time.monotonic()
             with self._metrics.cycle_duration.time():
                 await self.run_cycle(self._clock.now())
 

@@ -27,7 +27,14 @@ class RealSystemd:
 
     enter: tuple[str, ...]
 
-    def __init__(self, folder: Path, units: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        units: Mapping[str, str],
+        *,
+        files: Mapping[str, str] | None = None,
+        binds: Mapping[Path, str] | None = None,
+    ) -> None:
         self._nspawn = part("systemd-nspawn", "systemd-container")
         self._nsenter = part("nsenter", "util-linux")
         if not Path("/usr/bin/dbus-daemon").exists():
@@ -36,9 +43,17 @@ class RealSystemd:
             pytest.skip("systemd-nspawn needs root")
         self._folder = folder
         self._units = units
+        self._files = dict(files or {})
+        """Further files of the container, by their path there."""
+        self._binds = dict(binds or {})
+        """Folders of this machine, and where they are in the container."""
 
     def __enter__(self) -> Self:
-        binds = []
+        binds = [f"--bind-ro={source}:{target}" for source, target in self._binds.items()]
+        for number, (target, text) in enumerate(self._files.items()):
+            file = self._folder / f"file-{number}"
+            file.write_text(text)
+            binds.append(f"--bind-ro={file}:{target}")
         for name, text in self._units.items():
             file = self._folder / name
             file.write_text(text)
