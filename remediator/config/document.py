@@ -32,6 +32,8 @@ CHECKS = {
     "one-target": "not exactly one target where one belongs",
     "empty-command": "a command without a program",
     "label-conflict": "a service's label contradicts its name",
+    "unknown-extends": "a file that is extended does not exist",
+    "unknown-override": "an override names a rule that the extended files do not have",
     "empty-pattern": "a pattern of rule files that fits no file",
     "bad-duration": "not a duration such as 30s, 5m or 1h30m",
     "bad-matcher": 'not a matcher such as tier="web"',

@@ -23,11 +23,6 @@ T = TypeVar("T", bound=msgspec.Struct)
 KINDS = ("services", "thresholds", "runbooks", "targets")
 WHOLE = frozenset({"target"})
 """Keys whose mapping is replaced as a whole."""
-CHECKS = {
-    "unknown-extends": "a file that is extended does not exist",
-    "unknown-override": "an override names a rule that the extended files do not have",
-}
-"""The problems of building on other files, by name."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +197,8 @@ def entries(files: Sequence[RuleFile], kind: str, also: Iterable[str] = ()) -> l
 
 
 def _report_unknown(file: RuleFile, kind: str, index: int, partial: Partial, names: Iterable[str]) -> None:
+    if any(problem.check == "unknown-extends" for problem in file.document.problems):
+        return
     message = f"there is no {kind.removesuffix('s')} {partial.name} in what this file extends"
     place = ("override", kind, index, "name")
     remedy = nearest(partial.name, set(names)) or "write extends: with the file that has it"
