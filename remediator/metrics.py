@@ -99,12 +99,20 @@ class Metrics:
             "Webhook requests by result: accepted, unavailable, or why they were rejected.",
             "result",
         )
-        self.alerts = counter("alerts_total", "Alerts accepted by what first became of them.", "disposition")
-        self.accepted = counter(
-            "alerts_accepted_total", "Alerts accepted: the sum of alerts_total and alerts_undecided, at any time."
+        self.alerts = counter(
+            "alerts_total",
+            "Alerts by what first became of them, counted when that is committed: by the leader, or at once by the process"
+            " that took them in where nothing is to be decided.",
+            "disposition",
         )
-        self.undecided = gauge("alerts_undecided", "Alerts accepted of which it is not decided what becomes of them.")
-        self._undecided = 0
+        self.accepted = counter(
+            "alerts_accepted_total",
+            "Alerts taken in, counted by the process that did when they are committed, before anything is decided.",
+        )
+        self.undecided = gauge(
+            "alerts_undecided",
+            "Alerts in the store that have been undecided for longer than a minute, as the leader finds each minute.",
+        )
         self.unseen_alerts = counter(
             "unseen_alerts_total",
             "Alerts that only say that their sender cannot see, by the reason it gives.",
@@ -174,23 +182,6 @@ class Metrics:
         """Record the name of the process that leads."""
         self.leader.clear()
         self.leader.labels(name).set(1)
-
-    def alerts_accepted(self, count: int) -> None:
-        """Count alerts that were committed to the store."""
-        self.accepted.inc(count)
-        self._undecided += count
-        self.undecided.set(self._undecided)
-
-    def alerts_decided(self, disposition: str, count: int = 1) -> None:
-        """Count alerts whose disposition was decided.
-
-        Alerts that an earlier process accepted are also counted as accepted here, so that the sums agree.
-        """
-        self.accepted.inc(max(0, count - self._undecided))
-        self._undecided = max(0, self._undecided - count)
-        self.undecided.set(self._undecided)
-        if count:
-            self.alerts.labels(disposition).inc(count)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """The answer to a scrape and its content type. `accept` is the request's header.

@@ -162,6 +162,7 @@ class Replica:
         # What is the leader's to know is not this one's to show any more.
         self._resources.metrics.announcer_lag.clear()
         self._resources.metrics.pages_firing.set(0)
+        self._resources.metrics.undecided.set(0)
         self._resources.metrics.unpaged_alerts.set(0)
 
     def _announce(self) -> list[Follower]:

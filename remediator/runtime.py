@@ -100,6 +100,9 @@ class Runtime:
             reasons.append("the store is still being read")
         return reasons
 
+    def undecided(self) -> int:
+        return self.replica.state.undecided
+
     def leader(self) -> Leader | None:
         lease = self._resources.leadership.leader
         if lease is None:

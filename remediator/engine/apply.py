@@ -214,7 +214,7 @@ class Applier:
     def _settled(self, settlements: Iterable[Settlement], alerts: Iterable[StoredAlert]) -> None:
         for settled, stored in zip(settlements, alerts, strict=True):
             if stored.disposition is None:
-                self._metrics.alerts_decided(settled.disposition)
+                self._metrics.alerts.labels(settled.disposition).inc()
             self._state.settle(settled)
 
     async def _resolve_requests(self, case: Case) -> None:

@@ -46,10 +46,14 @@ class Intake:
         others = [self._ended_if_unseen(alert, now) for alert in alerts if alert.labels.get(SENDER[0]) != SENDER[1]]
         accepted = await self._store.put_alerts(others, now)
         accepted = msgspec.structs.replace(accepted, own=len(alerts) - len(others))
-        self._metrics.alerts_accepted(len(alerts))
-        self._metrics.alerts_decided(Disposition.OWN, accepted.own)
-        self._metrics.alerts_decided(Disposition.REPEATED, accepted.repeated)
-        self._metrics.alerts_decided(Disposition.RESOLVED, accepted.resolved)
+        self._metrics.accepted.inc(len(alerts))
+        for disposition, count in (
+            (Disposition.OWN, accepted.own),
+            (Disposition.REPEATED, accepted.repeated),
+            (Disposition.RESOLVED, accepted.resolved),
+        ):
+            if count:
+                self._metrics.alerts.labels(disposition).inc(count)
         if accepted.changed:
             self._alerts_stored.notify()
         return accepted

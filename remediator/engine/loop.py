@@ -92,6 +92,7 @@ class Engine:
             evaluations,
             alerts_stored,
             committed,
+            metrics,
             every,
             leads=leads,
             shared=shared,
@@ -216,6 +217,7 @@ class Engine:
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._requests[alert.key] = answer
         await self._store.put_alerts([alert], now)
+        self._metrics.accepted.inc()
         self._alerts_stored.notify()
         try:
             async with asyncio.timeout(self.state.policy.patience if self._leads else 0):

@@ -57,6 +57,8 @@ class EngineState:
         """The step runs whose commands this process runs."""
         self.decided: dict[str, str] = {}
         """The sentence of the last decision on each service."""
+        self.undecided = 0
+        """How many alerts the store held at the last search that were undecided for longer than a minute."""
         self.quiet_since: dict[str, float] = {}
         """When an alert of each service was last resolved."""
         self.usage = BudgetUsage()

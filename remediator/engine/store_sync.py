@@ -11,6 +11,7 @@ from remediator.engine.evaluations import Evaluations
 from remediator.engine.schedule import Schedule
 from remediator.engine.state import EngineState
 from remediator.errors import StoreError
+from remediator.metrics import Metrics
 from remediator.model.alert import Source, unseen_reason
 from remediator.model.incident import Disposition, Settlement, StoredAlert
 from remediator.store.interface import Store
@@ -21,6 +22,9 @@ _PAGE = 500
 _MEMORY = 8 * 86400.0
 """Seconds for which step runs are kept in mind; longer than any rate window worth writing."""
 _FORGET_EVERY = 3600.0
+_UNDECIDED_EVERY = 60.0
+"""Seconds between two searches for alerts that were left undecided, the first of which is with the first read; and after
+which an alert counts as left so."""
 
 
 class StoreSync:
@@ -37,6 +41,7 @@ class StoreSync:
         evaluations: Evaluations,
         alerts_stored: Broadcast,
         committed: Broadcast,
+        metrics: Metrics,
         every: float,
         *,
         leads: bool,
@@ -49,11 +54,12 @@ class StoreSync:
         self._evaluations = evaluations
         self._alerts_stored = alerts_stored
         self._committed = committed
+        self._metrics = metrics
         self._every = every
         self._leads = leads
         self._shared = shared
         self._seq = 0
-        self._read_at = self._reread_at = self._forgot_at = float("-inf")
+        self._read_at = self._reread_at = self._forgot_at = self._searched_at = float("-inf")
         self._expected = True
         self._read_count = 0
         """The count of `alerts_stored` at the last read."""
@@ -119,11 +125,24 @@ class StoreSync:
                 self._operators_expected = True
                 raise
             self._reread_at = now
+        if not 0 <= now - self._searched_at < _UNDECIDED_EVERY:
+            await self._take_in_undecided(now)
         while True:
             page = await self._store.alerts_since(self._seq, _PAGE)
             await self.take_in(page, now)
             if len(page) < _PAGE:
                 return
+
+    async def _take_in_undecided(self, now: float) -> None:
+        """Take in the alerts that nobody decided on: those that were over before this process read them, and those whose
+        disposition could not be written. Only what the store holds says that they are decided on."""
+        if not self._leads:
+            return
+        undecided = await self._store.undecided_alerts()
+        self._searched_at = now
+        self._state.undecided = sum(now - stored.received_at > _UNDECIDED_EVERY for stored in undecided)
+        self._metrics.undecided.set(self._state.undecided)
+        await self._take_in(undecided, now)
 
     async def _read_operators(self, now: float, answered: bool) -> None:
         """Read pauses, and with `answered` what became of open incidents."""
@@ -159,12 +178,16 @@ class StoreSync:
                 self._state.put_incident(incident)
 
     async def take_in(self, page: Sequence[StoredAlert], now: float) -> None:
-        """Put alerts into the state and schedule their services; settle those that lead to nothing."""
+        """Put alerts into the state and schedule their services; settle those that lead to nothing. They count as read
+        only when that is committed: what could not be settled is read again."""
+        await self._take_in(page, now)
+        self._seq = max([self._seq, *(stored.seq for stored in page)])
+
+    async def _take_in(self, page: Sequence[StoredAlert], now: float) -> None:
         over: list[StoredAlert] = []
         settlements: list[Settlement] = []
         to_evaluate: set[str] = set()
         for stored in page:
-            self._seq = max(self._seq, stored.seq)
             name = self._state.admit(stored)
             service = self._state.service(name) if name is not None else None
             heeded = service is None or self._state.heeds(service, stored)

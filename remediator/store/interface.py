@@ -115,6 +115,10 @@ class Store(Protocol):
         """Every alert that fires, by sequence number."""
         ...
 
+    async def undecided_alerts(self, limit: int = 1_000) -> list[StoredAlert]:
+        """Alerts without a disposition, whether they fire or not, by sequence number."""
+        ...
+
     async def settle(self, settlements: Sequence[Settlement], now: float) -> None:
         """Write down what became of alerts; does not change their sequence numbers. Those that neither opened nor
         joined nor resolved get a journal entry when their disposition or gate is another than before."""

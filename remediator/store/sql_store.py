@@ -83,6 +83,9 @@ class SqlStore:
     async def firing_alerts(self) -> list[StoredAlert]:
         return await self._reader.read(alert_table.firing)
 
+    async def undecided_alerts(self, limit: int = 1_000) -> list[StoredAlert]:
+        return await self._reader.read(lambda db: alert_table.undecided(db, limit))
+
     async def alerts(
         self, *, service: str = "", firing_only: bool = False, before: int | None = None, limit: int = 50
     ) -> list[StoredAlert]:

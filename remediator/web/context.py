@@ -65,6 +65,10 @@ class System(Protocol):
         """Why it is not ready, as sentences; empty when it is."""
         ...
 
+    def undecided(self) -> int:
+        """How many alerts have been undecided for longer than a minute, as far as a leader knows."""
+        ...
+
     def leader(self) -> Leader | None:
         """Who leads; None where no other process can."""
         ...

@@ -22,9 +22,11 @@ async def ready(request: web.Request) -> web.Response:
     reasons = request.app[CONTEXT].system.not_ready()
     if reasons:
         return web.Response(status=503, text="".join(f"remediator is not ready: {reason}\n" for reason in reasons))
-    leader = request.app[CONTEXT].system.leader()
+    system = request.app[CONTEXT].system
+    leader, undecided = system.leader(), system.undecided()
     who = "" if leader is None else _who(leader)
-    return web.Response(text=f"remediator is ready.\n{who}")
+    left = f"Undecided for longer than a minute: {undecided} alerts.\n" if undecided else ""
+    return web.Response(text=f"remediator is ready.\n{who}{left}")
 
 
 def _who(leader: Leader) -> str:

@@ -41,11 +41,15 @@ class FakeSystem:
         self.paged: list[PageAlert] = []
         self.unpaged: list[str] = []
         self.reasons: list[str] = []
+        self.undecided_alerts = 0
         self.led_by: Leader | None = None
         self.reload_problem = ""
         self.reloads = 0
         self.woken_times = 0
         self.rulebook: dict[str, Any] = {"services": [], "thresholds": [], "runbooks": [], "targets": []}
+
+    def undecided(self) -> int:
+        return self.undecided_alerts
 
     def services(self) -> list[ServiceView]:
         return [self.views[name] for name in sorted(self.views)]

@@ -164,7 +164,7 @@ def test_its_provisioning() -> None:
 
 
 def test_prometheus_and_alertmanager_take_their_config() -> None:
-    assert "12 rules found" in ran("promtool", "check", "config", "prometheus.yml")
+    assert "13 rules found" in ran("promtool", "check", "config", "prometheus.yml")
     assert "2 receivers" in ran("amtool", "check-config", "alertmanager.yml")
 
 

@@ -120,6 +120,7 @@ class Story:
             case "asks" | "forces":
                 await scenario.heal(name, "please", force=act.what == "forces")
             case "crashes":
+                self.witness.counted()
                 await scenario.crash()
                 await asyncio.sleep(act.how_long)
                 await scenario.boot()
@@ -128,6 +129,7 @@ class Story:
                 await scenario.fire("Errors", service=name, severity="critical")
                 for _ in range(act.turns):
                     await asyncio.sleep(0)
+                self.witness.counted()
                 await scenario.crash()
                 await asyncio.sleep(act.how_long)
                 await scenario.boot()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prometheus_client import Counter
 from simulator.fleet import Fleet
 
 from remediator.model.action import Call, Outcome, Result
@@ -24,6 +25,7 @@ class Witness:
         self.light_since = 0.0
         self.broken: list[str] = []
         """Promises that were not kept, as sentences."""
+        self._accepted = self._decided = 0.0
         self._under_way: dict[str, int] = {}
         self._run = scenario.environment.run
 
@@ -128,6 +130,13 @@ class Witness:
         firing = process.state.firing.get(incident.service, {}).values()
         return incident.forced or any(stored.alert.labels.get("force") == "true" for stored in firing)
 
+    def counted(self) -> None:
+        """Take note of what the process has counted, which ends with it: what it took in, and what it decided."""
+        process = self.scenario.process
+        assert process is not None
+        self._accepted += _sum(process.metrics.accepted)
+        self._decided += _sum(process.metrics.alerts)
+
     async def at_the_end(self) -> list[str]:
         """What was not kept, with what is to be seen only at the end."""
         process = self.scenario.process
@@ -135,16 +144,9 @@ class Witness:
         for stored in await self.scenario.alerts():
             if stored.disposition is None:
                 self._say(f"nobody knows what became of {stored.alert.name} of {stored.service or 'nobody'}")
-        accepted = await self.scenario.metric("remediator_alerts_accepted_total")
-        undecided = await self.scenario.metric("remediator_alerts_undecided")
-        decided = sum(
-            sample.value
-            for family in process.metrics.alerts.collect()
-            for sample in family.samples
-            if sample.name.endswith("_total")
-        )
-        if accepted != decided + (undecided or 0.0):
-            self._say(f"{accepted:g} alerts were accepted, {decided:g} decided and {undecided:g} not")
+        self.counted()
+        if self._accepted != self._decided:
+            self._say(f"{self._accepted:g} alerts were accepted and {self._decided:g} decided")
         for incident in await self.scenario.incidents():
             self._look_back(incident)
         return self.broken
@@ -169,6 +171,11 @@ class Witness:
     @property
     def _size(self) -> int:
         return len(self.fleet.depends_on)
+
+
+def _sum(counter: Counter) -> float:
+    samples = (sample for family in counter.collect() for sample in family.samples)
+    return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
 
 def _ran(run: StepRun) -> bool:

@@ -11,7 +11,9 @@ from remediator.model.action import Outcome
 from remediator.model.incident import Disposition, Verdict
 from remediator.store.interface import Store
 
-VERSIONS = {number: Path(__file__).with_name(f"version_{number}.sql").read_text(encoding="utf-8") for number in (1, 2)}
+VERSIONS = {
+    number: Path(__file__).with_name(f"version_{number}.sql").read_text(encoding="utf-8") for number in (1, 2, 3)
+}
 """The SQL that makes a database of each version in SQLite."""
 
 TABLES = ("alerts", "annotations", "counters", "cursors", "incidents", "journal", "pauses", "services", "step_runs")

@@ -144,6 +144,15 @@ async def test_pages_go_from_the_newest_change_down(store: Store) -> None:
     assert await store.alerts(service="web", before=everything[-1].seq) == []
 
 
+async def test_those_without_a_disposition_are_found_whether_they_fire_or_not(store: Store) -> None:
+    decided, gone, fires = (make_alert(name) for name in ("decided", "gone", "fires"))
+    await store.put_alerts([decided, gone, fires], T0)
+    await store.put_alerts([msgspec.structs.replace(gone, ends_at=T0 + 1)], T0 + 1)
+    await store.settle([settlement(decided, Disposition.NO_SERVICE)], T0 + 1)
+    assert [stored.alert.labels["service"] for stored in await store.undecided_alerts()] == ["fires", "gone"]
+    assert len(await store.undecided_alerts(1)) == 1
+
+
 async def test_what_became_of_an_alert_is_told_when_it_changes(store: Store) -> None:
     alert = make_alert()
     await store.put_alerts([alert], T0)

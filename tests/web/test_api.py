@@ -290,6 +290,12 @@ async def test_probes(site: Site) -> None:
     status, text = await site.text("GET", "/-/ready")
     assert status == 503
     assert text.splitlines() == [f"remediator is not ready: {reason}" for reason in site.system.reasons]
+
+
+async def test_ready_says_how_many_alerts_are_left_undecided(site: Site) -> None:
+    site.system.undecided_alerts = 3
+    status, text = await site.text("GET", "/-/ready")
+    assert (status, text.splitlines()[-1]) == (200, "Undecided for longer than a minute: 3 alerts.")
     assert (await site.text("GET", "/-/healthy"))[0] == 200
 
 

@@ -85,6 +85,7 @@ _UNTOLD = (Disposition.OPENED, Disposition.JOINED, Disposition.RESOLVED)
 
 _SINCE = "SELECT * FROM alerts WHERE seq > ? ORDER BY seq LIMIT ?"
 _FIRING = "SELECT * FROM alerts WHERE firing = 1 ORDER BY seq"
+_UNDECIDED = "SELECT * FROM alerts WHERE disposition IS NULL ORDER BY seq LIMIT ?"
 _NEWEST = "SELECT * FROM alerts WHERE seq < ? ORDER BY seq DESC LIMIT ?"
 _NEWEST_OF_SERVICE = "SELECT * FROM alerts WHERE service = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 _NEWEST_FIRING = "SELECT * FROM alerts WHERE firing = 1 AND seq < ? ORDER BY seq DESC LIMIT ?"
@@ -231,6 +232,10 @@ def since(db: Database, seq: int, limit: int) -> list[StoredAlert]:
 
 def firing(db: Database) -> list[StoredAlert]:
     return [_alert(row) for row in db.execute(_FIRING)]
+
+
+def undecided(db: Database, limit: int) -> list[StoredAlert]:
+    return [_alert(row) for row in db.execute(_UNDECIDED, (limit,))]
 
 
 def newest(db: Database, service: str, firing_only: bool, before: int | None, limit: int) -> list[StoredAlert]:
