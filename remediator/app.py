@@ -40,6 +40,7 @@ from remediator.store.leadership import FileLease, Leadership, SharedLease, Sole
 from remediator.store.sqlite import open_sqlite
 from remediator.web.application import RUNNER_OPTIONS, WebContext, make_app
 from remediator.web.auth import Security, check_listen, load_security
+from remediator.web.connections import BoundedServer, most_connections, quiet_exhaustion, raise_limit
 from remediator.web.listen import is_loopback, parse_listen
 from remediator.web.local_credential import credential_path, ensure_credential
 
@@ -66,9 +67,11 @@ async def serve(options: Options, clock: Clock | None = None) -> int:
     loaded = load(options.config_file)
     security = load_security(options.web_config)
     check_listen(options.listen, security, options.allow_unauthenticated)
+    limit = raise_limit()
+    quiet_exhaustion(asyncio.get_running_loop())
     ending = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
-        system = await _assemble(options, loaded, security, clock, ending, stack)
+        system = await _assemble(options, loaded, security, clock, ending, stack, limit)
         manager = ServiceManager()
         feeding = manager.feed_watchdog(lambda within: _decides(system, within))
         await stack.enter_async_context(running(feeding, lambda _: ending.set()))
@@ -95,6 +98,7 @@ async def _assemble(
     clock: Clock,
     ending: asyncio.Event,
     stack: contextlib.AsyncExitStack,
+    limit: int,
 ) -> Runtime:
     config, metrics = loaded.config, Metrics()
     alerts_stored, committed = Broadcast(), Broadcast()
@@ -164,7 +168,7 @@ async def _assemble(
         external_url=config.global_.external_url,
         started_at=clock.now(),
     )
-    await stack.enter_async_context(_listening(make_app(context), options.listen, security))
+    await stack.enter_async_context(_listening(make_app(context), options.listen, security, limit))
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     await stack.enter_async_context(running(_take_terms(system, leadership, begun), on_failure))
     await begun
@@ -264,14 +268,19 @@ def _alertmanagers(config: Config, metrics: Metrics, stack: contextlib.AsyncExit
 
 
 @contextlib.asynccontextmanager
-async def _listening(app: web.Application, listen: str, security: Security) -> AsyncIterator[None]:
+async def _listening(app: web.Application, listen: str, security: Security, limit: int) -> AsyncIterator[None]:
     runner = web.AppRunner(app, access_log=None, **RUNNER_OPTIONS)
     await runner.setup()
     host, port = parse_listen(listen)
     try:
-        site = web.TCPSite(runner, host or None, port, ssl_context=security.ssl_context())
-        await site.start()
-        yield
+        # None only before `setup`.
+        assert runner.server is not None  # noqa: S101
+        bounded = BoundedServer(runner.server, most_connections(limit))
+        server = await bounded.listen(host or None, port, security.ssl_context())
+        try:
+            yield
+        finally:
+            server.close()
     except OSError as error:
         raise RemediatorError(f"cannot listen on {listen}: {error.strerror or error}") from None
     finally:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
 import os
 import signal
 import subprocess
@@ -17,12 +19,20 @@ from remediator.actions.watchdog import group_lives
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.durations import format_duration
 
+log = logging.getLogger(__name__)
+
 OUTPUT_LIMIT = 8192
 """How many bytes of a command's output are kept, from its end."""
 
 _CHUNK = 65536
 _LAST_READS = 16
 _GROUP_POLL = 0.05
+_SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS})
+"""Errors that say that the machine, or this process, has nothing to spare."""
+_PAUSE = 10.0
+"""Seconds until a command that could not be started is decided on again."""
+_LOG_EVERY = 60.0
+_logged_at = -_LOG_EVERY
 
 
 async def run_command(call: Call, supervisor: Supervisor) -> Result:
@@ -34,6 +44,8 @@ async def run_command(call: Call, supervisor: Supervisor) -> Result:
     try:
         child = _Child(call, supervisor)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _SCARCE:
+            return await _not_started(call, error)
         return Result(Outcome.FAILED, f"cannot run {call.argv[0]}: {_reason(call.argv[0], error)}")
     try:
         async with asyncio.timeout(call.timeout):
@@ -47,6 +59,18 @@ async def run_command(call: Call, supervisor: Supervisor) -> Result:
     finally:
         child.close()
     return result_of(child.returncode, child.output)
+
+
+async def _not_started(call: Call, error: OSError) -> Result:
+    """The result of a command that there are no resources for, after a pause: it is decided on again at once."""
+    global _logged_at
+    text = f"cannot start {call.argv[0]} now: {error.strerror}"
+    now = asyncio.get_running_loop().time()
+    if now - _logged_at >= _LOG_EVERY:
+        _logged_at = now
+        log.error("%s; it is tried again", text)
+    await asyncio.sleep(min(_PAUSE, call.timeout / 2))
+    return Result(Outcome.NOT_STARTED, text)
 
 
 def environment(given: dict[str, str]) -> dict[str, str]:
@@ -65,7 +89,10 @@ class _Child:
         self._loop = asyncio.get_running_loop()
         self._output, theirs = os.pipe()
         self._key = os.fstat(theirs).st_ino
+        spare = -1
         try:
+            # Keeps a descriptor free for following the command: one that cannot be followed must not be started.
+            spare = os.dup(theirs)
             supervisor.begin(self._key, call.timeout)
             # asyncio's subprocesses need a thread per command, and lose the order of output and errors.
             self._process = subprocess.Popen(
@@ -77,12 +104,16 @@ class _Child:
                 start_new_session=True,
             )
             supervisor.group(self._key, self._process.pid)
+            os.close(spare)
+            spare = -1
             self._pidfd = self._watch()
         except (OSError, ValueError):
             supervisor.end(self._key)
             os.close(self._output)
             raise
         finally:
+            if spare >= 0:
+                os.close(spare)
             os.close(theirs)
         os.set_blocking(self._output, False)
         self._loop.add_reader(self._output, self._on_output)

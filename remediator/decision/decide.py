@@ -280,7 +280,9 @@ def _unfinished(case: Case, incident: Incident) -> Wait | None:
 
 def _put_back(case: Case, incident: Incident) -> Decision:
     action = incident.owed[0]
-    tried = sum(run.step == UNDO and run.action == action for run in incident.runs)
+    tried = sum(
+        run.step == UNDO and run.action == action and run.outcome is not Outcome.NOT_STARTED for run in incident.runs
+    )
     if tried >= UNDO_ATTEMPTS:
         return Close(f"cannot put it back: {action} failed {tried} times", Verdict.EXHAUSTED)
     hold = first_hold(case, UNDOING)

@@ -27,8 +27,9 @@ def find_next_step(incident: Incident) -> NextStep | None:
         return NextStep(index, steps[index], incident.first_attempt) if index < len(steps) else None
     last = runs[-1]
     step = steps[last.step]
-    again = last.outcome is not None and last.outcome.ran and last.attempt < step.attempts
-    if again or may_rerun(incident, last):
+    not_started = sum(run.outcome is Outcome.NOT_STARTED and run.step == last.step for run in runs)
+    again = last.outcome is not None and last.outcome.ran and last.attempt - not_started < step.attempts
+    if again or last.outcome is Outcome.NOT_STARTED or may_rerun(incident, last):
         return NextStep(last.step, step, last.attempt + 1)
     index = last.step + 1
     return NextStep(index, steps[index], 1) if index < len(steps) else None

@@ -36,10 +36,13 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
     """It was running when its owner died. It may or may not have taken effect."""
 
+    NOT_STARTED = "not_started"
+    """The machine had no process, descriptor or memory to spare for it. Nothing was run; it is tried again."""
+
     @property
     def ran(self) -> bool:
         """Whether a command was started, so that it counts against budgets and is worth verifying."""
-        return self not in (Outcome.REFUSED, Outcome.SKIPPED)
+        return self not in (Outcome.REFUSED, Outcome.SKIPPED, Outcome.NOT_STARTED)
 
 
 class HttpSpec(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -42,6 +42,7 @@ class Security:
         self._open_to_readers = True
         self.token_file = token_file
         self.sessions = Sessions(token)
+        self._operators = self._senders = Users({})
         self._use(config or WebConfig())
 
     def require_token(self, token: str, token_file: str, *, open_to_readers: bool = True) -> None:
@@ -88,7 +89,7 @@ class Security:
 
     async def is_sender(self, request: web.Request) -> bool:
         """Whether a notification may be sent: by everyone, where the file names no senders."""
-        return not self._senders or await self._senders.check(*_basic(request))
+        return not self._senders or await self._senders.check(*_basic(request), _peer(request))
 
     async def principal(self, request: web.Request, now: float) -> Principal | None:
         """Who asks; None when credentials are needed, or those shown are wrong."""
@@ -97,7 +98,7 @@ class Security:
             return self.bearer(text.strip())
         if self._operators and scheme:
             name, password = _basic(request)
-            return self._user(name) if await self._operators.check(name, password) else None
+            return self._user(name) if await self._operators.check(name, password, _peer(request)) else None
         if self._proxy is not None and self._proxy.trusts(_peer(request)):
             return self._proxied(request, self._proxy)
         if (found := self._of_session(request.cookies.get(SESSION_COOKIE, ""), now)) is not None:
@@ -147,8 +148,8 @@ class Security:
         if tls is not None:
             self._tls = tls_context(tls, self._tls)
         self.certificates = tls is not None and tls.client_auth_type is ClientAuth.REQUIRED
-        self._operators = Users(config.basic_auth_users)
-        self._senders = Users(config.webhook_users)
+        self._operators = Users(config.basic_auth_users, self._operators)
+        self._senders = Users(config.webhook_users, self._senders)
         self._roles, self._proxy = config.roles, config.proxy
         self._headers = dict(config.http_server_config.headers)
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from remediator.errors import ConfigError, ConflictError, PayloadError, RemediatorError, StoreError
+from remediator.errors import BusyError, ConfigError, ConflictError, PayloadError, RemediatorError, StoreError
 from remediator.web.context import CONTEXT, PRINCIPAL
 from remediator.web.listen import is_loopback
 from remediator.web.permissions import NEEDED, NOBODY, Permission, permission_of
@@ -62,6 +62,8 @@ def answer_errors(error_page: ErrorPage) -> Middleware:
             status, message = 409, str(error)
         except StoreError as error:
             status, message = 503, str(error)
+        except BusyError as error:
+            status, message, headers = 503, str(error), {"Retry-After": "1"}
         except RemediatorError as error:
             status, kind, message = 422, "refused", str(error)
         except ConnectionError:

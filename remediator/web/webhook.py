@@ -43,7 +43,9 @@ async def receive(request: web.Request) -> web.Response:
     except (BusyError, StoreError) as error:
         metrics.notifications.labels("unavailable").inc()
         log.error("cannot take in a notification from %s: %s", request.remote, error)
-        return failure(503, "unavailable", str(error))
+        response = failure(503, "unavailable", str(error))
+        response.headers["Retry-After"] = "1"
+        return response
     except ConnectionError:
         metrics.notifications.labels("disconnected").inc()
         log.info("a notification from %s broke off: the client went away", request.remote)

@@ -43,7 +43,7 @@ _OPEN_RUNS = """
 """
 _SINCE = """
     SELECT * FROM step_runs
-    WHERE started_at >= ? AND step >= 0 AND (outcome IS NULL OR outcome NOT IN ('refused', 'skipped'))
+    WHERE started_at >= ? AND step >= 0 AND (outcome IS NULL OR outcome NOT IN ('refused', 'skipped', 'not_started'))
     ORDER BY +id
 """
 

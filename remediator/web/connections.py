@@ -1,0 +1,116 @@
+"""Bounds connections below what the process can open, so that commands and the store always find descriptors.
+
+When the bound is reached, a new connection takes the place of the oldest idle one of the peer that has most of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import ssl
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+log = logging.getLogger(__name__)
+
+WANTED = 8192
+"""Descriptors that are enough for everything; the soft limit is raised to so many where it may be."""
+RESERVE = 160
+"""Descriptors kept for commands, the store, and questions to Prometheus and Alertmanager."""
+_MOST = 2000
+_FEWEST = 16
+_AT_ONCE = 64
+"""How many connections are accepted before room is made for them."""
+_HANDSHAKE_WITHIN = 10.0
+_LOG_EVERY = 60.0
+
+
+def raise_limit() -> int:
+    """Raise the soft limit of open descriptors as far as it may be and is of use; the limit after that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return WANTED if soft == resource.RLIM_INFINITY else soft
+
+
+def most_connections(limit: int) -> int:
+    """How many connections may be open where so many descriptors may."""
+    return max(_FEWEST, min(_MOST, limit - RESERVE))
+
+
+class BoundedServer:
+    """Makes the protocols of new connections, and makes room for them."""
+
+    def __init__(self, server: web.Server, most: int) -> None:
+        self._server = server
+        self._most = most
+        self._logged_at = -_LOG_EVERY
+
+    async def listen(self, host: str | None, port: int, context: ssl.SSLContext | None) -> asyncio.Server:
+        """Begin to accept connections."""
+        loop, timeout = asyncio.get_running_loop(), None if context is None else _HANDSHAKE_WITHIN
+        return await loop.create_server(self, host, port, ssl=context, ssl_handshake_timeout=timeout, backlog=_AT_ONCE)
+
+    def __call__(self) -> asyncio.BaseProtocol:
+        if len(self._open()) >= self._most and not self._make_room():
+            return _Refused()
+        return self._server()
+
+    def _open(self) -> list[RequestHandler]:
+        connections = self._server.connections
+        return [
+            handler for handler in connections if handler.transport is not None and not handler.transport.is_closing()
+        ]
+
+    def _make_room(self) -> bool:
+        """Close the oldest connection on which nothing is asked, of the peer with most; whether there was one."""
+        now = asyncio.get_running_loop().time()
+        if now - self._logged_at >= _LOG_EVERY:
+            self._logged_at = now
+            log.warning("%d connections are open, which is all there may be: closes idle ones", self._most)
+        idle = [handler for handler in self._open() if getattr(handler, "_current_request", None) is None]
+        if not idle:
+            return False
+        peers = Counter(map(_peer, idle))
+        (busiest, _), *_ = peers.most_common(1)
+        oldest = next(handler for handler in idle if _peer(handler) == busiest)
+        if (transport := oldest.transport) is not None:
+            transport.abort()
+        return True
+
+
+class _Refused(asyncio.Protocol):
+    """Tells a client to come back, and ends."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.write(
+                b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            transport.close()
+
+
+def _peer(handler: Any) -> str:
+    peer = handler.transport.get_extra_info("peername") if handler.transport is not None else None
+    return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def quiet_exhaustion(loop: asyncio.AbstractEventLoop) -> None:
+    """Log once a minute, not for every connection, that no more descriptors are there."""
+    logged_at = -_LOG_EVERY
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal logged_at
+        if "out of system resource" not in str(context.get("message", "")):
+            loop.default_exception_handler(context)
+        elif loop.time() - logged_at >= _LOG_EVERY:
+            logged_at = loop.time()
+            log.error("cannot accept connections: %s", context.get("exception"))
+
+    loop.set_exception_handler(handle)
