@@ -119,6 +119,9 @@ class Metrics:
             "reason",
         )
         self.truncated = counter("truncated_alerts_total", "Alerts that senders left out of notifications.")
+        self.unreadable = counter(
+            "unreadable_alerts_total", "Alerts of notifications that could not be read, while others could."
+        )
 
         self.queries = counter("queries_total", "PromQL queries by what came of them.", "result")
         self.query_duration = histogram("query_duration_seconds", "How long PromQL queries took.", _QUERY)

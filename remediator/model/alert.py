@@ -64,12 +64,14 @@ _LONGEST_REASON = 80
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """One webhook POST: a group of alerts. `truncated` counts alerts the sender left out."""
+    """One webhook POST: a group of alerts. `truncated` counts alerts the sender left out; `unreadable` says of each alert
+    that was not taken why."""
 
     alerts: tuple[Alert, ...]
     receiver: str = ""
     group_key: str = ""
     truncated: int = 0
+    unreadable: tuple[str, ...] = ()
 
 
 def milliseconds(at: datetime) -> float:

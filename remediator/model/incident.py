@@ -264,6 +264,8 @@ class EntryKind(StrEnum):
     ANSWERED = "answered"
     ALERT_SETTLED = "alert_settled"
     """Written only for an alert that neither opened nor joined an incident."""
+    ALERT_REFUSED = "alert_refused"
+    """An alert of a notification could not be read; the others were taken."""
     PAUSED = "paused"
     RESUMED = "resumed"
     SERVICE_ADDED = "service_added"

@@ -234,6 +234,9 @@ class Store(Protocol):
 
     # The journal and those who follow it.
 
+    async def record_unreadable(self, texts: Sequence[str], receiver: str, now: float) -> None:
+        """Journal why alerts of a notification were not taken."""
+
     async def journal(
         self, *, after: int = 0, service: str = "", incident: int | None = None, limit: int = 500
     ) -> list[Entry]:

@@ -184,6 +184,9 @@ class SqlStore:
 
     # The journal and those who follow it.
 
+    async def record_unreadable(self, texts: Sequence[str], receiver: str, now: float) -> None:
+        await self._writer.submit(lambda db: journal_table.record_unreadable(db, texts, receiver, now), len(texts))
+
     async def journal(
         self, *, after: int = 0, service: str = "", incident: int | None = None, limit: int = 500
     ) -> list[Entry]:

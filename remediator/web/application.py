@@ -19,7 +19,7 @@ from remediator.web.permissions import check_routes
 from remediator.web.probes import add_probes
 from remediator.web.ui import pages, sign_in
 from remediator.web.ui.filters import environment
-from remediator.web.webhook import receive
+from remediator.web.webhook import add_webhook
 
 RUNNER_OPTIONS: dict[str, Any] = {"keepalive_timeout": 75.0, "shutdown_timeout": 3.0}
 """For aiohttp's AppRunner. The first also bounds how long a client may take to send a request's headers."""
@@ -34,7 +34,7 @@ def make_app(context: WebContext) -> web.Application:
     app[pages.TEMPLATES] = environment()
     app.on_response_prepare.append(set_security_headers)
     app.on_shutdown.append(_close_streams)
-    app.router.add_post("/webhook", receive, name="webhook")
+    add_webhook(app)
     app.add_routes(api.ROUTES)
     app.add_routes(pages.ROUTES)
     app.add_routes(sign_in.ROUTES)

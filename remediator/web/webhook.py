@@ -11,6 +11,7 @@ import logging
 from aiohttp import web
 
 from remediator.errors import BusyError, PayloadError, StoreError
+from remediator.model.alert import Notification
 from remediator.web.context import CONTEXT
 from remediator.web.request_body import read_body
 from remediator.web.responses import failure, success
@@ -18,6 +19,10 @@ from remediator.web.threads import in_thread
 from remediator.web.webhook_payload import decode_notification
 
 log = logging.getLogger(__name__)
+
+_MOST_RECORDED = 1000
+_recorded: web.AppKey[dict[str, None]] = web.AppKey("recorded", dict)
+"""The sentences about unreadable alerts that are in the journal: a group is sent again and again."""
 
 _INLINE = 64 * 1024
 """Bodies longer than this are decoded in a thread."""
@@ -36,6 +41,7 @@ async def receive(request: web.Request) -> web.Response:
             else:
                 notification = await in_thread(decode_notification, body, now)
             accepted = await context.intake(notification)
+            await _record_unreadable(request, notification)
     except PayloadError as error:
         metrics.notifications.labels(error.reason).inc()
         log.warning("refused a notification from %s (%s): %s", request.remote, error.reason, error)
@@ -53,3 +59,25 @@ async def receive(request: web.Request) -> web.Response:
     metrics.notifications.labels("accepted").inc()
     metrics.truncated.inc(notification.truncated)
     return success({"new": accepted.new, "repeated": accepted.repeated, "resolved": accepted.resolved})
+
+
+def add_webhook(app: web.Application) -> None:
+    """Give an application the receiver."""
+    app[_recorded] = {}
+    app.router.add_post("/webhook", receive, name="webhook")
+
+
+async def _record_unreadable(request: web.Request, notification: Notification) -> None:
+    """Count the alerts that were not taken, and journal each once."""
+    if not notification.unreadable:
+        return
+    context, recorded = request.app[CONTEXT], request.app[_recorded]
+    context.metrics.unreadable.inc(len(notification.unreadable))
+    new = [text for text in dict.fromkeys(notification.unreadable) if text not in recorded]
+    for text in new:
+        log.warning("an alert of a notification from %s was not taken: %s", request.remote, text)
+    if new:
+        await context.store.record_unreadable(new, notification.receiver, context.clock.now())
+    recorded.update(dict.fromkeys(new))
+    while len(recorded) > _MOST_RECORDED:
+        del recorded[next(iter(recorded))]

@@ -7,7 +7,7 @@ and `template` Alert; Grafana's `pkg/services/ngalert` webhook sends the same wi
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -44,6 +44,12 @@ class _Alert(msgspec.Struct, rename="camel", gc=False):
     fingerprint: _Name = ""
 
 
+class _Titled(msgspec.Struct, gc=False):
+    """As much of an alert as names it, whatever else is in it."""
+
+    labels: dict[str, Any] = {}
+
+
 class _Payload(msgspec.Struct, rename="camel", gc=False):
     alerts: Annotated[list[msgspec.Raw], Meta(max_length=MOST_ALERTS)]
     version: str = ""
@@ -54,6 +60,7 @@ class _Payload(msgspec.Struct, rename="camel", gc=False):
 
 _payloads = msgspec.json.Decoder(_Payload)
 _alerts = msgspec.json.Decoder(_Alert)
+_titles = msgspec.json.Decoder(_Titled)
 
 
 def decode_notification(body: bytes, now: float) -> Notification:
@@ -69,11 +76,32 @@ def decode_notification(body: bytes, now: float) -> Notification:
         message = f"cannot read the notification: its version is {payload.version[:20]!r}, not 4 (Grafana's: 1)"
         raise PayloadError("bad_version", message)
     # The alerts are decoded one by one, since the decoder keeps the interpreter for as long as it works.
-    alerts = tuple(
-        _alert(_decode(_alerts, raw, f"alert {number} of the notification"), now, payload.version)
-        for number, raw in enumerate(payload.alerts, 1)
+    alerts: list[Alert] = []
+    refused: list[PayloadError] = []
+    for raw in payload.alerts:
+        try:
+            alerts.append(_alert(_decode(_alerts, raw, f"the alert {_title(raw)}"), now, payload.version))
+        except PayloadError as error:
+            if error.reason == "not_json":
+                raise
+            # One alert must not keep the others of its group out.
+            refused.append(error)
+    if refused and not alerts:
+        raise refused[0]
+    unreadable = tuple(map(str, refused))
+    return Notification(
+        tuple(alerts), payload.receiver, payload.group_key, max(0, payload.truncated_alerts), unreadable
     )
-    return Notification(alerts, payload.receiver, payload.group_key, max(0, payload.truncated_alerts))
+
+
+def _title(raw: msgspec.Raw) -> str:
+    """How a sentence calls an alert that may be unreadable."""
+    try:
+        labels = _titles.decode(raw).labels
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        labels = {}
+    names = (labels.get(name) for name in ("alertname", "service", "instance"))
+    return " ".join(name[:80] for name in names if isinstance(name, str) and name) or "without a name"
 
 
 def _check_text(body: bytes) -> None:

@@ -5,6 +5,7 @@ What each function promises is said in `Store`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -49,6 +50,11 @@ def write_entry(
 ) -> None:
     """Write an entry, in the transaction of what it tells."""
     db.execute(_NOTE, (at, kind, text, service, incident, run, encode(data)))
+
+
+def record_unreadable(db: Database, texts: Sequence[str], receiver: str, now: float) -> None:
+    for text in texts:
+        write_entry(db, now, EntryKind.ALERT_REFUSED, text, {"receiver": receiver})
 
 
 def with_comment(comment: str) -> str:
