@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remediator.cli import main
@@ -112,6 +112,7 @@ BOOK = make_rulebook(read_rules([Document("rules.yml", RULES)], service_label="s
 NAMES = st.sampled_from(["service", "namespace", "deployment", "queue", "severity", "alertname"])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, st.text(max_size=8) | st.sampled_from(["checkout", "worker", "critical", "{{ x }}"])))
 def test_whatever_labels_an_alert_has_there_is_an_answer(labels: dict[str, str]) -> None:
     plan = plan_for(BOOK, Policy(), labels, 1_000_000.0)

@@ -68,15 +68,22 @@ def find_receiver(config: str) -> Receiver | None:
 def complete_route(config: str) -> str:
     """The route of a configuration with remediator's added, as YAML, and the receiver if there is none yet.
 
-    Empty when remediator has a route already, or when the configuration cannot be read.
+    A route that is there and takes alerts from people is made right. Empty when remediator has a route that does not,
+    or when the configuration cannot be read.
     """
     document = _read(config)
     route = document.get("route")
     present = find_receiver(config)
-    if not isinstance(route, dict) or not route.get("receiver") or (present is not None and present.routed):
+    if not isinstance(route, dict) or not route.get("receiver"):
         return ""
     name = present.name if present is not None else _unused_name(document)
-    parts: dict[str, Any] = {"route": _with_remediator(route, name)}
+    own: dict[str, Any] = {}
+    if present is not None and present.routed:
+        own = _greedy_route(route, name)
+        if not own:
+            return ""
+        route = {**route, "routes": [child for child in _mappings(route.get("routes")) if child is not own]}
+    parts: dict[str, Any] = {"route": _with_remediator(route, name, own)}
     if present is None:
         webhook = {"url": f"http://127.0.0.1:{_PORT}{_PATH}", "send_resolved": True}
         parts["receivers"] = [{"name": name, "webhook_configs": [webhook]}]
@@ -86,15 +93,32 @@ def complete_route(config: str) -> str:
         return ""
 
 
-def _with_remediator(route: dict[str, Any], name: str) -> dict[str, Any]:
+def _greedy_route(route: dict[str, Any], name: str) -> dict[str, Any]:
+    """The root's route to remediator that takes from people what no other route matches; empty if there is none.
+
+    It takes nothing when a route after it matches everything, as one without matchers does.
+    """
+    children = _mappings(route.get("routes"))
+    for index, child in enumerate(children):
+        if str(child.get("receiver", "")) != name or child.get("routes"):
+            continue
+        shared = child.get("continue") and any(not _has_matchers(later) for later in children[index + 1 :])
+        return {} if shared else child
+    return {}
+
+
+def _has_matchers(route: dict[str, Any]) -> bool:
+    return any(route.get(key) for key in ("match", "match_re", "matchers"))
+
+
+def _with_remediator(route: dict[str, Any], name: str, own: dict[str, Any]) -> dict[str, Any]:
+    """The new root. `own` is the route to remediator that was there, whose settings are kept."""
     root = {key: value for key, value in route.items() if key not in _NOT_INHERITED}
-    remediator = {
-        "receiver": name,
-        "matchers": [f'sender!="{_NAME}"', f'job!="{_NAME}"'],
-        "group_wait": "0s",
-        "group_interval": "1m",
-        "continue": True,
-    }
+    about_itself = [f'sender!="{_NAME}"', f'job!="{_NAME}"']
+    given = own.get("matchers") or []
+    matchers = [*given, *(matcher for matcher in about_itself if matcher not in given)]
+    timing = {} if own else {"group_wait": "0s", "group_interval": "1m"}
+    remediator = {**own, "receiver": name, "matchers": matchers, **timing, "continue": True}
     everything: dict[str, Any] = {"receiver": route["receiver"]}
     if route.get("routes"):
         everything["routes"] = route["routes"]

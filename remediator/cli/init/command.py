@@ -184,7 +184,7 @@ def _print_route(facts: AlertmanagerFacts | None) -> None:
         print(
             "Alertmanager's configuration needs this in the place of its route, and remediator's receiver beside the others;"
         )
-        print("it changes no other receivers, and remediator.yml has it as a comment:")
+        print("it takes alerts from no other receiver, and remediator.yml has it as a comment:")
         print(route)
 
 

@@ -132,6 +132,11 @@ def _alertmanagers(client: HttpClient, facts: AlertmanagerFacts | None) -> Itera
         yield f"alertmanagers: [{_client(client, receiver=receiver.name)}]   # it posts to remediator\n"
         if not receiver.routed:
             yield "# No route there leads to that receiver. Put this in the place of the route in Alertmanager's configuration:\n"
+        elif route:
+            yield comment(
+                "The route to it takes from people the alerts that no other route matches. Put this in the place of the route in"
+                " Alertmanager's configuration; it gives them back:"
+            )
     yield commented(route or ROUTE_SNIPPET if receiver is None else route)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from real.prometheus import part
 
@@ -110,6 +110,48 @@ def test_a_receiver_that_is_there_gets_the_route_and_one_of_its_name_is_left_alo
     assert added["route"]["receiver"] == "remediator"
 
 
+GREEDY = """\
+route:
+  receiver: team
+  group_by: [alertname]
+  routes:
+    - matchers: ['sender="remediator"']
+      receiver: team
+    - receiver: remediator
+      group_wait: 5s
+      continue: true
+    - matchers: ['severity="page"']
+      receiver: pager
+receivers:
+  - name: team
+  - name: pager
+  - name: remediator
+    webhook_configs: [{url: 'http://127.0.0.1:9797/webhook'}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("labels", "before", "after"),
+    [
+        (HIGH_ERROR_RATE, ["remediator"], ["remediator", "team"]),
+        (INSTANCE_DOWN, ["remediator", "pager"], ["remediator", "pager"]),
+        (ABOUT_REMEDIATOR[0], ["remediator"], ["team"]),
+        (ABOUT_REMEDIATOR[2], ["team"], ["team"]),
+    ],
+    ids=lambda value: value[0],
+)
+def test_a_route_that_takes_from_people_gives_back(
+    labels: tuple[str, ...], before: list[str], after: list[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "alertmanager.yml"
+    config.write_text(GREEDY)
+    assert receivers_of(config, labels) == before
+    config.write_text(joined(GREEDY))
+    assert receivers_of(config, labels) == after
+    assert complete_route(joined(GREEDY)) == ""
+    assert yaml.safe_load(complete_route(GREEDY))["route"]["routes"][0]["group_wait"] == "5s"
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -158,6 +200,7 @@ def reached(route: dict[str, Any], labels: dict[str, str], inherited: str = "") 
     return found or [receiver]
 
 
+@settings(deadline=None)
 @given(st.lists(routes(2), max_size=4), LABELS)
 def test_whatever_routes_there_are_receivers_stay(children: list[dict[str, Any]], labels: dict[str, str]) -> None:
     old = {"receiver": "r0", "routes": children}

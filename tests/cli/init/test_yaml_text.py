@@ -35,6 +35,7 @@ HOSTILE = st.lists(PIECES | st.text(max_size=4), min_size=1, max_size=5).map("".
 """Names as a stranger may choose them; no half of a surrogate pair, which UTF-8 cannot carry."""
 
 
+@settings(deadline=None)
 @given(HOSTILE)
 @example("remediator:\u2003allow x")
 def test_a_scalar_is_one_line_and_reads_back(text: str) -> None:
@@ -52,6 +53,7 @@ def test_a_block_reads_back(value: Any) -> None:
     assert yaml.safe_load(block({"a": value, "b": {"c": value}})) == {"a": value, "b": {"c": value}}
 
 
+@settings(deadline=None)
 @given(HOSTILE)
 def test_a_comment_stays_one(text: str) -> None:
     written = comment(text, 2)
