@@ -88,7 +88,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     live: frozenset[int] = frozenset()
     """The step runs that are under way in this process."""
     running: int = 0
-    """How many step runs are under way anywhere."""
+    """How many step runs are under way in this process, or decided on."""
+    orphans: int = 0
+    """How many others may still be at work: nobody saw their end."""
     pauses: tuple[Pause, ...] = ()
     window: Window | None = None
     silence: Silence | None = None

@@ -220,10 +220,12 @@ def concurrency(case: Case) -> Hold | None:
     """As many commands as allowed are running: one at a time shortly after a panic."""
     slow = case.panicked_at is not None and case.now < case.panicked_at + SLOW_START
     most = 1 if slow else case.policy.concurrent
-    if case.running < most:
+    running = case.running + case.orphans
+    if running < most:
         return None
+    unseen = " or may still be at work" if case.orphans else ""
     why = ", shortly after a panic" if slow else ""
-    return Hold(Gate.CONCURRENCY, f"{case.running} of {most} commands are running{why}")
+    return Hold(Gate.CONCURRENCY, f"{running} of {most} commands are running{unseen}{why}")
 
 
 def guard(case: Case) -> Hold | None:

@@ -43,6 +43,8 @@ _BATCH = 200
 """Services decided on before their writes are awaited, and others get their turn on the loop."""
 POLL = 5.0
 _POLL_SHARED = 1.0
+_PANIC_EVERY = 10.0
+"""Seconds between two writes that there is a panic."""
 _GRACE = 8.0
 """Seconds running steps are given to end when the engine stops."""
 
@@ -101,6 +103,7 @@ class Engine:
         self.turned_at = time.monotonic()
         """When the loop last turned, on the machine's own clock: a watchdog looks at it."""
         self._loaded_at = clock.now()
+        self._panic_written = float("-inf")
         self._requests: dict[tuple[str, float], asyncio.Future[str]] = {}
 
     # What makes a cycle come sooner.
@@ -183,6 +186,7 @@ class Engine:
             # After all decisions of the cycle, so that they share one view of the fleet.
             for case, _ in decided:
                 self.state.fleet.judged(case.service.name, case.judgement)
+            await self._remember_panic()
             self._committed.notify()
             await asyncio.sleep(0)
         self._metrics.incidents_open.set(len(self.state.open))
@@ -235,7 +239,7 @@ class Engine:
         if case is None or view is None:
             return None
         gates = tuple((name_of(check), check(case)) for check in GATES)
-        facts = {"commands running": f"{case.running} of {case.policy.concurrent}"}
+        facts = {"commands running": f"{case.running + case.orphans} of {case.policy.concurrent}"}
         if self._leads:
             facts["decision now"] = d.decide(case).text
         if case.last_heal is not None:
@@ -305,6 +309,13 @@ class Engine:
             self._schedule.put(name, case.now + RETRY)
         finally:
             self.state.fleet.release(name)
+
+    async def _remember_panic(self) -> None:
+        """Write down that there is a panic, so that heals begin slowly after a restart or under another leader too."""
+        at = self.state.fleet.panicked_at
+        if at is not None and at - self._panic_written >= _PANIC_EVERY:
+            await self._store.put_panic(at)
+            self._panic_written = at
 
     def _answer_requests(self, case: Case, decision: d.Decision) -> None:
         """Tell operators who wait for it what was decided on their requests, once it is more than a beginning."""

@@ -94,6 +94,7 @@ class Observer:
             previous=state.previous.get(name),
             live=frozenset(state.live),
             running=len(state.live) + state.fleet.reserved,
+            orphans=state.orphans(now),
             pauses=tuple(pause for pause in state.pauses if pause.holds(self._labels(service, incident), now)),
             window=self._window(self._labels(service, incident), now),
             silence=covering(state.silences, alerts, self._labels(service, incident), now),

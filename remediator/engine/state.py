@@ -16,6 +16,7 @@ from remediator.decision.case import GuardAnswer, ProbeAnswer
 from remediator.engine.budget_usage import BudgetUsage
 from remediator.engine.evaluations import Evaluations
 from remediator.engine.fleet import Fleet
+from remediator.model.action import Outcome
 from remediator.model.alert import Alert, Source, unseen_reason
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, Settlement, StepRun, StoredAlert, Verdict
 from remediator.model.rulebook import Rulebook
@@ -64,6 +65,8 @@ class EngineState:
         self.usage = BudgetUsage()
         self.fleet = Fleet()
         self._evaluations = evaluations
+        self._at_work: dict[int, float] = {}
+        """Step runs that run, or whose end is unknown, with the time at which each is certainly over."""
         self._services: dict[str, Service] = {}
 
     # What changes it.
@@ -150,6 +153,7 @@ class EngineState:
     def forget(self, before: float) -> None:
         """Drop what no budget, window or page reaches back to."""
         self.usage.forget(before)
+        self._at_work = {run: over_by for run, over_by in self._at_work.items() if over_by > before}
         for name, closings in list(self.closings.items()):
             if closings[0].closed_at < before:
                 kept = tuple(closing for closing in closings if closing.closed_at >= before)
@@ -163,6 +167,10 @@ class EngineState:
     def put_run(self, run: StepRun) -> None:
         """Take in a step run that began, ended or was left out."""
         self.usage.put(run)
+        if run.running or run.outcome is Outcome.UNKNOWN:
+            self._at_work[run.id] = run.over_by
+        else:
+            self._at_work.pop(run.id, None)
         incident = self.open.get(run.service)
         if incident is not None and incident.id == run.incident:
             others = [other for other in incident.runs if other.id != run.id]
@@ -281,6 +289,11 @@ class EngineState:
     def every_service(self) -> Iterator[Service]:
         """All services known."""
         return (service for name in self.every_name() if (service := self.service(name)) is not None)
+
+    def orphans(self, now: float) -> int:
+        """How many commands may still be at work that this process does not run: it or another one that led was killed,
+        or lost sight of them."""
+        return sum(now < over_by for run, over_by in self._at_work.items() if run not in self.live)
 
     def size(self) -> int:
         """How many services are known; one that is known in several ways counts each time."""

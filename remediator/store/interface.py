@@ -251,6 +251,13 @@ class Store(Protocol):
         """The id of the newest entry, 0 when there is none."""
         ...
 
+    async def last_panic(self) -> float | None:
+        """When there was last a panic, as `put_panic` remembered it."""
+        ...
+
+    async def put_panic(self, at: float) -> None:
+        """Remember that there is a panic at this time."""
+
     async def cursor(self, name: str) -> int | None:
         """How far a follower has got, or None when it never followed."""
         ...

@@ -5,6 +5,7 @@ Writes go through the one writer; reads run beside it and see what is committed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -40,6 +41,10 @@ from remediator.store.tables.lease import Fence
 from remediator.store.writer import Writer
 
 T = TypeVar("T")
+
+
+_PANIC = "panic"
+"""Under which name the time of the last panic is kept among the cursors."""
 
 
 class SqlStore:
@@ -197,6 +202,12 @@ class SqlStore:
 
     async def journal_end(self) -> int:
         return await self._reader.read(journal_table.end)
+
+    async def last_panic(self) -> float | None:
+        return await self._reader.read(lambda db: journal_table.cursor(db, _PANIC))
+
+    async def put_panic(self, at: float) -> None:
+        await self._lead(lambda db: journal_table.move_cursor(db, _PANIC, math.ceil(at)))
 
     async def cursor(self, name: str) -> int | None:
         return await self._reader.read(lambda db: journal_table.cursor(db, name))

@@ -473,6 +473,53 @@ def _value(gauge: Any) -> float:
     return float(next(iter(gauge.collect())).samples[0].value)
 
 
+async def test_what_a_process_that_was_killed_may_have_left_at_work_counts_against_the_number_of_commands(
+    tmp_path: Path,
+) -> None:
+    rules = RULES.replace("[ctl, restart, checkout]", "{run: [ctl, restart, checkout], timeout: 60s}")
+    async with world(tmp_path, rules, Policy(settle=0.0, concurrent=1, panic=NO_PANIC)) as w:
+        w.effect("ctl restart checkout", Effect(takes=50.0))
+        w.heals("ctl restart search", search=0.0)
+        w.set("error_ratio", checkout=0.2)
+        await w.clock.run_until(lambda: w.ran)
+        await w.crashed()
+        await w.opened()
+        w.set("error_ratio", search=0.2)
+        await w.pass_time(40)
+        assert w.commands == ["ctl restart checkout"]
+        hold = w.state.open["search"].hold
+        assert hold is not None
+        assert hold.text == "1 of 1 commands are running or may still be at work"
+        why = await w.engine.why("search")
+        assert why is not None
+        assert why.facts["commands running"] == "1 of 1"
+        await w.clock.run_until(lambda: "ctl restart search" in w.commands)
+        orphan = (await w.incidents())[0].runs[0]
+        assert w.clock.now() >= orphan.over_by
+
+
+async def test_heals_begin_slowly_after_a_panic_though_the_process_was_killed_meanwhile(tmp_path: Path) -> None:
+    names = ("a", "b", "c", "d", "e", "f", "g")
+    rules = "services:\n" + "".join(
+        f"  - {{name: {name}, target: {{command: {{restart: [ctl, restart, {name}]}}}}}}\n" for name in names
+    )
+    rules += RULES[RULES.index("thresholds:") :].replace("[restart, rollback]", "[restart]")
+    async with world(tmp_path, rules, Policy(settle=60.0)) as w:
+        await w.pass_time(60)
+        w.set("error_ratio", **dict.fromkeys(names[:6], 0.2))
+        await w.pass_time(30)
+        w.set("error_ratio", **dict.fromkeys(names[3:6], 0.0))
+        await w.pass_time(30)
+        assert w.ran == []
+        await w.crashed()
+        await w.opened()
+        for name in names:
+            w.effect(f"ctl restart {name}", Effect(takes=20.0))
+        await w.pass_time(100)
+        assert len(w.ran) > 1
+        assert w.most_under_way == 1
+
+
 # People.
 
 

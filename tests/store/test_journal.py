@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from store.makers import SUCCEEDED, T0, make_alert, make_plan, new_incident
 
@@ -151,3 +153,10 @@ async def test_forgetting_goes_on_until_all_is_gone(store: Store) -> None:
     await store.put_alerts([make_alert(n=str(n), ends_at=T0) for n in range(1700)], T0)
     assert await store.forget(T0 + 1) == 1700
     assert await store.alerts_since(0) == []
+
+
+async def test_the_last_panic_is_remembered(store: Store) -> None:
+    assert await store.last_panic() is None
+    await store.put_panic(T0)
+    await store.put_panic(T0 + 60.5)
+    assert await store.last_panic() == math.ceil(T0 + 60.5)
