@@ -194,6 +194,7 @@ class Replica:
                 metrics=resources.metrics,
                 intake=resources.intake,
                 on_silences=engine.on_silences,
+                on_suppressed=engine.on_suppressed,
                 on_compared=engine.on_compared,
             )
             pager = Pager(

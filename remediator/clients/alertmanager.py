@@ -24,7 +24,7 @@ from remediator.model.alert import Alert, milliseconds
 from remediator.model.clock import rfc3339
 from remediator.model.matcher import Matcher
 from remediator.model.regex import RegexError, compile_regex
-from remediator.model.silence import Silence
+from remediator.model.silence import Silence, Suppression
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +44,15 @@ class Member(NamedTuple):
 class Snapshot(NamedTuple):
     """The alerts that fire by one member's word, silenced and inhibited ones too, and since when that member is up.
 
-    `unpaged` are those that no receiver but the given one gets, so that no person is sent them.
+    `unpaged` are those that no receiver but the given one gets, so that no person is sent them. `suppressed` goes by
+    fingerprint. `unprocessed` are the fingerprints of those that Alertmanager has not routed yet.
     """
 
     alerts: tuple[Alert, ...]
     up_since: float
     unpaged: tuple[Alert, ...] = ()
+    suppressed: Mapping[str, Suppression] = {}
+    unprocessed: frozenset[str] = frozenset()
 
 
 class Alertmanagers:
@@ -90,7 +93,14 @@ class Alertmanagers:
             found = await member.ask("read the alerts", "GET", "api/v2/alerts", list[_Alert], query=query)
             wanted = [one for one in found if not receiver or any(r.name == receiver for r in one.receivers)]
             alone = (one for one in wanted if receiver and all(r.name == receiver for r in one.receivers))
-            return Snapshot(tuple(map(_alert, wanted)), status.uptime.timestamp(), tuple(map(_alert, alone)))
+            known = {one.fingerprint: one.labels.get("alertname", one.fingerprint) for one in found}
+            return Snapshot(
+                tuple(map(_alert, wanted)),
+                status.uptime.timestamp(),
+                tuple(map(_alert, alone)),
+                {one.fingerprint: one.status.suppression(known) for one in wanted if one.status.state == "suppressed"},
+                frozenset(one.fingerprint for one in wanted if one.status.state == "unprocessed"),
+            )
 
         return await self._any("alerts", read)
 
@@ -219,10 +229,24 @@ class _Receiver(msgspec.Struct):
     name: str
 
 
+class _AlertStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    state: str = ""
+    silenced_by: list[str] | None = None
+    inhibited_by: list[str] | None = None
+    muted_by: list[str] | None = None
+    """From 0.28 on."""
+
+    def suppression(self, names: Mapping[str, str]) -> Suppression:
+        """The same with the names of inhibiting alerts, as far as they are known by their fingerprints."""
+        inhibiting = tuple(dict.fromkeys(names.get(one, f"alert {one}") for one in self.inhibited_by or ()))
+        return Suppression(tuple(self.silenced_by or ()), inhibiting, tuple(self.muted_by or ()))
+
+
 class _Alert(msgspec.Struct, rename="camel", gc=False):
     labels: dict[str, str]
     starts_at: _Time
     fingerprint: str
+    status: _AlertStatus = _AlertStatus()
     annotations: dict[str, str] = {}
     receivers: list[_Receiver] = []
     generator_url: str = msgspec.field(default="", name="generatorURL")

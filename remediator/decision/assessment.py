@@ -12,7 +12,7 @@ from remediator.model.health import Health, Judgement, QueryStatus, worst
 from remediator.model.incident import StoredAlert
 from remediator.model.rulebook import Rulebook, merged_labels
 from remediator.model.rules import Plan, Service
-from remediator.model.silence import Silence
+from remediator.model.silence import Silence, Suppression
 
 
 class PrometheusStatus(msgspec.Struct, frozen=True):
@@ -122,19 +122,43 @@ def choose(
     return unsuited
 
 
+def suppressing(alerts: Sequence[StoredAlert], suppressed: Mapping[str, Suppression]) -> Suppression | None:
+    """What suppresses everything that Alertmanager knows to fire of a service, together; None when anything is not."""
+    known = [suppressed.get(one.alert.fingerprint) for one in alerts if one.alert.source is Source.ALERTMANAGER]
+    found = [one for one in known if one is not None]
+    if not found or len(found) < len(known):
+        return None
+    return Suppression(
+        tuple(dict.fromkeys(id for one in found for id in one.silenced_by)),
+        tuple(dict.fromkeys(name for one in found for name in one.inhibited_by)),
+        tuple(dict.fromkeys(name for one in found for name in one.muted_by)),
+    )
+
+
 def covering(
-    silences: Iterable[Silence], alerts: Sequence[StoredAlert], labels: Mapping[str, str], now: float
+    silences: Iterable[Silence],
+    alerts: Sequence[StoredAlert],
+    labels: Mapping[str, str],
+    now: float,
+    suppressed: Mapping[str, Suppression] | None = None,
 ) -> Silence | None:
     """The silence that covers what fires of a service, all of it; of several the first to end. What counts is what
-    Alertmanager knows of the service; only when it knows nothing, what thresholds say, and at last its own labels."""
+    Alertmanager knows of the service; only when it knows nothing, what thresholds say, and at last its own labels.
+
+    A silence covers an alert if Alertmanager says so, or if its matchers do: it may be newer than what that said."""
     silences = tuple(silences)
     if not silences:
         return None
-    known = [stored.alert.labels for stored in alerts if stored.alert.source is Source.ALERTMANAGER]
-    seen = [stored.alert.labels for stored in alerts if stored.alert.source is Source.THRESHOLD]
+    told = [stored.alert for stored in alerts if stored.alert.source is Source.ALERTMANAGER]
+    known = [(one.labels, ((suppressed or {}).get(one.fingerprint) or Suppression()).silenced_by) for one in told]
+    seen = [(stored.alert.labels, ()) for stored in alerts if stored.alert.source is Source.THRESHOLD]
     longest: list[Silence] = []
-    for said in known or seen or [dict(labels)]:
-        found = [silence for silence in silences if silence.covers(said, now)]
+    for said, ids in known or seen or [(dict(labels), ())]:
+        found = [
+            silence
+            for silence in silences
+            if silence.covers(said, now) or (silence.id in ids and silence.starts_at <= now < silence.ends_at)
+        ]
         if not found:
             return None
         longest.append(max(found, key=lambda silence: silence.ends_at))

@@ -16,7 +16,7 @@ from remediator.model.health import Health, Judgement
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, StepRun, StoredAlert, Verdict
 from remediator.model.rulebook import merged_labels
 from remediator.model.rules import Plan, Service
-from remediator.model.silence import Silence
+from remediator.model.silence import Silence, Suppression
 from remediator.template.compile import LabelView
 
 PROBE = "probe"
@@ -95,6 +95,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     window: Window | None = None
     silence: Silence | None = None
     """The silence of Alertmanager's that covers all that fires of the service; of several, the one that ends last."""
+    suppression: Suppression | None = None
+    """What keeps all that Alertmanager knows to fire of the service from every receiver; None when something does not."""
     prometheus_status: PrometheusStatus = PrometheusStatus()
     reconciled: bool = True
     """Whether the alerts have been compared with Alertmanager's since the start, as far as that was to be had."""

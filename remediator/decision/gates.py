@@ -74,6 +74,24 @@ def silenced(case: Case) -> Hold | None:
     return Hold(Gate.SILENCED, text, silence.ends_at, way_out=f"expire silence {silence.id} in Alertmanager")
 
 
+def inhibited(case: Case) -> Hold | None:
+    """Alertmanager inhibits what fires of the service: another alert says more."""
+    suppression = case.suppression
+    if suppression is None or not suppression.inhibited_by or case.asked:
+        return None
+    by = ", ".join(suppression.inhibited_by)
+    return Hold(Gate.INHIBITED, f"inhibited in Alertmanager by {by}", way_out=f"it ends with {by}")
+
+
+def muted(case: Case) -> Hold | None:
+    """A time interval of Alertmanager's configuration mutes what fires of the service."""
+    suppression = case.suppression
+    if suppression is None or not suppression.muted_by or case.asked:
+        return None
+    by = ", ".join(suppression.muted_by)
+    return Hold(Gate.MUTED, f"muted in Alertmanager by the time interval {by}", way_out="it ends with the interval")
+
+
 def settling(case: Case) -> Hold | None:
     """It has just started, or Prometheus or calm is just back: look again before acting on a backlog."""
     if not case.reconciled:
@@ -264,6 +282,8 @@ GATES: tuple[GateCheck, ...] = (
     paused,
     maintenance,
     silenced,
+    inhibited,
+    muted,
     settling,
     blind,
     not_corroborated,

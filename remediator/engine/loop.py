@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from remediator.clients.prometheus.client import Answer
 from remediator.config.policy import Policy
@@ -34,7 +34,7 @@ from remediator.model.clock import Clock, retry
 from remediator.model.incident import StoredAlert
 from remediator.model.paging import HealSilence, PageAlert
 from remediator.model.rulebook import Rulebook
-from remediator.model.silence import Silence
+from remediator.model.silence import Silence, Suppression
 from remediator.store.interface import Store
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,11 @@ class Engine:
         """An operator paused, answered or closed something: read what is open again."""
         self._sync.expect(operators=True)
         self._woken.set()
+
+    def on_suppressed(self, suppressed: Mapping[str, Suppression]) -> None:
+        """Alertmanager keeps these alerts, by their fingerprints, from every receiver now."""
+        self.state.suppressed = suppressed
+        self._decide_on_all_troubled()
 
     def on_silences(self, silences: tuple[Silence, ...]) -> None:
         """Alertmanager's silences are these now."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from remediator.actions.render import describe
-from remediator.decision.assessment import Choice, PrometheusStatus, choose, covering, judge
+from remediator.decision.assessment import Choice, PrometheusStatus, choose, covering, judge, suppressing
 from remediator.decision.case import Case, Dependency, Panic, ServiceView, Window
 from remediator.decision.dependencies import root_causes
 from remediator.decision.escalation import may_call
@@ -97,7 +97,8 @@ class Observer:
             orphans=state.orphans(now),
             pauses=tuple(pause for pause in state.pauses if pause.holds(self._labels(service, incident), now)),
             window=self._window(self._labels(service, incident), now),
-            silence=covering(state.silences, alerts, self._labels(service, incident), now),
+            silence=covering(state.silences, alerts, self._labels(service, incident), now, state.suppressed),
+            suppression=suppressing(alerts, state.suppressed),
             prometheus_status=prometheus_status,
             reconciled=state.reconciled,
             panic=self.panic(now),

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
+import yaml
 
 from remediator.clients.alertmanager import Alertmanagers, Snapshot
 from remediator.errors import RemoteError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Alert, Source
 from remediator.model.clock import Clock
+from remediator.model.durations import parse_duration
 from remediator.model.incident import StoredAlert
 from remediator.model.paging import AUTHOR, SENDER
-from remediator.model.silence import Silence
+from remediator.model.silence import Silence, Suppression
 from remediator.store.interface import Store
 
 log = logging.getLogger(__name__)
@@ -29,6 +32,8 @@ INTERVAL = 60.0
 """Seconds from one comparison of alerts to the next."""
 SILENCES = 15.0
 """Seconds from one look at the silences to the next."""
+_GROUP_WAIT = 30.0
+"""Alertmanager's default, in seconds."""
 YOUNG = 300.0
 """Seconds since an Alertmanager's start for which a missing alert says nothing. It keeps no alerts over a restart, and
 has them again only when Prometheus sends them anew: a minute later (`--rules.alert.resend-delay`), or at the next
@@ -48,6 +53,7 @@ class Reconciler:
         metrics: Metrics,
         intake: Callable[[Sequence[Alert]], Awaitable[object]],
         on_silences: Callable[[tuple[Silence, ...]], None],
+        on_suppressed: Callable[[Mapping[str, Suppression]], None] = lambda _: None,
         on_compared: Callable[[], None] = lambda: None,
     ) -> None:
         self._alertmanagers = alertmanagers
@@ -56,10 +62,12 @@ class Reconciler:
         self._metrics = metrics
         self._intake = intake
         self._on_silences = on_silences
+        self._on_suppressed = on_suppressed
         self._on_compared = on_compared
         self._asked = True
         self._compared_at = float("-inf")
         self._silences: tuple[Silence, ...] = ()
+        self._suppressed: Mapping[str, Suppression] = {}
         self._woken = asyncio.Event()
         self._out_of_reach = False
         self.unpaged: tuple[str, ...] = ()
@@ -114,7 +122,20 @@ class Reconciler:
             if one.alert.source is Source.ALERTMANAGER and not one.alert.sender
         }
         now = self._clock.now()
-        missed = [alert for alert in snapshot.alerts if alert.key not in stored and _foreign(alert)]
+        self._note_suppressed(snapshot)
+        missed = [
+            alert
+            for alert in snapshot.alerts
+            if alert.key not in stored and _foreign(alert) and alert.fingerprint not in snapshot.suppressed
+        ]
+        if missed:
+            # Alertmanager lists an alert at once, and tells of it only after the group_wait of its route.
+            told_by = now - await self._group_wait()
+            missed = [
+                alert
+                for alert in missed
+                if alert.starts_at <= told_by and alert.fingerprint not in snapshot.unprocessed
+            ]
         missed = [alert for alert in missed if not await self._ended_since(alert, asked_at)]
         over = _over(snapshot, stored.values(), asked_at, now)
         self._metrics.reconciled.labels("firing").inc(len(missed))
@@ -124,6 +145,26 @@ class Reconciler:
                 "takes in %d alerts that fire and %d that are over, of which it had not heard", len(missed), len(over)
             )
             await self._intake([*missed, *over])
+
+    def _note_suppressed(self, snapshot: Snapshot) -> None:
+        """Hand on what others suppress: a silence of ours, which holds the page back while healing, is no reason to stop."""
+        others = {silence.id for silence in self._silences}
+        suppressed: dict[str, Suppression] = {}
+        for fingerprint, one in snapshot.suppressed.items():
+            kept = msgspec.structs.replace(one, silenced_by=tuple(id for id in one.silenced_by if id in others))
+            if kept != Suppression():
+                suppressed[fingerprint] = kept
+        if suppressed != self._suppressed:
+            self._suppressed = suppressed
+            self._on_suppressed(suppressed)
+
+    async def _group_wait(self) -> float:
+        """The longest group_wait of any route, in seconds."""
+        try:
+            return longest_group_wait(await self._alertmanagers.config())
+        except (ValueError, yaml.YAMLError) as error:
+            log.debug("takes the default group_wait: %s", error)
+            return _GROUP_WAIT
 
     def _report_unpaged(self, alerts: Sequence[Alert]) -> None:
         """Log when there are other alerts than before that people are not sent. Their route is what has to change."""
@@ -142,6 +183,21 @@ class Reconciler:
         """Whether the end of an alert came in by webhook while Alertmanager was being asked."""
         known = await self._store.alerts_with(alert.fingerprint)
         return any(one.alert.key == alert.key and one.updated_at >= asked_at for one in known)
+
+
+def longest_group_wait(config: str) -> float:
+    """The longest group_wait of any route in an Alertmanager configuration, in seconds. ValueError when it cannot be
+    told. A route without one has its parent's."""
+    document = yaml.safe_load(config)
+    routes: list[tuple[Any, float]] = [(document.get("route") if isinstance(document, dict) else None, _GROUP_WAIT)]
+    waits = [0.0]
+    while routes:
+        route, inherited = routes.pop()
+        if isinstance(route, dict):
+            wait = parse_duration(str(route["group_wait"])) if route.get("group_wait") else inherited
+            waits.append(wait)
+            routes += [(child, wait) for child in route.get("routes") or []]
+    return max(waits)
 
 
 def _foreign(alert: Alert) -> bool:

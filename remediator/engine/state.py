@@ -7,7 +7,7 @@ method here; `observe` reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -21,7 +21,7 @@ from remediator.model.alert import Alert, Source, unseen_reason
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, Settlement, StepRun, StoredAlert, Verdict
 from remediator.model.rulebook import Rulebook
 from remediator.model.rules import Service
-from remediator.model.silence import Silence
+from remediator.model.silence import Silence, Suppression
 
 AlertKey = tuple[str, float]
 
@@ -48,6 +48,8 @@ class EngineState:
         self.waiting: dict[str, Hold] = {}
         """What holds the alerts of services without an incident."""
         self.silences: tuple[Silence, ...] = ()
+        self.suppressed: Mapping[str, Suppression] = {}
+        """What Alertmanager keeps from every receiver, by the alert's fingerprint."""
         self.reconciled = reconciled
         """Whether the alerts have been compared with Alertmanager's, or need not be."""
         self.pauses: tuple[Pause, ...] = ()

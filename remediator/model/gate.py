@@ -52,6 +52,8 @@ class Gate(StrEnum):
     PAUSED = "paused", Paging.NEVER, Trait.UNDOING
     MAINTENANCE = "maintenance", Paging.NEVER, Trait.UNDOING
     SILENCED = "silenced", Paging.NEVER, Trait.OPENING
+    INHIBITED = "inhibited", Paging.NEVER, Trait.OPENING
+    MUTED = "muted", Paging.NEVER, Trait.OPENING
     SETTLING = "settling", Paging.BLOCKED, Trait.UNDOING | Trait.BRIEF
     BLIND = "blind", Paging.BLOCKED, Trait.OPENING | Trait.UNDOING | Trait.PAGES_ALERTS
     NOT_CORROBORATED = "not_corroborated", Paging.NEVER, Trait.OPENING

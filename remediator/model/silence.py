@@ -1,4 +1,4 @@
-"""A silence as Alertmanager knows it: who keeps which alerts from being told of, until when, and why."""
+"""Silences and suppressions as Alertmanager knows them: who or what keeps which alerts from people, and why."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ class Silence(msgspec.Struct, frozen=True):
     def covers(self, labels: Labels, now: float) -> bool:
         """Whether an alert with these labels is silenced by it at this time. One without matchers covers nothing."""
         return self.starts_at <= now < self.ends_at and bool(self.matchers) and matches_all(self.matchers, labels)
+
+
+class Suppression(msgspec.Struct, frozen=True):
+    """What keeps one alert from every receiver, by Alertmanager's own word: ids of silences of others, names of alerts
+    that inhibit it, names of the time intervals that mute its route."""
+
+    silenced_by: tuple[str, ...] = ()
+    inhibited_by: tuple[str, ...] = ()
+    muted_by: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from remediator.clients.alertmanager import Alertmanagers, Member
 from remediator.clients.http_options import HttpClient
 from remediator.errors import RemoteError
 from remediator.model.clock import rfc3339
+from remediator.model.silence import Suppression
 from remediator.web.webhook_payload import decode_notification
 
 HOSTILE = {"alertname": "Down", "service": 'a "quoted"\nservice', "team": "zahlung €"}
@@ -248,3 +249,64 @@ async def test_what_is_no_alertmanager_is_said_so(how: str, retry: bool, reason:
                 await alertmanagers.silences()
     assert str(failure.value) == f"cannot read the silences at {url}: {reason}"
     assert failure.value.retry is retry
+
+
+async def test_what_alertmanager_keeps_from_people_is_told_with_who_or_what_does(tmp_path: Path) -> None:
+    rule = {"source_matchers": ["alertname=NodeDown"], "target_matchers": ["alertname=Slow"], "equal": ["node"]}
+    async with RealAlertmanager(tmp_path, inhibit_rules=[rule]) as server, client(server.url) as alertmanagers:
+        names = ("NodeDown", "Slow", "Silenced", "Loud")
+        await alertmanagers.post([firing({"alertname": name, "node": "n1"}) for name in names])
+        now = time.time()
+        id = await alertmanagers.silence({"alertname": "Silenced"}, now, now + 60, "ada", "known")
+
+        async def suppressed() -> dict[str, Suppression]:
+            snapshot = await alertmanagers.alerts()
+            of = {alert.fingerprint: alert.name for alert in snapshot.alerts}
+            return {of[fingerprint]: one for fingerprint, one in snapshot.suppressed.items()}
+
+        async def both() -> bool:
+            return len(await suppressed()) == 2
+
+        await until(both, within=30)
+        assert await suppressed() == {
+            "Slow": Suppression(inhibited_by=("NodeDown",)),
+            "Silenced": Suppression(silenced_by=(id,)),
+        }
+
+
+async def test_a_time_interval_that_mutes_is_told_by_its_name() -> None:
+    """As Alertmanager 0.28 and later answer; Debian's is older."""
+    answer = [
+        {
+            "labels": {"alertname": "Slow"},
+            "annotations": {},
+            "startsAt": "2026-11-28T10:00:00.000Z",
+            "endsAt": "2026-11-28T10:05:00.000Z",
+            "updatedAt": "2026-11-28T10:00:00.000Z",
+            "fingerprint": "f00",
+            "receivers": [{"name": "remediator"}],
+            "status": {"state": "suppressed", "inhibitedBy": [], "silencedBy": [], "mutedBy": ["nights", "weekends"]},
+        },
+        {
+            "labels": {"alertname": "New"},
+            "annotations": {},
+            "startsAt": "2026-11-28T10:00:00.000Z",
+            "fingerprint": "f01",
+            "receivers": [{"name": "remediator"}],
+            "status": {"state": "unprocessed", "inhibitedBy": [], "silencedBy": [], "mutedBy": []},
+        },
+    ]
+    app = web.Application()
+
+    async def alerts(_: web.Request) -> web.Response:
+        return web.json_response(answer)
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response({"uptime": "2026-11-28T09:00:00.000Z"})
+
+    app.router.add_get("/api/v2/alerts", alerts)
+    app.router.add_get("/api/v2/status", status)
+    async with TestServer(app) as server, client(str(server.make_url("")).rstrip("/")) as alertmanagers:
+        snapshot = await alertmanagers.alerts()
+    assert snapshot.suppressed == {"f00": Suppression(muted_by=("nights", "weekends"))}
+    assert snapshot.unprocessed == {"f01"}

@@ -6,10 +6,12 @@ import pytest
 from cases import NOW, judgement, stored
 
 from remediator.config.policy import Policy
-from remediator.decision.assessment import PrometheusStatus, judge
+from remediator.decision.assessment import PrometheusStatus, covering, judge, suppressing
 from remediator.model.alert import Source
 from remediator.model.health import Health
 from remediator.model.incident import StoredAlert
+from remediator.model.matcher import parse_matcher
+from remediator.model.silence import Silence, Suppression
 
 POLICY = Policy()
 ANSWERS = PrometheusStatus(NOW, NOW - 3600, NOW - 3600)
@@ -47,3 +49,24 @@ def test_an_alert_makes_it_no_better_than_its_thresholds_see_it() -> None:
 def test_a_judgement_that_is_too_old_is_unknown_whatever_alerts_say_beside_it() -> None:
     seen = judgement("healthy", at=NOW - POLICY.stale_after - 1)
     assert judge(seen, [], POLICY, ANSWERS, NOW, believe=False).health is Health.UNKNOWN
+
+
+def test_only_what_is_suppressed_whole_is_suppressed() -> None:
+    quiet, loud = stored("Quiet"), stored("Loud", seq=2)
+    threshold = stored("error_ratio", seq=3, source=Source.THRESHOLD)
+    of_node = Suppression(inhibited_by=("NodeDown",))
+    suppressed = {quiet.alert.fingerprint: of_node}
+    assert suppressing([quiet, threshold], suppressed) == of_node
+    assert suppressing([quiet, loud], suppressed) is None
+    assert suppressing([threshold], suppressed) is None
+    at_night = suppressed | {loud.alert.fingerprint: Suppression(("1",), ("NodeDown",), ("nights",))}
+    assert suppressing([quiet, loud], at_night) == Suppression(("1",), ("NodeDown",), ("nights",))
+
+
+def test_a_silence_holds_by_alertmanagers_word_whatever_its_matchers_seem_to_say() -> None:
+    one = stored()
+    silence = Silence("7", (parse_matcher('service="other"'),), NOW - 60, NOW + 60, "ada")
+    assert covering([silence], [one], {}, NOW) is None
+    said = {one.alert.fingerprint: Suppression(silenced_by=("7",))}
+    assert covering([silence], [one], {}, NOW, said) == silence
+    assert covering([silence], [one], {}, NOW + 61, said) is None

@@ -17,7 +17,7 @@ from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.incident import Approval, Hold, IncidentSummary, Pause, Verdict
 from remediator.model.rules import Limits, Mode, Rate, Share
-from remediator.model.silence import Silence
+from remediator.model.silence import Silence, Suppression
 
 
 def text(hold: object) -> str:
@@ -32,6 +32,8 @@ def test_the_order_is_the_policy() -> None:
         "paused",
         "maintenance",
         "silenced",
+        "inhibited",
+        "muted",
         "settling",
         "blind",
         "not_corroborated",
@@ -264,3 +266,19 @@ def test_a_question_ends_by_itself() -> None:
     again = gates.approval(case("failed", asked))
     assert again is not None
     assert again.until == NOW + 400
+
+
+def test_what_alertmanager_inhibits_or_mutes_is_left_alone_unless_asked_for() -> None:
+    by_node = Suppression(inhibited_by=("NodeDown", "RackDown"))
+    assert gates.inhibited(case(suppression=by_node)) == Hold(
+        Gate.INHIBITED, "inhibited in Alertmanager by NodeDown, RackDown", way_out="it ends with NodeDown, RackDown"
+    )
+    assert gates.muted(case(suppression=by_node)) is None
+    at_night = Suppression(muted_by=("nights",))
+    assert gates.muted(case(suppression=at_night)) == Hold(
+        Gate.MUTED, "muted in Alertmanager by the time interval nights", way_out="it ends with the interval"
+    )
+    assert gates.inhibited(case(suppression=at_night)) is None
+    asked = (stored(source=Source.OPERATOR),)
+    assert gates.inhibited(case(suppression=by_node, alerts=asked)) is None
+    assert gates.inhibited(case()) is gates.muted(case()) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from virtual import VirtualClock
 from remediator.clients.alertmanager import Snapshot
 from remediator.engine.broadcast import Broadcast
 from remediator.engine.intake import Intake
-from remediator.engine.reconcile import INTERVAL, SILENCES, YOUNG, Reconciler
+from remediator.engine.reconcile import INTERVAL, SILENCES, YOUNG, Reconciler, longest_group_wait
 from remediator.errors import RemoteError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.matcher import parse_matcher
-from remediator.model.silence import Silence
+from remediator.model.silence import Silence, Suppression
 from remediator.store.interface import Store
 from remediator.store.sqlite import open_sqlite
 
@@ -41,16 +41,24 @@ class Held:
     down: bool = False
     asked: list[float] = field(default_factory=list)
     meanwhile: Callable[[], object] = lambda: None
+    suppressed: dict[str, Suppression] = field(default_factory=dict)
+    unprocessed: set[str] = field(default_factory=set)
+    routes: str = "route: {receiver: team}"
 
     async def alerts(self) -> Snapshot:
         self.asked.append(self.clock.now() - START)
-        snapshot = Snapshot(tuple(self.firing), self.up_since, tuple(self.unpaged))
+        snapshot = Snapshot(
+            tuple(self.firing), self.up_since, tuple(self.unpaged), dict(self.suppressed), frozenset(self.unprocessed)
+        )
         if self.down:
             raise RemoteError("cannot read the alerts at http://am: refused", retry=True)
         result = self.meanwhile()
         if hasattr(result, "__await__"):
             await result
         return snapshot
+
+    async def config(self) -> str:
+        return self.routes
 
     async def silences(self) -> list[Silence]:
         if self.down:
@@ -67,6 +75,7 @@ class Bench:
     intake: Intake
     silenced: list[tuple[Silence, ...]]
     compared: list[float]
+    suppressed: list[Mapping[str, Suppression]]
 
     async def firing(self) -> set[str]:
         return {stored.alert.name for stored in await self.store.firing_alerts()}
@@ -79,6 +88,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     metrics, held = Metrics(), Held(clock)
     intake = Intake(store, clock, metrics, Broadcast())
     silenced: list[tuple[Silence, ...]] = []
+    suppressed: list[Mapping[str, Suppression]] = []
     compared: list[float] = []
     reconciler = Reconciler(
         held,  # type: ignore[arg-type]
@@ -87,9 +97,10 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         metrics=metrics,
         intake=intake,
         on_silences=silenced.append,
+        on_suppressed=suppressed.append,
         on_compared=lambda: compared.append(clock.now() - START),
     )
-    yield Bench(clock, store, held, reconciler, intake, silenced, compared)
+    yield Bench(clock, store, held, reconciler, intake, silenced, compared, suppressed)
     await store.close()
 
 
@@ -231,3 +242,51 @@ async def test_what_no_person_is_sent_is_said_once(bench: Bench, caplog: pytest.
     bench.held.unpaged = []
     await bench.reconciler.once()
     assert bench.reconciler.unpaged == ()
+
+
+async def test_what_is_suppressed_and_was_not_told_is_not_taken_in(bench: Bench) -> None:
+    quiet, loud = alert("Quiet"), alert("Loud")
+    bench.held.firing = [quiet, loud]
+    bench.held.suppressed = {quiet.fingerprint: Suppression(inhibited_by=("NodeDown",))}
+    await bench.reconciler.once()
+    assert await bench.firing() == {"Loud"}
+    assert bench.suppressed == [bench.held.suppressed]
+
+
+async def test_what_alertmanager_would_not_have_told_yet_is_not_taken_in(bench: Bench) -> None:
+    bench.held.routes = "route: {receiver: team, group_wait: 1m, routes: [{receiver: remediator, group_wait: 5m}]}"
+    young, old, unrouted = alert("Young", at=START - 240), alert("Old", at=START - 301), alert("Unrouted")
+    bench.held.firing = [young, old, unrouted]
+    bench.held.unprocessed = {unrouted.fingerprint}
+    await bench.reconciler.once()
+    assert await bench.firing() == {"Old"}
+
+
+async def test_our_own_silence_suppresses_nothing(bench: Bench) -> None:
+    down = alert("Down")
+    bench.held.kept = [Silence("theirs", (parse_matcher('a="b"'),), START, START + 60, "ada")]
+    bench.held.firing = [down]
+    bench.held.suppressed = {down.fingerprint: Suppression(silenced_by=("ours",))}
+    await bench.reconciler.once()
+    assert bench.suppressed == []
+    bench.held.suppressed = {down.fingerprint: Suppression(silenced_by=("ours", "theirs"))}
+    bench.reconciler.wake()
+    await bench.reconciler.once()
+    assert bench.suppressed == [{down.fingerprint: Suppression(silenced_by=("theirs",))}]
+
+
+@pytest.mark.parametrize(
+    ("config", "seconds"),
+    [
+        ("route: {receiver: a}", 30.0),
+        ("route: {receiver: a, group_wait: 0s}", 0.0),
+        ("route: {receiver: a, group_wait: 10s, routes: [{receiver: b}]}", 10.0),
+        (
+            "route: {receiver: a, group_wait: 10s, routes: [{receiver: b, routes: [{receiver: c, group_wait: 2m}]}]}",
+            120.0,
+        ),
+        ("{}", 0.0),
+    ],
+)
+def test_the_longest_group_wait_of_any_route(config: str, seconds: float) -> None:
+    assert longest_group_wait(config) == seconds

@@ -17,7 +17,7 @@ from remediator.model.action import Outcome
 from remediator.model.alert import Alert, fingerprint
 from remediator.model.health import QueryStatus
 from remediator.model.incident import Approval, Disposition, EntryKind, Verdict
-from remediator.model.silence import Silence
+from remediator.model.silence import Silence, Suppression
 from remediator.store.sqlite import open_sqlite
 
 NO_BREACH = Policy(settle=0.0)
@@ -722,3 +722,24 @@ async def test_a_target_is_asked_before_each_step_and_not_while_another_gate_hol
             "ctl probe checkout",
             "ctl rollback checkout",
         ]
+
+
+@pytest.mark.parametrize(
+    ("by", "gate"),
+    [(Suppression(inhibited_by=("NodeDown",)), "inhibited"), (Suppression(muted_by=("nights",)), "muted")],
+)
+async def test_what_alertmanager_keeps_from_people_is_left_alone_until_it_does_not(
+    tmp_path: Path, by: Suppression, gate: str
+) -> None:
+    async with world(tmp_path) as w:
+        alert = await w.fire(service="checkout", severity="critical")
+        w.engine.on_suppressed({alert.fingerprint: by})
+        w.heals("ctl restart checkout", checkout=0.0)
+        w.set("error_ratio", checkout=0.2)
+        await w.pass_time(60)
+        assert w.commands == []
+        held = {one.alert.name: one.gate for one in await w.store.firing_alerts()}
+        assert held["HighErrors"] == gate
+        w.engine.on_suppressed({})
+        await w.pass_time(60)
+        assert w.commands == ["ctl restart checkout"]

@@ -14,6 +14,8 @@ TRAITS: dict[Gate, tuple[Paging, Trait]] = {
     Gate.PAUSED: (Paging.NEVER, Trait.UNDOING),
     Gate.MAINTENANCE: (Paging.NEVER, Trait.UNDOING),
     Gate.SILENCED: (Paging.NEVER, Trait.OPENING),
+    Gate.INHIBITED: (Paging.NEVER, Trait.OPENING),
+    Gate.MUTED: (Paging.NEVER, Trait.OPENING),
     Gate.SETTLING: (Paging.BLOCKED, Trait.UNDOING | Trait.BRIEF),
     Gate.BLIND: (Paging.BLOCKED, Trait.OPENING | Trait.UNDOING | Trait.PAGES_ALERTS),
     Gate.NOT_CORROBORATED: (Paging.NEVER, Trait.OPENING),

@@ -370,11 +370,13 @@ class RealAlertmanager(_Server):
         repeat_interval: str = "1h",
         route: Mapping[str, Any] | None = None,
         receivers: Sequence[Mapping[str, Any]] | None = None,
+        inhibit_rules: Sequence[Mapping[str, Any]] = (),
         web_config: Mapping[str, Any] | None = None,
         flags: Sequence[str] = (),
     ) -> None:
         super().__init__(folder, web_config, flags)
         self.webhook = webhook
+        self.inhibit_rules = inhibit_rules
         self.webhook_options = webhook_options or {}
         self.group_by = group_by
         self.repeat_interval = repeat_interval
@@ -413,5 +415,6 @@ class RealAlertmanager(_Server):
             "receivers": [
                 dict(receiver) for receiver in self.receivers or [{"name": "remediator", "webhook_configs": [webhook]}]
             ],
+            "inhibit_rules": [dict(rule) for rule in self.inhibit_rules],
         }
         (self.folder / "alertmanager.yml").write_text(yaml.safe_dump(document))
