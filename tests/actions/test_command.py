@@ -17,8 +17,11 @@ from remediator.actions import command
 from remediator.actions.runner import Runner
 from remediator.model.action import Call, Outcome, Result
 
+SOON = 3.0
+"""Seconds in which any machine starts a shell that writes a line."""
 
-def sh(text: str, timeout: float = 30.0, **env: str) -> Call:
+
+def sh(text: str, timeout: float = 300.0, **env: str) -> Call:
     return Call(("sh", "-c", text), timeout=timeout, env=env)
 
 
@@ -82,13 +85,13 @@ async def test_a_command_leads_a_session_of_its_own(runner: Runner) -> None:
 
 async def test_a_hanging_command_is_ended_at_its_timeout(runner: Runner, tmp_path: Path) -> None:
     seen = tmp_path / "pids"
-    result = await runner(sh(f"echo begun; sleep 1000 & echo $$ $! > {seen}; wait", timeout=0.5))
-    assert result == Result(Outcome.TIMED_OUT, "timed out after 500ms and was ended", None, "begun\n")
+    result = await runner(sh(f"echo begun; sleep 1000 & echo $$ $! > {seen}; wait", timeout=SOON))
+    assert result == Result(Outcome.TIMED_OUT, "timed out after 3s and was ended", None, "begun\n")
     assert not any(alive(pid) for pid in pids(seen))
 
 
 async def test_a_command_may_clean_up_on_term(runner: Runner) -> None:
-    result = await runner(sh("trap 'echo cleaned up; exit 0' TERM; echo ready; sleep 1000 & wait", timeout=0.5))
+    result = await runner(sh("trap 'echo cleaned up; exit 0' TERM; echo ready; sleep 1000 & wait", timeout=SOON))
     assert result.outcome is Outcome.TIMED_OUT
     assert "cleaned up" in result.output
 
@@ -99,8 +102,8 @@ async def test_a_command_that_ignores_term_is_killed_with_its_tree(
     monkeypatch.setattr(command, "GRACE", 0.3)
     seen = tmp_path / "pids"
     stubborn = f"trap '' TERM; sleep 1000 & echo $$ $! > {seen}; while :; do wait; sleep 1; done"
-    result = await runner(sh(stubborn, timeout=0.5))
-    assert result.text == "timed out after 500ms and was killed, as it ignored TERM"
+    result = await runner(sh(stubborn, timeout=SOON))
+    assert result.text == "timed out after 3s and was killed, as it ignored TERM"
     await until(lambda: not any(alive(pid) for pid in pids(seen)))
 
 
@@ -109,7 +112,7 @@ async def test_a_grandchild_that_ignores_term_does_not_outlive_a_timeout(
 ) -> None:
     monkeypatch.setattr(command, "GRACE", 0.3)
     seen = tmp_path / "pids"
-    result = await runner(sh(f"(trap '' TERM; echo > {seen}.ready; sleep 1000) & echo $! > {seen}; wait", timeout=0.5))
+    result = await runner(sh(f"(trap '' TERM; echo > {seen}.ready; sleep 1000) & echo $! > {seen}; wait", timeout=SOON))
     assert result.outcome is Outcome.TIMED_OUT
     await until(lambda: not any(alive(pid) for pid in pids(seen)))
 

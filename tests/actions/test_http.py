@@ -51,7 +51,7 @@ async def _closed(server: TestServer):
     await server.close()
 
 
-def call(server: TestServer, path: str, timeout: float = 20.0, **spec) -> Call:
+def call(server: TestServer, path: str, timeout: float = 120.0, **spec) -> Call:
     return Call(http=HttpSpec(url=str(server.make_url(path)), **spec), timeout=timeout)
 
 

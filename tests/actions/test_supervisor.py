@@ -74,7 +74,7 @@ async def test_a_command_ends_when_its_owner_is_killed(tmp_path: Path, text: str
 
 async def test_a_command_ends_at_its_limit_though_its_owner_is_stopped(tmp_path: Path) -> None:
     seen = tmp_path / "pids"
-    with owner(TREE.format(seen), timeout=1.0) as process:
+    with owner(TREE.format(seen), timeout=5.0) as process:
         await until(lambda: bool(pids(seen, 4)))
         process.send_signal(signal.SIGSTOP)
         await until(lambda: not any(alive(pid) for pid in pids(seen, 4)))

@@ -68,7 +68,7 @@ async def taken_over(other: RealRemediator, began: float) -> float:
 
 async def main(rounds: int) -> None:
     table = Table("what", "SQLite", "PostgreSQL, leader", "PostgreSQL, follower", "ratios")
-    with tempfile.TemporaryDirectory() as name, RealPostgresql(Path(name), durable=True) as server:
+    with tempfile.TemporaryDirectory() as name, RealPostgresql(durable=True) as server:
         folder, url = Path(name), server.create("heal")
         stores = {
             "sqlite": {"url": "sqlite:///remediator.db"},

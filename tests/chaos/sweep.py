@@ -43,9 +43,12 @@ from remediator.store.sqlite import open_sqlite
 
 TTL = 2.0
 _LIFE = 3.0
-"""Seconds that a daemon lives at most before it is killed."""
-_READY_WITHIN = 30.0
-_REST_WITHIN = 120.0
+"""Seconds that a daemon lives at most before it is killed at a random moment."""
+_BOUNDARY_WITHIN = 240.0
+"""Seconds until a daemon that has not come to its write boundary counts as hanging."""
+_REST_WITHIN = 300.0
+_LEFT_TO_PEOPLE = 60.0
+"""Seconds after which what is still broken is mended by hand."""
 _VICTIM = Path(__file__).with_name("victim.py")
 
 
@@ -56,6 +59,8 @@ class Report:
     store: str
     seed: int
     kills: int = 0
+    boundaries: int = 0
+    """How many kills were to be at a write boundary."""
     at_boundaries: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     accepted: int = 0
@@ -70,7 +75,7 @@ class Report:
         boundaries = ", ".join(f"{name} {count}" for name, count in sorted(self.at_boundaries.items()))
         return [
             f"{self.store}, seed {self.seed}: {self.kills} kills in {self.seconds:.0f} s,"
-            f" {sum(self.at_boundaries.values())} of them at write boundaries ({boundaries})",
+            f" {sum(self.at_boundaries.values())} of {self.boundaries} at write boundaries ({boundaries})",
             f"  {self.accepted} alerts accepted, {self.incidents} incidents, {self.executions} commands run,"
             f" {self.annotations} annotations",
             *(f"  {name}: {count}" for name, count in self.faults.items()),
@@ -167,9 +172,9 @@ class Sweep:
     async def _storage(self, stack: contextlib.AsyncExitStack) -> dict[str, str]:
         if self.report.store == "sqlite":
             return {"url": f"sqlite:///{self.folder / 'remediator.db'}"}
-        server = RealPostgresql(self.folder)
+        server = RealPostgresql()
         await asyncio.to_thread(server.__enter__)
-        stack.callback(server.kill)
+        stack.callback(server.close)
         url = await asyncio.to_thread(server.create, "heal")
         return {"url": url, "lease_ttl": f"{TTL:g}s"}
 
@@ -199,6 +204,8 @@ class Sweep:
         while True:
             await asyncio.sleep(self._rng.uniform(0.1, 0.5))
             if self._breaking:
+                # Only a service that is well can break and lead to the next commit; what no step mends, people do.
+                self.world.mend(broken_for=_LEFT_TO_PEOPLE)
                 self.world.break_one()
 
     async def _tell(self, alertmanager: RealAlertmanager) -> None:
@@ -275,12 +282,14 @@ class Sweep:
                 await replica.start()
                 await asyncio.sleep(self._rng.uniform(0.0, longest))
             else:
+                self.report.boundaries += 1
                 await replica.start(f"{plan}:{self._rng.randint(1, 3)}")
-                if await replica.ends(longest):
-                    if replica.told.exists():
-                        self.report.at_boundaries[plan] += 1
-                    else:
-                        self.report.notes.append(f"a daemon ended by itself: see {replica.folder}/log")
+                ended = await replica.ends(_BOUNDARY_WITHIN)
+                if ended and replica.told.exists():
+                    self.report.at_boundaries[plan] += 1
+                else:
+                    what = "ended by itself" if ended else f"did not come to {plan} in {_BOUNDARY_WITHIN:g} s"
+                    self.report.notes.append(f"a daemon {what}: see {replica.folder}/log")
             await replica.kill()
             self.report.kills += 1
 
@@ -307,9 +316,7 @@ class Sweep:
             if time.monotonic() > deadline:
                 self.report.notes.append(f"does not come to rest: {unrest}")
                 break
-            # What no step is left for is people's to mend.
-            if time.monotonic() > deadline - _REST_WITHIN * 0.9:
-                self.world.mend_all()
+            self.world.mend(broken_for=_LEFT_TO_PEOPLE / 4)
             await asyncio.sleep(0.5)
         for replica in self.replicas:
             await replica.kill(signal.SIGTERM)

@@ -7,6 +7,7 @@ incident, and whether another command of the service was still at work.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -60,10 +61,13 @@ class World:
         fresh.rename(self.folder / "broken" / name)
         return name
 
-    def mend_all(self) -> None:
-        """Mend what is broken, as people would."""
+    def mend(self, broken_for: float) -> None:
+        """Mend what has been broken for so many seconds, as people would."""
         for name in self.broken():
-            (self.folder / "broken" / name).unlink(missing_ok=True)
+            file = self.folder / "broken" / name
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - file.stat().st_mtime > broken_for:
+                    file.unlink()
 
     def executions(self) -> list[tuple[int, str, str, bool]]:
         """Every execution by the witness: incident, step, service, and whether another was at work beside it."""

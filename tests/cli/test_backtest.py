@@ -291,7 +291,7 @@ def test_a_page_can_go_to_what_is_no_file(prometheus: RealPrometheus, folder: Pa
     os.mkfifo(folder / "pipe")
     reader = subprocess.Popen(["cat", str(folder / "pipe")], stdout=subprocess.PIPE)
     assert backtest(prometheus, "--html", "pipe") == 0
-    page, _ = reader.communicate(timeout=60)
+    page, _ = reader.communicate(timeout=240)
     assert page.rstrip().endswith(b"</html>")
 
 

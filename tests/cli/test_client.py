@@ -19,6 +19,7 @@ from aiohttp import web
 from doubles.past import HOSTILE, open_incident, recovered_incident
 from doubles.site import NOW, Site, serving
 from doubles.system import view
+from real.prometheus import HANGS
 
 from remediator.model.health import Health
 from remediator.model.incident import EntryKind
@@ -117,7 +118,7 @@ async def test_history_follows_the_journal(site: Site) -> None:
     assert process.stdout is not None
     assert site.app is not None
     assert site.parts is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANGS):
         while not site.app[STREAMS]:
             await asyncio.sleep(0)
         await recovered_incident(site, "cart")

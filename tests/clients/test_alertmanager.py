@@ -13,7 +13,7 @@ import pytest
 import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from real.prometheus import RealAlertmanager, free_port, in_thread, until
+from real.prometheus import HANGS, RealAlertmanager, free_port, in_thread, until
 
 from remediator.clients.alertmanager import Alertmanagers, Member
 from remediator.clients.http_options import HttpClient
@@ -26,7 +26,7 @@ HOSTILE = {"alertname": "Down", "service": 'a "quoted"\nservice', "team": "zahlu
 
 
 @asynccontextmanager
-async def client(*urls: str, receiver: str = "", timeout: float = 10.0) -> AsyncIterator[Alertmanagers]:
+async def client(*urls: str, receiver: str = "", timeout: float = HANGS) -> AsyncIterator[Alertmanagers]:
     counts: list[tuple[str, bool]] = []
     made = Alertmanagers(
         [Member(HttpClient(url), receiver) for url in urls],
@@ -244,7 +244,9 @@ async def test_what_is_no_alertmanager_is_said_so(how: str, retry: bool, reason:
     app.router.add_route("*", "/{how}/{rest:.*}", respond)
     async with TestServer(app) as server:
         url = str(server.make_url(f"/{how}"))
-        async with client(url.replace("http://", "http://ada:hunter2@"), timeout=0.2) as alertmanagers:
+        async with client(
+            url.replace("http://", "http://ada:hunter2@"), timeout=0.2 if how == "hang" else HANGS
+        ) as alertmanagers:
             with pytest.raises(RemoteError) as failure:
                 await alertmanagers.silences()
     assert str(failure.value) == f"cannot read the silences at {url}: {reason}"

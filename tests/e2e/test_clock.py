@@ -21,7 +21,7 @@ thresholds:
 runbooks:
   - name: shop
     steps: [{{restart: , timeout: 3s}}, rollback]
-    verify: {{healthy_for: 1s, within: 3s}}
+    verify: {{healthy_for: 1s, within: 10s}}
     limits: {{cooldown: 1s, relapse: 0s, rate: 1/3s}}
 """
 AHEAD = (
@@ -40,15 +40,15 @@ async def test_limits_do_not_last_an_hour_longer(tmp_path: Path) -> None:
             program=(sys.executable, "-c", AHEAD),
         )
         async with remediator:
-            await until((tmp_path / "ran").exists, within=20)
+            await until((tmp_path / "ran").exists)
             shop.text = WELL
-            await until(in_thread(remediator.closed), within=20)
+            await until(in_thread(remediator.closed))
         remediator.program = [sys.executable, "-m", "remediator"]
         async with remediator:
             shop.text = BROKEN
-            await until(lambda: (tmp_path / "ran").read_text().split() == ["restart"] * 2, within=20)
+            await until(lambda: (tmp_path / "ran").read_text().split() == ["restart"] * 2)
             shop.text = WELL
-            await until(in_thread(lambda: remediator.closed(2)), within=20)
+            await until(in_thread(lambda: remediator.closed(2)))
 
 
 async def test_a_step_that_was_cut_short_is_not_waited_for_an_hour(tmp_path: Path) -> None:
@@ -60,11 +60,11 @@ async def test_a_step_that_was_cut_short_is_not_waited_for_an_hour(tmp_path: Pat
             program=(sys.executable, "-c", AHEAD),
         )
         async with remediator:
-            await until((tmp_path / "ran").exists, within=20)
+            await until((tmp_path / "ran").exists)
             await asyncio.to_thread(remediator.kill)
             remediator.program = [sys.executable, "-m", "remediator"]
             await asyncio.to_thread(remediator.start)
-            await until(lambda: (tmp_path / "ran").read_text().split() == ["restart", "rollback"], within=30)
+            await until(lambda: (tmp_path / "ran").read_text().split() == ["restart", "rollback"])
             shop.text = WELL
-            (incident,) = await until(in_thread(remediator.closed), within=20)
+            (incident,) = await until(in_thread(remediator.closed))
             assert [run["outcome"] for run in incident["runs"]] == ["unknown", "succeeded"]

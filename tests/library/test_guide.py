@@ -58,7 +58,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, int, int, 
             if command.split()[:1] == ["remediator"] and command.split()[1] in ASK_A_NEIGHBOUR:
                 continue
             ran = subprocess.run(
-                ["sh", "-c", shell + command], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+                ["sh", "-c", shell + command], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
             )
             done.append((command, int(remark or 0), ran.returncode, ran.stdout + ran.stderr))
     return done

@@ -84,7 +84,7 @@ class Author:
         """What a command of the guide says, which has to end well."""
         argv = [sys.executable, "-m", *shlex.split(command)]
         done = subprocess.run(
-            argv, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            argv, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
@@ -119,7 +119,7 @@ async def test_from_a_backtest_to_a_heal_that_somebody_allows(tmp_path: Path, pr
                 if verb == "serve":
                     served.append(author.start(command))
                     await until(in_thread(lambda: (author.folder / "remediator.db").exists()))
-                    await until(waits_for_approval, within=120)
+                    await until(waits_for_approval)
                     continue
                 told.setdefault(verb, []).append(await in_thread(lambda command=command: author.run(command))())
         await until(lambda: author.systemctl.exists() and "restart checkout.service" in author.systemctl.read_text())

@@ -258,7 +258,7 @@ def test_the_clusters_of_debians_postgresql_are_started_but_those_that_people_st
         assert systemd.inside("systemctl", "show", "--property=MainPID", "postgresql@15-main.service") == running
 
 
-def until(true: Callable[[], bool], within: float = 30.0) -> None:
+def until(true: Callable[[], bool], within: float = 120.0) -> None:
     end = time.monotonic() + within
     while not true():
         assert time.monotonic() < end

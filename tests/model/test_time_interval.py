@@ -99,7 +99,7 @@ INTERVALS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(INTERVALS, min_size=1, max_size=2).map(tuple),
     st.integers(0, 365 * 96).map(lambda n: 1_767_225_600 + n * 900.0),

@@ -170,7 +170,6 @@ async def test_without_an_address_there_is_no_link(
 NASTY = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
 
 
-@settings(deadline=None)
 @given(name=NASTY, action=NASTY, text=NASTY, output=NASTY)
 def test_whatever_things_are_called_grafana_keeps_it(name: str, action: str, text: str, output: str) -> None:
     """No second colon, no tag or list of tags too long, no markup from outside, and no NUL, which PostgreSQL refuses."""
@@ -474,7 +473,7 @@ ACTS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(acts=ACTS)
 def test_neither_lost_nor_doubled_whatever_happens(tmp_path_factory: pytest.TempPathFactory, acts: list[Any]) -> None:
     asyncio.run(play(tmp_path_factory.mktemp("play"), acts))

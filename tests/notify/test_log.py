@@ -8,7 +8,7 @@ import re
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from remediator.model.incident import Entry, EntryKind
@@ -56,7 +56,6 @@ def test_an_exception_stays_on_the_line(formatter: logging.Formatter) -> None:
     assert "ValueError: two\\nlines" in line
 
 
-@settings(deadline=None)
 @given(st.text(), st.text())
 def test_no_value_can_forge_a_line_a_field_or_a_control_sequence(message: str, value: str) -> None:
     line = LogfmtFormatter().format(record(message.replace("%", "%%"), service=value))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from real.prometheus import part
+from real.prometheus import HANGS, part
 
 IMAGE = "test/web:v1"
 _SERVE = 'trap "exit 0" TERM; echo serving; while :; do sleep 0.1; done'
@@ -83,7 +83,7 @@ class RealDocker:
             raise RuntimeError(f"docker {' '.join(words)}: {done.stderr}")
         return done.stdout.strip()
 
-    def _wait_until_it_runs(self, within: float = 60.0) -> None:
+    def _wait_until_it_runs(self, within: float = HANGS) -> None:
         end = time.monotonic() + within
         while self._process.poll() is None and time.monotonic() < end:
             try:
@@ -107,7 +107,7 @@ class RealDocker:
     def _stop(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(30)
+            self._process.wait(120)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
-from real.prometheus import Exposition, free_port, part
+from real.prometheus import HANGS, Exposition, free_port, part
 
 CONFIG = """
 global
@@ -41,7 +41,7 @@ class RealHaproxy:
     def status(self) -> int:
         """What a request through it is answered; 0 when it does not listen yet. Blocks."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=HANGS) as response:
                 code: int = response.status
                 return code
         except urllib.error.HTTPError as error:
@@ -58,5 +58,5 @@ class RealHaproxy:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(HANGS)
         self._server.__exit__()

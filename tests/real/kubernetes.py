@@ -62,13 +62,13 @@ class RealKubernetes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run([self._scripts / "down.sh", self.folder], timeout=60, check=False)
+        subprocess.run([self._scripts / "down.sh", self.folder], timeout=240, check=False)
 
     def kubectl(self, *args: str, text: str | None = None, check: bool = True) -> str:
         """What kubectl prints, as the administrator. Blocks."""
         done = subprocess.run(
             ["kubectl", f"--kubeconfig={self.kubeconfig}", *args],
-            input=text if text is not None else "", capture_output=True, text=True, timeout=60,
+            input=text if text is not None else "", capture_output=True, text=True, timeout=240,
         )  # fmt: skip
         if check and done.returncode:
             raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr}")

@@ -1,10 +1,12 @@
 """A real PostgreSQL: a private cluster in a temporary folder, on a free loopback port, to be stopped, killed and started
 again; and pgbouncer before it.
 
-    with RealPostgresql(tmp_path) as postgres:
+    with RealPostgresql() as postgres:
         url = postgres.create("a_database")
 
-PostgreSQL refuses to run as root, so that it runs as the user `postgres` there.
+PostgreSQL refuses to run as root, so that it runs as the user `postgres` there. Its folder is not in pytest's: a pytest
+that starts beside this one closes the way to that for every other user. A server and its folder end with the test
+process, whatever ends that.
 """
 
 from __future__ import annotations
@@ -14,16 +16,23 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Self
 
 import psycopg
 import pytest
-from real.processes import alive
-from real.prometheus import free_port, part
+from real.processes import alive, state
+from real.prometheus import HANGS, free_port, part
 
-_STARTS_WITHIN = 30.0
+_GUARD = """
+while read -r line; do pid=$line; done
+if [ -n "$pid" ]; then kill -INT "$pid"; while kill -0 "$pid" 2> /dev/null; do sleep 0.05; done; fi
+rm -rf "$1"
+"""
+"""Reads the process id of the server at each start, and an empty line when it ended; cleans up once its input ends, which
+it does with the test process."""
 
 
 def _program(name: str) -> str:
@@ -39,9 +48,8 @@ def _user() -> str | None:
 class RealPostgresql:
     """A cluster. `durable` has it flush to the disk, which tests that kill only the processes do not need."""
 
-    def __init__(self, folder: Path, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:
         self._initdb, self._server = _program("initdb"), _program("postgres")
-        self.folder = folder / "postgresql"
         self.port = free_port()
         self._settings = {
             "port": str(self.port),
@@ -52,9 +60,15 @@ class RealPostgresql:
             **(settings or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        _make(self.folder)
+        self.folder = Path(tempfile.mkdtemp(prefix="remediator-test-postgresql-"))
+        self._guard = subprocess.Popen(
+            ["sh", "-c", _GUARD, "guard", str(self.folder)], stdin=subprocess.PIPE, bufsize=0, start_new_session=True
+        )
+        if user := _user():
+            shutil.chown(self.folder, user, user)
         self._run(
             self._initdb, "-D", str(self.folder / "data"), "-U", "remediator", "-A", "trust", "--no-sync",
             "--encoding=UTF8", "--locale=C.UTF-8",
@@ -63,7 +77,14 @@ class RealPostgresql:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the server, and remove its folder. Blocks."""
         self.kill()
+        if self._guard is not None:
+            self._guard.communicate()
+            self._guard = None
 
     def start(self) -> None:
         """Start the server, again if need be, and wait until it answers. Blocks."""
@@ -73,13 +94,15 @@ class RealPostgresql:
                 [self._server, "-D", str(self.folder / "data"), *settings],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=_user(), cwd="/",
             )  # fmt: skip
-        deadline = time.monotonic() + _STARTS_WITHIN
+        self._tell_guard(str(self._process.pid))
+        deadline = time.monotonic() + HANGS
         while True:
             try:
                 psycopg.connect(self.url("postgres"), connect_timeout=2).close()
                 return
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline or self._process.poll() is not None:
+                    self.kill()
                     pytest.fail(f"PostgreSQL does not start: {error}\n{(self.folder / 'log').read_text()}")
                 time.sleep(0.05)
 
@@ -120,8 +143,10 @@ class RealPostgresql:
         if self._process is None:
             return
         if number == signal.SIGKILL:
-            # It makes no more children then. They notice its end before long, and the next start refuses until they have.
+            # Once it is stopped it makes no more children. The next start refuses as long as one of them lives.
             self._process.send_signal(signal.SIGSTOP)
+            while state(self._process.pid) not in "TZ":
+                time.sleep(0.001)
             children = self._children()
             for pid in children:
                 _signal(pid, signal.SIGKILL)
@@ -134,6 +159,12 @@ class RealPostgresql:
             self._process.send_signal(number)
             self._process.wait()
         self._process = None
+        self._tell_guard("")
+
+    def _tell_guard(self, pid: str) -> None:
+        assert self._guard is not None
+        assert self._guard.stdin is not None
+        self._guard.stdin.write(f"{pid}\n".encode())
 
     def _signal_all(self, number: int) -> None:
         assert self._process is not None
@@ -152,18 +183,35 @@ class RealPostgresql:
         subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL, user=_user(), cwd="/")
 
 
+_shared: list[RealPostgresql] = []
+
+
+def shared_cluster() -> RealPostgresql:
+    """The server for all tests that do it no harm; it is started by the first of them, and ended with the session."""
+    if not _shared:
+        _shared.append(RealPostgresql().__enter__())
+    return _shared[0]
+
+
+def end_shared_cluster() -> None:
+    """End what `shared_cluster` started. In a test process that is one of several, nothing runs at its exit."""
+    while _shared:
+        _shared.pop().close()
+
+
 class RealPgbouncer:
     """pgbouncer in transaction pooling, with few connections, before a server."""
 
-    def __init__(self, folder: Path, server: RealPostgresql) -> None:
+    def __init__(self, server: RealPostgresql) -> None:
         self._program = part("pgbouncer", "pgbouncer")
-        self.folder = folder / "pgbouncer"
         self.port = free_port()
         self._server = server
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        _make(self.folder)
+        self.folder = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir=self._server.folder))
+        if user := _user():
+            shutil.chown(self.folder, user, user)
         users, config = self.folder / "users.txt", self.folder / "pgbouncer.ini"
         users.write_text('"remediator" ""\n')
         config.write_text(
@@ -187,7 +235,7 @@ unix_socket_dir =
             [self._program, "-q", str(config)], stdin=subprocess.DEVNULL, user=_user(), cwd="/",
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        deadline = time.monotonic() + _STARTS_WITHIN
+        deadline = time.monotonic() + HANGS
         while True:
             try:
                 psycopg.connect(self.url("postgres"), connect_timeout=2).close()
@@ -205,17 +253,6 @@ unix_socket_dir =
 
     def url(self, name: str) -> str:
         return f"postgresql://remediator@127.0.0.1:{self.port}/{name}"
-
-
-def _make(folder: Path) -> None:
-    """A folder of the user's whom the server runs as, and the way to it, which is closed to others in a test's folder."""
-    folder.mkdir(parents=True)
-    if user := _user():
-        shutil.chown(folder, user, user)
-        for parent in folder.parents:
-            mode = parent.stat().st_mode
-            if parent.stat().st_uid == os.geteuid() and not mode & 0o001:
-                parent.chmod(mode | 0o011)
 
 
 def _signal(pid: int, number: int) -> None:

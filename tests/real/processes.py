@@ -6,12 +6,17 @@ import os
 from pathlib import Path
 
 
+def state(pid: int) -> str:
+    """What the kernel says of a process: R, S, D, T (stopped), Z (ended, not reaped); Z as well when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    return state(pid) != "Z"
 
 
 def children(parent: int | None = None) -> set[int]:

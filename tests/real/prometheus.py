@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -30,6 +31,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.error
@@ -44,7 +46,11 @@ import pytest
 import yaml
 
 T = TypeVar("T")
+HANGS = 120.0
+"""Seconds after which what a test waits for counts as hanging. No machine is so slow."""
 _GIVEN: set[int] = set()
+_PORTS = (Path(tempfile.gettempdir()) / f"remediator-test-ports.{os.getuid()}").open("wb")
+"""A file each byte of which stands for a port: who has the byte's lock has the port, until its process ends."""
 
 
 def part(binary: str, package: str) -> str:
@@ -59,24 +65,25 @@ def part(binary: str, package: str) -> str:
 
 
 def free_port() -> int:
-    """A loopback TCP port that nothing listens on right now, and that this process was not given before.
+    """A loopback TCP port that nothing listens on right now, and that no test process beside this one is given.
 
-    It is below those that the system gives to outgoing connections, so that none takes it before its server does. Test
-    processes that run side by side have ranges of their own.
+    It is below those that the system gives to outgoing connections, so that none takes it before its server does.
     """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = 20_000 + 1_250 * (worker % 8) + random.randrange(1_250)
+        port = random.randrange(20_000, 32_000)
+        if port in _GIVEN:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
+            fcntl.lockf(_PORTS, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            _GIVEN.add(port)
             probe.bind(("127.0.0.1", port))
-            if port not in _GIVEN:
-                _GIVEN.add(port)
-                return port
+            return port
 
 
-async def until(check: Callable[[], T | Awaitable[T]], within: float = 15.0, every: float = 0.05) -> T:
+async def until(check: Callable[[], T | Awaitable[T]], within: float = HANGS, every: float = 0.05) -> T:
     """The first true answer of `check`, asked again and again; fails the test after `within` seconds.
 
+    The deadline is for what hangs, not for what is slow: give another only where the time is what is promised.
     A plain `check` that does I/O runs in a thread when it is given as `in_thread(check)`.
     """
     deadline = time.monotonic() + within
@@ -191,16 +198,17 @@ class _Server:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HANGS
         while not self._ready():
             ended = self.process.poll() is not None
             if ended or time.monotonic() > deadline:
                 self.kill()
-                pytest.fail(f"{self.name} {'ended' if ended else 'was not ready within 20s'}:\n{self.log[-2000:]}")
+                what = "ended" if ended else f"was not ready within {HANGS:g}s"
+                pytest.fail(f"{self.name} {what}:\n{self.log[-2000:]}")
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """End the process gracefully, or by force when that takes over 10 s."""
+        """End the process gracefully, or by force when that hangs."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -227,7 +235,7 @@ class _Server:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=HANGS) as response:
             text = response.read().decode()
         try:
             return json.loads(text)
@@ -255,7 +263,7 @@ class _Server:
         process.send_signal(signal.SIGCONT)
         process.send_signal(number)
         try:
-            process.wait(10)
+            process.wait(HANGS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import pytest
 import yaml
-from real.prometheus import free_port
+from real.prometheus import HANGS, free_port
 
 
 class RealRemediator:
@@ -41,7 +41,7 @@ class RealRemediator:
         self.program = list(program)
         self.process: subprocess.Popen[bytes] | None = None
         document: dict[str, Any] = {
-            "global": {"evaluation_interval": "1s", "query_timeout": "2s", "stale_after": "10s", "settle": "1s"},
+            "global": {"evaluation_interval": "1s", "query_timeout": "10s", "stale_after": "30s", "settle": "1s"},
             "prometheus": {"url": prometheus},
             "rule_files": ["rules.yml"],
             "storage": {"url": "sqlite:///remediator.db"},
@@ -76,7 +76,7 @@ class RealRemediator:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + HANGS
         while ready and not self._ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
@@ -88,10 +88,10 @@ class RealRemediator:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         try:
-            code = self.process.wait(20)
+            code = self.process.wait(HANGS)
         except subprocess.TimeoutExpired:
             self.kill()
-            pytest.fail(f"remediator did not end within 20s of SIGTERM:\n{self.log[-4000:]}")
+            pytest.fail(f"remediator did not end within {HANGS:g}s of SIGTERM:\n{self.log[-4000:]}")
         self.process = None
         return code
 
@@ -117,12 +117,12 @@ class RealRemediator:
             headers={"Content-Type": "application/json", **(self.credential if headers is None else headers)},
             method=method or ("GET" if body is None else "POST"),
         )
-        with urllib.request.urlopen(request, timeout=15) as response:
+        with urllib.request.urlopen(request, timeout=HANGS) as response:
             return json.loads(response.read())["data"]
 
     def text(self, path: str) -> str:
         """One GET; the answer as text. Blocks."""
-        with urllib.request.urlopen(self.url + path, timeout=15) as response:
+        with urllib.request.urlopen(self.url + path, timeout=HANGS) as response:
             answer: str = response.read().decode()
             return answer
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from real.prometheus import part
+from real.prometheus import HANGS, part
 
 
 class RealRunit:
@@ -37,7 +37,7 @@ class RealRunit:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        end = time.monotonic() + 30
+        end = time.monotonic() + HANGS
         while not all(self.pid(name) for name in self._services):
             if self._process.poll() is not None or time.monotonic() > end:
                 self.__exit__()
@@ -50,7 +50,7 @@ class RealRunit:
         for name in self._services:
             self.sv("-w", "5", "force-stop", name)
         self._process.send_signal(signal.SIGHUP)
-        self._process.wait(10)
+        self._process.wait(HANGS)
 
     def sv(self, *words: str) -> str:
         """What sv prints of the service that is the last word."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from real.prometheus import free_port, part
+from real.prometheus import HANGS, free_port, part
 
 
 class RealSshd:
@@ -62,7 +62,7 @@ class RealSshd:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        end = time.monotonic() + 30
+        end = time.monotonic() + HANGS
         while self._reach() != 0:
             if self._process.poll() is not None or time.monotonic() > end:
                 self.__exit__()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from real.prometheus import part
+from real.prometheus import HANGS, part
 
 
 class RealSupervisor:
@@ -47,7 +47,7 @@ class RealSupervisor:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        end = time.monotonic() + 30
+        end = time.monotonic() + HANGS
         while not self._socket.exists() or "refused" in self.ctl("status"):
             if self._process.poll() is not None or time.monotonic() > end:
                 self._stop()
@@ -71,7 +71,7 @@ class RealSupervisor:
     def _stop(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(15)
+            self._process.wait(HANGS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -19,7 +19,7 @@ from typing import Self
 
 import pytest
 from real.processes import children
-from real.prometheus import part
+from real.prometheus import HANGS, part
 
 
 class RealSystemd:
@@ -95,7 +95,7 @@ class RealSystemd:
         done = subprocess.run([*self.enter, *argv], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    def _wait_until_it_runs(self, within: float = 60.0) -> None:
+    def _wait_until_it_runs(self, within: float = HANGS) -> None:
         end = time.monotonic() + within
         while time.monotonic() < end:
             if self._process.poll() is not None:
@@ -114,7 +114,7 @@ class RealSystemd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(leader, signal.SIGKILL)
         try:
-            self._process.wait(10)
+            self._process.wait(HANGS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

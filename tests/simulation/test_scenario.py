@@ -71,7 +71,7 @@ def test_time_leaps_from_one_thing_to_the_next() -> None:
 
     started = time.monotonic()
     assert run_virtually(story) == [START + 0.25, START + 1e7 + 30]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 def test_what_would_go_to_a_thread_is_done_at_once() -> None:

@@ -164,7 +164,6 @@ async def simulated(fleet: Fleet, rulebook: Rulebook, acts: list[Act]) -> list[s
 
 @settings(
     max_examples=SIMULATIONS,
-    deadline=None,
     derandomize="SIMULATIONS" not in os.environ,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 import psycopg
 import pytest
-from real.postgresql import RealPostgresql
+from real.postgresql import shared_cluster
 
 from remediator.store.interface import Store
 from remediator.store.postgresql import open_postgresql
@@ -21,21 +18,12 @@ from remediator.store.sqlite import open_in_memory, open_sqlite
 Opener = Callable[[Path], Awaitable[Store]]
 
 
-@cache
-def cluster() -> RealPostgresql:
-    """A PostgreSQL for all tests that do it no harm."""
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    return stack.enter_context(RealPostgresql(folder))
-
-
 def database_of(folder: Path) -> str:
     """The address of the database of a test's folder, which is made when there is none."""
     name = sha256(str(folder).encode()).hexdigest()[:16]
     with contextlib.suppress(psycopg.errors.DuplicateDatabase):
-        cluster().create(name)
-    return cluster().url(name)
+        shared_cluster().create(name)
+    return shared_cluster().url(name)
 
 
 async def _postgresql(folder: Path) -> Store:

@@ -273,5 +273,5 @@ class StoreMachine(RuleBasedStateMachine):
 @pytest.mark.parametrize("name", OPENERS)
 def test_the_store_is_as_its_model(name: str) -> None:
     machine = type("Machine", (StoreMachine,), {"opener": staticmethod(OPENERS[name])})
-    machine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+    machine.TestCase.settings = settings(max_examples=30, stateful_step_count=30)
     machine.TestCase("runTest").runTest()

@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
-from real.postgresql import RealPgbouncer, RealPostgresql
-from real.prometheus import free_port, in_thread
-from store.conftest import cluster, database_of
+from real.postgresql import RealPgbouncer, RealPostgresql, shared_cluster
+from real.prometheus import free_port, in_thread, until
+from store.conftest import database_of
 from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
 from store.old_versions import TABLES, VERSIONS, check_that_it_is_read_and_written, rows_of
 
@@ -47,9 +47,9 @@ async def store(url: str) -> AsyncIterator[SharedStore]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RealPostgresql]:
+def server() -> Iterator[RealPostgresql]:
     """A server of the test's own, to do harm to."""
-    with RealPostgresql(tmp_path) as server:
+    with RealPostgresql() as server:
         yield server
 
 
@@ -354,22 +354,32 @@ async def test_a_connection_lost_between_two_transactions_is_not_noticed(store: 
     assert len(await store.firing_alerts()) == 2
 
 
-async def test_a_server_that_takes_no_more_connections_is_told_and_waited_for(tmp_path: Path) -> None:
+async def test_a_server_that_takes_no_more_connections_is_told_and_waited_for() -> None:
     settings = {"max_connections": "6", "superuser_reserved_connections": "0"}
-    with RealPostgresql(tmp_path, settings=settings) as server:
+    with RealPostgresql(settings=settings) as server:
         url = await in_thread(lambda: server.create("db"))()
         store = await opened(url)
-        others = [psycopg.connect(url) for _ in range(5)]
+        others = [await in_thread(lambda: connect_when_there_is_room(url))() for _ in range(5)]
         ask_again = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'remediator'"
         others[0].execute(ask_again.encode())
         others.append(await in_thread(lambda: connect_when_there_is_room(url))())
         with pytest.raises(StoreError, match=r"cannot write to the database .*(too many clients|remaining connection)"):
             await store.put_alerts([make_alert()], T0)
+        watching = others.pop()
         for other in others:
             other.close()
-        await asyncio.sleep(0.2)
+        await until(in_thread(lambda: connections(watching) == 1))
+        watching.close()
         assert (await store.put_alerts([make_alert()], T0)).new == 1
         await store.close()
+
+
+def connections(connection: psycopg.Connection[tuple[object, ...]]) -> object:
+    """How many connections of clients the server has, this one among them."""
+    with connection.transaction():
+        return connection.execute(
+            b"SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        ).fetchone()[0]  # type: ignore[index]
 
 
 def connect_when_there_is_room(url: str) -> psycopg.Connection[tuple[object, ...]]:
@@ -447,7 +457,7 @@ async def test_a_server_that_says_nothing_is_given_up(server: RealPostgresql, mo
 
 async def test_what_a_pooler_shares_out_is_enough(tmp_path: Path) -> None:
     database = database_of(tmp_path)
-    with RealPgbouncer(tmp_path, cluster()) as pooler:
+    with RealPgbouncer(shared_cluster()) as pooler:
         url = pooler.url(database.rsplit("/", 1)[1])
         stores = [await opened(url), await open_postgresql(url), await open_postgresql(url)]
 

@@ -86,7 +86,7 @@ async def calls(target: str, action: str, evil: str, ssh: str) -> list[Call]:
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 @given(evil=st.lists(st.sampled_from(NASTY) | st.text(max_size=3), max_size=6).map("".join))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 async def test_the_words_there_are_the_words_here(path: Path, shell: str, evil: str) -> None:
     for target, action in ACTIONS:
         here = await calls(target, action, evil, "")

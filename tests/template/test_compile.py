@@ -349,7 +349,7 @@ class TestShell:
         )
         assert render("echo {{ labels.markup }}", TemplateKind.SHELL) == "echo '<b>'\"'\"'</b>'"
 
-    @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
     @given(
         st.lists(
             st.sampled_from(
@@ -422,7 +422,7 @@ class TestShell:
                     cwd=tmp_path,
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
-                    timeout=20,
+                    timeout=120,
                     check=False,
                 )
                 assert not witness.exists(), (shell, text)
@@ -504,7 +504,7 @@ PIECES = (
 )  # fmt: skip
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=5000)
+@settings(max_examples=400)
 @given(
     st.lists(st.sampled_from(PIECES), max_size=25).map("".join) | st.text(max_size=40), st.sampled_from(TemplateKind)
 )

@@ -11,6 +11,7 @@ import pytest
 from doubles.past import open_incident, plan, recovered_incident
 from doubles.site import NOW, Site
 from doubles.system import view
+from real.prometheus import HANGS
 
 from remediator.errors import StoreError
 from remediator.model.clock import rfc3339
@@ -330,7 +331,7 @@ async def test_errors_have_one_shape(
 async def events(site: Site, count: int, **given: Any) -> list[tuple[str, str]]:
     """The first so many (id, data) pairs of the stream."""
     found: list[tuple[str, str]] = []
-    async with asyncio.timeout(20), site.session.get(site.url + "/api/v1/events", **given) as response:
+    async with asyncio.timeout(HANGS), site.session.get(site.url + "/api/v1/events", **given) as response:
         assert response.headers["Content-Type"] == "text/event-stream"
         id = ""
         async for line in response.content:
@@ -356,7 +357,7 @@ async def test_the_event_stream_resumes_where_it_was(site: Site) -> None:
 async def test_the_event_stream_tells_what_comes(site: Site) -> None:
     await recovered_incident(site, "cart")
     assert site.parts is not None
-    async with asyncio.timeout(20), site.session.get(site.url + "/api/v1/events") as response:
+    async with asyncio.timeout(HANGS), site.session.get(site.url + "/api/v1/events") as response:
         assert await response.content.readline() == b"retry: 2000\n"
         new = NewIncident("checkout", "web", NOW, Health.FAILED, "it fails", plan("checkout"), {})
         await site.store.open_incident(new)
@@ -367,7 +368,7 @@ async def test_the_event_stream_tells_what_comes(site: Site) -> None:
 
 
 async def test_streams_end_when_the_server_does(site: Site) -> None:
-    async with asyncio.timeout(20), site.session.get(site.url + "/api/v1/events") as response:
+    async with asyncio.timeout(HANGS), site.session.get(site.url + "/api/v1/events") as response:
         await response.content.readline()
         app = site.app
         assert app is not None

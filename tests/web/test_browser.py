@@ -14,6 +14,7 @@ from doubles.past import HOSTILE, open_incident, recovered_incident
 from doubles.site import NOW, Site, serving
 from doubles.system import view
 from playwright.async_api import Browser, Page, async_playwright, expect
+from real.prometheus import HANGS
 
 from remediator.model.health import Health
 from remediator.model.rules import Mode
@@ -32,6 +33,9 @@ FLAGS = [
 ]
 
 
+expect.set_options(timeout=HANGS * 1000)
+
+
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
@@ -45,6 +49,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest.fixture
 async def page(browser: Browser, tmp_path: Path) -> AsyncIterator[Page]:
     context = await browser.new_context(viewport={"width": 390, "height": 844})
+    context.set_default_timeout(HANGS * 1000)
     opened = await context.new_page()
     complaints: list[str] = []
     opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -161,6 +166,7 @@ async def test_another_site_cannot_post_a_form(site: Site, browser: Browser) -> 
 @contextlib.asynccontextmanager
 async def browsing(browser: Browser, **options: Any) -> AsyncIterator[Page]:
     context = await browser.new_context(**options)
+    context.set_default_timeout(HANGS * 1000)
     try:
         yield await context.new_page()
     finally:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from doubles.site import Site, send_raw, serving
+from real.prometheus import HANGS
 
 from remediator.web.request_body import ByteBudget
 
@@ -104,12 +105,12 @@ async def test_bodies_have_so_much_room_in_all_and_no_more(tmp_path: Path) -> No
                 assert answer["error"] == "cannot take in more now: 18000 bytes of notifications are in hand"
             return status == 503
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS):
             while not await refused():
                 pass
         for _, writer in slow:
             writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS):
             while await refused():
                 pass
     assert site.counted("unavailable") > 0
@@ -123,7 +124,7 @@ async def test_a_compressed_body(site: Site) -> None:
 
 
 async def test_a_slow_body_is_given_up(tmp_path: Path) -> None:
-    async with serving(tmp_path, body_timeout=0.2) as site:
+    async with serving(tmp_path, body_timeout=0.2, runner={"lingering_time": 0.2}) as site:
         head = b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n{"
         answer = await send_raw(site.port, head)
         assert answer.startswith(b"HTTP/1.1 408 ")
@@ -159,7 +160,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(site: Site) -> None
     await writer.drain()
     writer.close()
     await writer.wait_closed()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS):
         while not site.counted("disconnected"):
             await asyncio.sleep(0)
     assert site.taken_in == []

@@ -34,7 +34,7 @@ def services(tmp_path: Path) -> Iterator[DemoServices]:
 
 def order(services: DemoServices, *words: str) -> subprocess.CompletedProcess[str]:
     """Give an order as a rule file does."""
-    return subprocess.run([services.folder / "fleet", *words], capture_output=True, text=True, timeout=30)
+    return subprocess.run([services.folder / "fleet", *words], capture_output=True, text=True, timeout=120)
 
 
 def ports(services: DemoServices, name: str) -> list[int]:
@@ -46,7 +46,9 @@ def ports(services: DemoServices, name: str) -> list[int]:
 
 def sample(services: DemoServices, service: str, name: str, replica: int = 0, **labels: str) -> float:
     """The value of a series as scraped."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{ports(services, service)[replica]}/metrics", timeout=5) as response:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{ports(services, service)[replica]}/metrics", timeout=120
+    ) as response:
         text = response.read().decode()
     return next(
         found.value
@@ -185,7 +187,7 @@ def test_orders_that_cannot_be_carried_out(services: DemoServices, words: list[s
 
 def test_nobody_there_to_ask(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "remediator.cli.demo.control_client", "--folder", str(tmp_path), "restart", "shop"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stderr.startswith(f"cannot reach the demo in {tmp_path}: ")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from doubles.scripted import Authority, Scripted
+from real.prometheus import HANGS
 
 from remediator.clients.http_options import Authorization, BasicAuth, HttpClient, Secret, TlsConfig
 from remediator.clients.prometheus import answer as answers
@@ -27,7 +28,7 @@ VECTOR = {
 
 
 @contextlib.asynccontextmanager
-async def client_of(url, *, timeout=5.0, metrics=None, **settings):
+async def client_of(url, *, timeout=HANGS, metrics=None, **settings):
     client = Prometheus(HttpClient(url, **settings), query_timeout=timeout, metrics=metrics or Metrics())
     try:
         yield client
@@ -35,7 +36,7 @@ async def client_of(url, *, timeout=5.0, metrics=None, **settings):
         await client.close()
 
 
-async def ask(script, expr="up", *, timeout=5.0, tls=None, **settings):
+async def ask(script, expr="up", *, timeout=HANGS, tls=None, **settings):
     """One query to a server that answers by this script."""
     with Scripted(script, tls) as server:
         async with client_of(server.url, timeout=timeout, **settings) as client:
@@ -424,7 +425,7 @@ async def test_a_compressed_bomb_is_refused(monkeypatch):
 async def test_a_long_query_goes_in_the_body():
     expr = 'up{service=~"' + "|".join(f"service-{number}" for number in range(20_000)) + '"}'
     with Scripted(lambda request: request.answer(VECTOR)) as server:
-        async with client_of(server.url) as client:
+        async with client_of(server.url, timeout=5.0) as client:
             answer = await client.query(expr)
         request = server.requests[0]
     assert answer.series == [Series({"service": "checkout"}, 0.2)]

@@ -402,7 +402,7 @@ def test_files_that_cannot_be_used(folder: Path, capsys: pytest.CaptureFixture[s
     assert "missing.yml" in said
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_whatever_is_written_is_read_or_refused_with_a_place(folder: Path, data: st.DataObject) -> None:
     text = HEAD + HEALED
