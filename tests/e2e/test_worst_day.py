@@ -24,6 +24,8 @@ thresholds:
 runbooks:
   - {{name: shop, steps: [restart], verify: {{healthy_for: 1s, within: 10m}}}}
 """
+HANGS = 600.0
+"""Seconds after which it hangs: what it is given here takes a busy machine minutes."""
 MOST_MEMORY = 400 * 1024 * 1024
 """Bytes that the daemon may have taken at its worst: it takes 100 MB at rest."""
 
@@ -62,7 +64,8 @@ async def post(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -
         async with session.post(url, json=body) as response:
             if response.status == 200:
                 return refused
-            assert response.status == 503, await response.text()
+            # On a busy machine a body may not be read in its time.
+            assert response.status in (503, 408), await response.text()
         await asyncio.sleep(0.5)
     raise AssertionError
 
@@ -76,9 +79,10 @@ async def slow(port: int) -> asyncio.StreamWriter:
 
 
 async def test_everything_at_once_is_taken_in_and_the_engine_goes_on(tmp_path: Path) -> None:
-    async with daemon(tmp_path) as (remediator, shop, session):
+    async with daemon(tmp_path) as (remediator, shop, session), contextlib.AsyncExitStack() as stack:
         rng = random.Random(4)
-        lingering = [await slow(remediator.port) for _ in range(100)]
+        for _ in range(100):
+            stack.callback((await slow(remediator.port)).close)
         for _ in range(50):
             (await slow(remediator.port)).close()
         names = [f"i{number}" for number in range(10_000)]
@@ -88,17 +92,15 @@ async def test_everything_at_once_is_taken_in_and_the_engine_goes_on(tmp_path: P
         storm = [*groups, *rng.sample(groups, len(groups)), *rng.sample(groups, 50)]
         tasks = [asyncio.create_task(post(session, remediator.webhook, body)) for body in storm]
         shop.text = 'shop_error_ratio{service="shop"} 0.5'
-        await until((tmp_path / "ran").exists)
+        await until((tmp_path / "ran").exists, within=HANGS)
         shop.text = 'shop_error_ratio{service="shop"} 0'
         await asyncio.gather(*tasks)
-        (incident,) = await until(in_thread(remediator.closed))
+        (incident,) = await until(in_thread(remediator.closed), within=HANGS)
         assert incident["verdict"] == "recovered"
         assert (tmp_path / "ran").read_text() == "restart\n"
         async with session.get(f"{remediator.url}/-/ready") as response:
             assert response.status == 200
         assert worst_memory(remediator) < MOST_MEMORY
-        for writer in lingering:
-            writer.close()
     assert stored(remediator) == {name: int(not (at // 50 % 2 == 0 and at % 2)) for at, name in enumerate(names)}
 
 
@@ -110,7 +112,8 @@ async def test_what_cannot_be_stored_now_is_refused_and_taken_in_when_it_can(tmp
         tasks = [asyncio.create_task(post(session, remediator.webhook, body)) for body in bodies]
         # More than may wait: what is beyond is told so at once, and nothing is told that it was stored.
         await until(
-            lambda: "too much is waiting" in remediator.log or "bytes of notifications are in hand" in remediator.log
+            lambda: "too much is waiting" in remediator.log or "bytes of notifications are in hand" in remediator.log,
+            within=HANGS,
         )
         assert not any(task.done() for task in tasks)
         other.execute("ROLLBACK")
