@@ -5,6 +5,7 @@ The filters are few, and the work of each is bounded by its input. How the resul
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -96,6 +97,27 @@ def _split(value: object, separator: str) -> list[str]:
     return text_of(value).split(separator)
 
 
+_NAMED_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+
+
+def _host(value: object) -> str:
+    """The host of an address: of `host`, `host:port`, `[IPv6]:port` or a URL. Refused where it names none, or several."""
+    text = text_of(value)
+    authority = re.split(r"[/?#]", text.partition("://")[2] if "://" in text else text, maxsplit=1)[0]
+    place = authority.rpartition("@")[2]
+    bracketed = re.fullmatch(r"\[([^\[\]]*)\](?::[0-9]*)?", place)
+    if bracketed or place.count(":") > 1:
+        host = bracketed[1] if bracketed else place
+        try:
+            return str(ipaddress.IPv6Address(host))
+        except ValueError:
+            raise ValueError(f"{shortened(text)!r} names no host") from None
+    host, _, port = place.partition(":")
+    if not _NAMED_HOST.fullmatch(host) or not re.fullmatch("[0-9]*", port, re.ASCII):
+        raise ValueError(f"{shortened(text)!r} names no host")
+    return host
+
+
 def _round(value: float, digits: int = 0) -> float:
     return round(value, digits) if digits else round(value)
 
@@ -106,6 +128,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "default": lambda value, instead: instead if isinstance(value, jinja2.Undefined) or value == "" else value,
     "first": lambda value: value[0],
     "float": float,
+    "host": _host,
     "int": int,
     "last": lambda value: value[-1],
     "length": len,

@@ -83,6 +83,7 @@ class TestText:
             ("{{ 'few' if replicas < 3 else 'many' }}", "many"),
             ("{{ 'yes' if 'pod' in labels else 'no' }}", "yes"),
             ("{{ labels.host | split(':') | first }} {{ (labels.host | split(':'))[1] }}", "web1 9100"),
+            ("{{ labels.host | host }} {{ labels.pod | host }}", "web1 web-1"),
             ("{{ labels.pod[:3] | upper }} {{ ' x ' | trim }} {{ labels.pod | replace('-', '_') }}", "WEB x web_1"),
             ("{{ labels.quotes | tojson }}", json.dumps(LABELS["quotes"])),
             ("{{ labels.quotes | urlencode }}", "a%27b%22c"),
@@ -119,6 +120,33 @@ class TestText:
     )
     def test_refuses(self, source: str, reason: str) -> None:
         assert refusal(source) == reason
+
+    @pytest.mark.parametrize(
+        ("address", "host"),
+        [
+            ("web1", "web1"),
+            ("web1.example:9100", "web1.example"),
+            ("10.0.0.7:9121", "10.0.0.7"),
+            ("redis://cache1:6379", "cache1"),
+            ("rediss://user:p@ss@cache1:6379/0", "cache1"),
+            ("https://shop.example/health?x=a@b:c", "shop.example"),
+            ("postgresql://db1", "db1"),
+            ("[2001:db8::7]:9100", "2001:db8::7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("http://[2001:db8::7]:8080/x", "2001:db8::7"),
+            ("web1:", "web1"),
+        ],
+    )
+    def test_the_host_of_an_address(self, address: str, host: str) -> None:
+        assert render(f"{{{{ {json.dumps(address)} | host }}}}") == host
+
+    @pytest.mark.parametrize(
+        "address",
+        ["", ":9100", "a:b", "mongodb://a:1,b:2", "tcp(db1:3306)", "unix:///run/redis.sock", "-oProxyCommand=x",
+         "a b", "web1\n", "[web1]:9100", "[::1", "1:2:3:4", "web-:1", "web1:\u0661"],
+    )  # fmt: skip
+    def test_what_names_no_host_is_refused(self, address: str) -> None:
+        assert "names no host" in refusal(f"{{{{ {json.dumps(address)} | host }}}}")
 
     def test_a_long_result_is_refused(self) -> None:
         assert "longer than" in refusal("{{ labels.pod }}" + "x" * RESULT_LIMIT)
