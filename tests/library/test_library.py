@@ -17,10 +17,12 @@ from real.prometheus import part
 from real.systemd import RealSystemd
 
 from remediator.cli import main
+from remediator.errors import RefusedError
 from remediator.model.health import Health
 from remediator.model.rulebook import Rulebook, merged_labels
 from remediator.model.rules import Mode
 from remediator.rules.loader import load_rules
+from remediator.template.compile import LabelView, TemplateKind, compile_template
 
 LIBRARY = Path(__file__).parents[2] / "rules"
 FILES = sorted(LIBRARY.glob("*.yml"))
@@ -50,6 +52,7 @@ ROOT_DISK = {"device": "/dev/sda1", "fstype": "ext4", "mountpoint": "/"}
 POD = {"namespace": "shop", "pod": "web-5d4f7c9b8d-x2x4z", "container": "app"}
 PROBE = {"job": "blackbox", "instance": "https://shop.example/health"}
 CADVISOR = {"job": "cadvisor", "instance": "web1:8080", "id": "/docker/1", "name": "shop", "image": "shop:1"}
+WEB_IN_KUBERNETES = {"job": "shop", "tier": "web", "service": "checkout", "instance": "10.42.0.9:8000", "namespace": "shop", "pod": "checkout-0"}  # fmt: skip
 HPA = {"namespace": "shop", "horizontalpodautoscaler": "web"}
 
 Row = tuple[str, dict[str, str], str, str]
@@ -65,6 +68,7 @@ ALERTS: list[Row] = [
     ("KubeStatefulSetReplicasMismatch", KSM | {"namespace": "shop", "statefulset": "db"}, "kubernetes: shop/statefulset/db", "kubernetes-statefulset"),
     ("KubeDaemonSetRolloutStuck", KSM | {"namespace": "ops", "daemonset": "agent"}, "kubernetes: ops/daemonset/agent", "kubernetes-daemonset"),
     ("KubeHpaMaxedOut", KSM | HPA, "kubernetes: shop/autoscaler/web", "kubernetes-autoscaler"),
+    ("KubernetesHpaScaleMaximum", KSM | HPA, "kubernetes: shop/autoscaler/web", "kubernetes-autoscaler"),
     ("KubernetesHpaScaleCapability", KSM | HPA, "kubernetes: shop/autoscaler/web", "kubernetes-autoscaler"),
     ("KubernetesPodCrashLooping", KSM | POD, "kubernetes: shop/web", "kubernetes-bad-version"),
     ("KubernetesPodNotHealthy", {"namespace": "shop", "pod": POD["pod"]}, "kubernetes: shop/web", "kubernetes-unavailable"),
@@ -73,7 +77,7 @@ ALERTS: list[Row] = [
     ("KubernetesStatefulsetDown", KSM | {"namespace": "shop", "statefulset": "db"}, "kubernetes: shop/statefulset/db", "kubernetes-statefulset"),
     ("KubeJobFailed", KSM | {"namespace": "shop", "job_name": "nightly-29391234", "condition": "true"}, "cron: cron job shop/nightly", "cronjob-rerun"),
     ("KubernetesJobFailed", {"namespace": "shop", "job_name": "nightly-29391234"}, "cron: cron job shop/nightly", "cronjob-rerun"),
-    ("KubernetesCronjobTooLong", KSM | {"namespace": "shop", "cronjob": "nightly"}, "cron: cron job shop/nightly", "cronjob-rerun"),
+    ("KubernetesCronjobFailing", KSM | {"namespace": "shop", "cronjob": "nightly"}, "cron: cron job shop/nightly", "cronjob-rerun"),
     ("KubeNodePressure", KSM | {"node": "node1", "condition": "DiskPressure"}, "nodes: node node1", "node-cordon"),
     ("KubernetesDiskPressure", KSM | {"node": "node1", "condition": "DiskPressure"}, "nodes: node node1", "node-cordon"),
     ("KubernetesMemoryPressure", KSM | {"node": "node1", "condition": "MemoryPressure"}, "nodes: node node1", "node-cordon"),
@@ -81,11 +85,16 @@ ALERTS: list[Row] = [
     ("NodeFilesystemAlmostOutOfSpace", NODE_IN_KUBERNETES | ROOT_DISK, "nodes: disk / of worker-1", "disk-cleanup"),
     ("NodeFilesystemSpaceFillingUp", NODE | ROOT_DISK, "nodes: disk / of web1:9100", "disk-cleanup"),
     ("HostOutOfDiskSpace", NODE | ROOT_DISK, "nodes: disk / of web1:9100", "disk-cleanup"),
+    ("HostOutOfInodes", NODE | ROOT_DISK, "nodes: disk / of web1:9100", "disk-cleanup"),
+    ("NodeFilesystemAlmostOutOfFiles", NODE | ROOT_DISK, "nodes: disk / of web1:9100", "disk-cleanup"),
+    ("KubernetesNodeMemoryPressure", KSM | {"node": "node1", "condition": "MemoryPressure"}, "nodes: node node1", "node-cordon"),
+    ("KubernetesNodeDiskPressure", KSM | {"node": "node1", "condition": "DiskPressure"}, "nodes: node node1", "node-cordon"),
     ("NodeMemoryHighUtilization", NODE, "nodes: memory of web1:9100", "memory-restart"),
     ("NodeMemoryHighUtilization", NODE_IN_KUBERNETES, "nodes: memory of worker-1", "memory-restart"),
     ("HostOutOfMemory", NODE, "nodes: memory of web1:9100", "memory-restart"),
     ("NodeSystemdServiceFailed", NODE | {"name": "nginx.service", "state": "failed", "type": "notify"}, "systemd: nginx.service on web1:9100", "systemd-unit"),
-    ("NodeSystemdServiceCrashlooping", NODE | {"name": "nginx.service"}, "systemd: nginx.service on web1:9100", "systemd-unit"),
+    ("HostSystemdServiceCrashed", NODE | {"name": "postgresql@15-main.service", "state": "failed", "type": "forking"}, "systemd: postgresql@15-main.service on web1:9100", ""),
+    ("NodeSystemdServiceFailed", NODE | {"name": "etcd.service", "state": "failed", "type": "notify"}, "systemd: etcd.service on web1:9100", ""),
     ("HostSystemdServiceCrashed", NODE | {"name": "nginx.service", "state": "failed", "type": "simple"}, "systemd: nginx.service on web1:9100", "systemd-unit"),
     ("NodeSystemdServiceFailed", NODE | {"name": "backup.service", "state": "failed", "type": "oneshot"}, "cron: job backup.service on web1:9100", "job-rerun"),
     ("HostSystemdServiceCrashed", NODE | {"name": "backup.service", "state": "failed", "type": "oneshot"}, "cron: job backup.service on web1:9100", "job-rerun"),
@@ -105,6 +114,9 @@ ALERTS: list[Row] = [
     ("RabbitmqNoConsumer", {"job": "rabbitmq", "queue": "mails"}, "queues: queue mails", "queue-without-consumers"),
     ("RabbitmqTooManyConsumers", {"job": "rabbitmq", "queue": "mails"}, "queues: queue mails", ""),
     ("KafkaConsumersGroup", {"consumergroup": "orders"}, "queues: consumer group orders", "queue-backlog"),
+    ("KafkaConsumerGroupLag", {"consumergroup": "orders"}, "queues: consumer group orders", "queue-backlog"),
+    ("RedisDown", {"job": "redis", "instance": "redis://cache1:6379"}, "databases: redis on redis://cache1:6379", "cache-down"),
+    ("BlackboxProbeFailed", {"job": "blackbox", "instance": "https://api.pay.com/status"}, "blackbox: public https://api.pay.com/status", "blackbox-public-address"),
     ("BlackboxProbeFailed", PROBE, "blackbox: https://shop.example/health", "blackbox-address"),
     ("BlackboxProbeHttpFailure", PROBE, "blackbox: https://shop.example/health", "blackbox-address"),
     ("BlackboxSslCertificateWillExpireSoon", PROBE, "certificates: certificate of https://shop.example/health", "certificate-renew"),
@@ -117,6 +129,31 @@ ALERTS: list[Row] = [
     ("Watchdog", {"prometheus": "monitoring/kps-prometheus", "severity": "none"}, "", ""),
     ("KubeJobFailed", KSM | {"namespace": "shop", "job_name": "migrate"}, "", ""),
     ("KubePodCrashLooping", KSM | {"namespace": "ops", "pod": "agent-x2x4z"}, "", ""),
+    # Without honor_labels, namespace and pod are kube-state-metrics' own.
+    ("KubePodCrashLooping", KSM | {"exported_namespace": "shop", "exported_pod": POD["pod"], "exported_container": "app"}, "", ""),
+    ("KubeDeploymentReplicasMismatch", KSM | {"exported_namespace": "shop", "deployment": "web"}, "", ""),
+    ("KubeHpaMaxedOut", KSM | {"exported_namespace": "shop", "horizontalpodautoscaler": "web"}, "", ""),
+    ("KubeJobFailed", KSM | {"exported_namespace": "shop", "job_name": "nightly-29391234"}, "", ""),
+    # What no threshold here speaks of, or no step here helps with.
+    ("KubernetesDeploymentGenerationMismatch", KSM | {"namespace": "shop", "deployment": "web"}, "", ""),
+    ("KubeStatefulSetGenerationMismatch", KSM | {"namespace": "shop", "statefulset": "db"}, "", ""),
+    ("KubernetesDaemonsetMisscheduled", KSM | {"namespace": "ops", "daemonset": "agent"}, "", ""),
+    ("KubernetesHpaUnderutilized", HPA, "", ""),
+    ("KubernetesHpaMetricsUnavailability", KSM | HPA | {"condition": "ScalingActive"}, "", ""),
+    ("KubernetesCronjobTooLong", KSM | {"namespace": "shop", "cronjob": "nightly"}, "", ""),
+    ("KubernetesCronjobSuspended", KSM | {"namespace": "shop", "cronjob": "nightly"}, "", ""),
+    ("KubeNodeNotReady", KSM | {"node": "node1", "condition": "Ready"}, "", ""),
+    ("KubeNodeReadinessFlapping", {"node": "node1"}, "", ""),
+    ("KubernetesNodeNetworkUnavailable", KSM | {"node": "node1", "condition": "NetworkUnavailable"}, "", ""),
+    ("HostMemoryIsUnderutilized", NODE, "", ""),
+    ("HostFilesystemDeviceError", NODE | ROOT_DISK, "", ""),
+    ("NodeSystemdServiceCrashlooping", NODE | {"name": "nginx.service"}, "", ""),
+    # Where Kubernetes, Swarm or a network of containers says what the address means.
+    ("RedisDown", {"job": "redis", "instance": "10.42.0.7:9121", "namespace": "shop", "pod": "cache-0", "container": "exporter"}, "", ""),
+    ("TargetDown", WEB_IN_KUBERNETES, "", ""),
+    ("ContainerKilled", CADVISOR | {"name": "shop_web.1.x8k2m0q9w7e5r3t1y6u4i2o0p"}, "", ""),
+    ("ContainerKilled", CADVISOR | {"instance": "cadvisor:8080"}, "", ""),
+    ("BlackboxProbeFailed", {"job": "blackbox", "instance": "http://web.shop.svc:8080/health"}, "", ""),
     ("NodeClockSkewDetected", NODE_IN_KUBERNETES, "", ""),
     ("KubeletPlegDurationHigh", {"node": "node1", "instance": "10.0.0.4:10250", "quantile": "0.99"}, "", ""),
     ("RabbitmqNodeDown", {}, "", ""),
@@ -193,6 +230,7 @@ CONTESTED = [
     (WEB | CADVISOR, "containers"),
     (WEB | {"job": "docker", "name": "shop"}, "containers"),
     (WEB | {"exported_namespace": "shop", "name": "tls"}, "certificates"),
+    (WEB | {"pod": "shop-0"}, ""),
     (WEB | {"queue": "mails"}, "queues"),
     (WEB | {"namespace": "shop", "deployment": "web"}, "kubernetes"),
     (QUEUE, "queues"),
@@ -290,3 +328,32 @@ def found_by(rules: Rulebook, labels: dict[str, str]) -> tuple[str, str] | None:
         return None
     runbooks = rules.runbooks_for(merged_labels(service, labels))
     return service.name, next((runbook.name for runbook in runbooks if Health.FAILED in runbook.when), "")
+
+
+HOSTS = [
+    ("nodes", NODE | ROOT_DISK, "root@web1"),
+    ("nodes", NODE | ROOT_DISK | {"instance": "[2001:db8::7]:9100"}, "root@2001:db8::7"),
+    ("systemd", NODE | {"name": "nginx.service", "type": "notify", "instance": "http://web1:9100"}, "root@web1"),
+    ("databases", {"job": "redis", "instance": "redis://ada:x@cache1:6379"}, "root@cache1"),
+    ("databases", {"job": "postgres", "instance": "postgresql://db1:5432/shop"}, "root@db1"),
+    ("blackbox", {"job": "blackbox", "instance": "http://[fd00::7]:8080/health"}, "root@fd00::7"),
+    ("containers", CADVISOR, "ssh://root@web1"),
+    ("containers", CADVISOR | {"instance": "[2001:db8::7]:8080"}, "ssh://root@[2001:db8::7]"),
+    # What names no host is nobody's, rather than that of a part of it.
+    ("databases", {"job": "mongodb", "instance": "mongodb://a:27017,b:27017"}, None),
+    ("databases", {"job": "redis", "instance": "unix:///run/redis.sock"}, None),
+]
+
+
+@pytest.mark.parametrize(("file", "labels", "host"), HOSTS)
+def test_the_machine_is_the_host_of_the_address(file: str, labels: dict[str, str], host: str | None) -> None:
+    rules = rulebook(LIBRARY / f"{file}.yml")
+    if host is None:
+        with pytest.raises(RefusedError, match="names no host"):
+            rules.service_for(labels)
+        return
+    service = rules.service_for(labels)
+    assert service is not None
+    assert service.target is not None
+    context = {"labels": LabelView(merged_labels(service, labels))}
+    assert compile_template(service.target.params["host"], TemplateKind.TEXT).render(context) == host
