@@ -80,17 +80,29 @@ async def diagnose(plan: Plan, context: Context, run: Run) -> tuple[Result, str]
     return await run(call), str(call)
 
 
-async def probe(plan: Plan, context: Context, run: Run) -> Result:
-    """Run the target's `probe` action, which says by its end whether the target can be reached."""
-    spec = plan.spec("probe")
+async def ask_target(plan: Plan, action: str, context: Context, run: Run, limit: float) -> Result:
+    """Run an action of the target that only asks something; `limit` is its timeout unless it has its own.
+
+    REFUSED when it cannot be rendered safely, or the target has no such action.
+    """
+    spec = plan.spec(action)
     if spec is None:
-        return Result(Outcome.REFUSED, "the target has no action probe")
+        return Result(Outcome.REFUSED, f"the target has no action {action}")
     try:
         known = {**context, **_params(plan, context)}
-        call = _call(plan, spec, "probe", context, known, _limit(spec, default=PROBE_TIMEOUT))
+        call = _call(plan, spec, action, context, known, _limit(spec, default=limit))
     except (RefusedError, TemplateError) as error:
         return Result(Outcome.REFUSED, str(error))
-    return await run(msgspec.structs.replace(call, probe=True))
+    return await run(call)
+
+
+async def probe(plan: Plan, context: Context, run: Run) -> Result:
+    """Run the target's `probe` action, which says by its end whether the target can be reached."""
+
+    async def marked(call: Call) -> Result:
+        return await run(msgspec.structs.replace(call, probe=True))
+
+    return await ask_target(plan, "probe", context, marked, PROBE_TIMEOUT)
 
 
 def step_timeout(plan: Plan, step: Step) -> float:

@@ -53,6 +53,11 @@ def add(commands: Any) -> None:
         action="store_true",
         help="also show what would be done about each alert that Prometheus' rules may raise (default: the config's Prometheus)",
     )
+    parser.add_argument(
+        "--targets",
+        action="store_true",
+        help="also ask the target of every named service, by its actions probe and replicas, whether it can be reached",
+    )
     parser.add_argument("--html", metavar="FILE", help="with --alerts: also write that as a page there")
     parser.add_argument(
         "--output", choices=("text", "json", "github", "checkstyle"), default="text", help="default: %(default)s"
@@ -102,6 +107,10 @@ def run(args: argparse.Namespace) -> int:
     alerts: list[AlertFinding] = []
     if args.alerts and not errors and not failure:
         alerts, failure = _alerts(rule_set, args.prometheus, config, args.html, notes.append)
+    if args.targets and not errors:
+        from remediator.cli.check.target_findings import find_targets
+
+        found += find_targets(rule_set)
     if args.alertmanager:
         heard, refused = _heard_at_alertmanager(args.alertmanager, config, configs)
         if configs:
