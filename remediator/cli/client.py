@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:9797"
 _TIMEOUT = 30.0
 _MOST = 256 * 1024 * 1024
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNSHOWN = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Characters beyond ASCII that steer terminals, or turn the direction of text. JSON itself escapes those within."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f]|" + _UNSHOWN.pattern)
 _COLOURS = {
     "healthy": "green",
     "recovered": "green",
@@ -212,7 +214,8 @@ def service_path(name: str, verb: str = "") -> str:
 
 def show_json(data: object) -> None:
     """What was answered, for programs."""
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    print(_UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:

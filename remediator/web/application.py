@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from aiohttp import web
 
 from remediator.web.api import routes as api
 from remediator.web.auth import Security, check_listen, load_security
+from remediator.web.connections import is_our_failure
 from remediator.web.context import CLOSING, CONTEXT, STREAMS, System, WebContext
 from remediator.web.listen import parse_listen
 from remediator.web.middleware import answer_errors, authorize, set_security_headers
@@ -21,7 +23,10 @@ from remediator.web.ui import pages, sign_in
 from remediator.web.ui.filters import environment
 from remediator.web.webhook import add_webhook
 
-RUNNER_OPTIONS: dict[str, Any] = {"keepalive_timeout": 75.0, "shutdown_timeout": 3.0}
+_server_log = logging.getLogger("remediator.web.server")
+_server_log.addFilter(is_our_failure)
+
+RUNNER_OPTIONS: dict[str, Any] = {"keepalive_timeout": 75.0, "shutdown_timeout": 3.0, "logger": _server_log}
 """For aiohttp's AppRunner. The first also bounds how long a client may take to send a request's headers."""
 
 

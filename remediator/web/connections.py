@@ -13,7 +13,12 @@ from collections import Counter
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
+
+from remediator.web.context import CONTEXT
+from remediator.web.middleware import add_security_headers
+from remediator.web.responses import failure
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +32,12 @@ _AT_ONCE = 64
 """How many connections are accepted before room is made for them."""
 _HANDSHAKE_WITHIN = 10.0
 _LOG_EVERY = 60.0
+
+
+def is_our_failure(record: logging.LogRecord) -> bool:
+    """A filter for the server's log: what a client sends that is no HTTP is answered, and is no failure to log."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
 def raise_limit() -> int:
@@ -60,7 +71,10 @@ class BoundedServer:
     def __call__(self) -> asyncio.BaseProtocol:
         if len(self._open()) >= self._most and not self._make_room():
             return _Refused()
-        return self._server()
+        handler = self._server()
+        # aiohttp has no other way to say how requests are answered that its parser cannot read.
+        handler.__class__ = _Handler
+        return handler
 
     def _open(self) -> list[RequestHandler]:
         connections = self._server.connections
@@ -83,6 +97,23 @@ class BoundedServer:
         if (transport := oldest.transport) is not None:
             transport.abort()
         return True
+
+
+class _Handler(RequestHandler):
+    """Answers what is no HTTP as everything else is answered."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        response = super().handle_error(request, status, exc, message)
+        if status < 500:
+            response = failure(status, "bad_data", "cannot read the request: it is not HTTP as remediator reads it")
+            response.force_close()
+        app = None if self._manager is None else getattr(self._manager.request_handler, "__self__", None)
+        add_security_headers(response, app[CONTEXT].security.headers if isinstance(app, web.Application) else {})
+        return response
 
 
 class _Refused(asyncio.Protocol):

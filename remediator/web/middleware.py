@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote, urlsplit
 
 from aiohttp import web
@@ -33,11 +34,16 @@ _HEADERS = {
 
 async def set_security_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put the security headers on an answer (an `on_response_prepare` signal)."""
-    for name, value in {**_HEADERS, **request.app[CONTEXT].security.headers}.items():
-        response.headers[name] = value
-    response.headers.setdefault("Cache-Control", "no-store")
+    add_security_headers(response, request.app[CONTEXT].security.headers)
     if "Server" in response.headers:
         response.headers["Server"] = "remediator"
+
+
+def add_security_headers(response: web.StreamResponse, configured: Mapping[str, str]) -> None:
+    """Put the headers on an answer, those of the web config last."""
+    for name, value in {**_HEADERS, **configured}.items():
+        response.headers[name] = value
+    response.headers.setdefault("Cache-Control", "no-store")
 
 
 def answer_errors(error_page: ErrorPage) -> Middleware:
@@ -146,19 +152,27 @@ def wants_page(request: web.Request) -> bool:
 
 
 def _refuse_rebinding(request: web.Request) -> None:
-    """On loopback without credentials, a strange name in `Host` means that another site had its name point here."""
+    """Where no credentials are shown, a strange name in `Host` means that another site had its name point here.
+
+    On loopback every name is strange but those of loopback and of external_url. On other addresses, neighbours may use
+    names that are not known here; so only browsers are refused, and only where external_url says how people come.
+    """
     host = request.headers.get("Host")
     if host is None or request.transport is None:
         return
     local = request.transport.get_extra_info("sockname")
-    if not isinstance(local, tuple) or not is_loopback(str(local[0])):
+    if not isinstance(local, tuple):
         return
-    name = urlsplit(f"//{host}").hostname or ""
-    if is_loopback(name) or name == urlsplit(request.app[CONTEXT].external_url).hostname:
-        return
-    raise web.HTTPForbidden(
-        text=f"cannot answer as {host!r}: it is neither a loopback name nor the host of external_url"
-    )
+    name, external = _name_in(f"//{host}"), _name_in(request.app[CONTEXT].external_url)
+    if name is None:
+        raise web.HTTPBadRequest(text=f"cannot answer as {host[:100]!r}: it is no name of a host")
+    if is_loopback(str(local[0])):
+        if not is_loopback(name) and name != external:
+            raise web.HTTPForbidden(
+                text=f"cannot answer as {host!r}: it is neither a loopback name nor the host of external_url"
+            )
+    elif external and name != external and not _is_address(name) and _is_browser(request):
+        raise web.HTTPForbidden(text=f"cannot answer as {host!r}: it is not the host of external_url")
 
 
 def _refuse_cross_site(request: web.Request) -> None:
@@ -166,8 +180,36 @@ def _refuse_cross_site(request: web.Request) -> None:
     site = request.headers.get("Sec-Fetch-Site", "none")
     origin = request.headers.get("Origin")
     hosts = {request.headers.get("Host", ""), urlsplit(request.app[CONTEXT].external_url).netloc}
-    if site not in ("none", "same-origin") or (origin is not None and urlsplit(origin).netloc not in hosts - {""}):
+    if site not in ("none", "same-origin") or (origin is not None and _place_in(origin) not in hosts - {""}):
         raise web.HTTPForbidden(text="cannot do that for another site: the request does not come from these pages")
+
+
+def _place_in(url: str) -> str:
+    """Host and port of a URL; empty when it is none."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
+
+
+def _name_in(url: str) -> str | None:
+    """The host of a URL, empty when it has none; None when it is no URL."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_browser(request: web.Request) -> bool:
+    return "Origin" in request.headers or request.headers.get("User-Agent", "").startswith("Mozilla/")
 
 
 def _sentence(request: web.Request, error: web.HTTPException) -> str:

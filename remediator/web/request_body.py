@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from remediator.errors import BusyError, PayloadError
 
 T = TypeVar("T")
+_ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 _JSON_LIMIT = 1024 * 1024
 
 
@@ -48,6 +49,10 @@ async def read_body(
     """The body, at most `limit` bytes that arrive within `seconds`. `take` is called with each size before it is kept.
     PayloadError when the body is longer, later or broken. The connection is closed then: the rest of the body would
     look like the next request."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in _ENCODINGS:
+        message = f"cannot read the body: nobody here knows the Content-Encoding {encoding[:40]!r}"
+        raise PayloadError("media_type", message, 415)
     too_large = PayloadError("too_large", f"cannot accept the body: it is longer than {limit} bytes", 413)
     if (request.content_length or 0) > limit:
         raise too_large

@@ -22,6 +22,7 @@ from remediator.store.interface import Accepted
 from remediator.store.sql_store import SqlStore
 from remediator.store.sqlite import open_sqlite
 from remediator.web.application import RUNNER_OPTIONS, Security, WebContext, make_app
+from remediator.web.connections import BoundedServer
 
 NOW = 1_800_000_000.0
 
@@ -105,8 +106,10 @@ async def serving(
         await server.setup()
         stack.push_async_callback(server.cleanup)
         context = site.parts.security.ssl_context()
-        await web.TCPSite(server, host, 0, ssl_context=context).start()
-        site.port = server.addresses[0][1]
+        assert server.server is not None
+        listening = await BoundedServer(server.server, 2000).listen(host, 0, context)
+        stack.callback(listening.close)
+        site.port = listening.sockets[0].getsockname()[1]
         site.url = f"{'https' if context else 'http'}://localhost:{site.port}"
         yield site
 

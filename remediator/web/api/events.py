@@ -81,6 +81,6 @@ def _after(request: web.Request) -> int | None:
     given = request.headers.get("Last-Event-ID") or request.query.get("after")
     if given is None:
         return None
-    if not given.isascii() or not given.isdigit():
+    if not given.isascii() or not given.isdigit() or len(given) > 18:
         raise PayloadError("bad_data", f"cannot stream events after {given[:40]!r}: it is not the id of an entry")
     return int(given)
