@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from remediator.config.document import Document, Path_
 from remediator.model.action import ActionSpec
-from remediator.model.health import Comparison, Health
+from remediator.model.health import Comparison
 from remediator.model.matcher import Matcher
 from remediator.model.rules import Runbook, Service, Step, Target, Threshold
 from remediator.problem import Position
@@ -153,24 +153,6 @@ def contradiction(match: Sequence[Matcher]) -> tuple[int, int] | None:
             if one.op == "=" and one.name == other.name and not other.matches({one.name: one.value}):
                 return min(index, other_index), max(index, other_index)
     return None
-
-
-def shadows(earlier: Runbook, later: Runbook) -> bool:
-    """Whether the earlier runbook is chosen wherever the later one could be."""
-    if earlier.corroborate and not later.corroborate:
-        return False
-    bad = {Health.DEGRADED, Health.FAILED}
-    when = set(later.when) if earlier.corroborate == later.corroborate else bad
-    return set(earlier.when) >= when and all(implied(matcher, later.match) for matcher in earlier.match)
-
-
-def implied(matcher: Matcher, by: Iterable[Matcher]) -> bool:
-    """Whether a matcher holds wherever all the others do."""
-    return any(
-        other == matcher
-        or (other.op == "=" and other.name == matcher.name and matcher.matches({other.name: other.value}))
-        for other in by
-    )
 
 
 def direction(comparison: Comparison) -> int:

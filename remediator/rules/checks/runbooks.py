@@ -8,6 +8,7 @@ from remediator.config.document import nearest
 from remediator.model.durations import format_duration
 from remediator.model.rules import Runbook, Service
 from remediator.problem import Problem
+from remediator.rules.precedence import shadows, taken_before
 from remediator.rules.ruleset import (
     Located,
     RuleSet,
@@ -15,7 +16,6 @@ from remediator.rules.ruleset import (
     alike,
     contradiction,
     reaches,
-    shadows,
     steps_of,
     unsure,
 )
@@ -23,6 +23,7 @@ from remediator.rules.ruleset import (
 
 def runbook_never_chosen(rules: RuleSet) -> Iterator[Problem]:
     """A runbook that can never be chosen: an earlier one takes all it is for, or its matchers cannot all hold."""
+    taken = {id(later): others for later, others in taken_before(rules) if len(others) == 1}
     earlier: list[Located[Runbook]] = []
     for runbook in rules.runbooks:
         if not runbook.whole:
@@ -43,6 +44,13 @@ def runbook_never_chosen(rules: RuleSet) -> Iterator[Problem]:
             remedy = "take one of them away"
         elif shadow is not None:
             message = f"runbook {item.name} can never be chosen: runbook {shadow.item.name}, at {shadow.at('name')}, comes before it and takes all that it is for"
+            remedy = "put it before the other one, or make the other one's match narrower"
+        elif id(runbook) in taken:
+            (other,) = taken[id(runbook)]
+            message = (
+                f"runbook {item.name} is never chosen: runbook {other.item.name}, at {other.at('name')}, comes before it"
+                " for every service that it is for"
+            )
             remedy = "put it before the other one, or make the other one's match narrower"
         else:
             earlier.append(runbook)
