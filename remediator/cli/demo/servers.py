@@ -109,13 +109,22 @@ def write_files(folder: Path, urls: ServerUrls) -> None:
     webhook = {"url": f"{urls.remediator}/webhook", "send_resolved": True}
     alertmanager = {
         "route": {
-            "receiver": "remediator",
+            "receiver": "team",
             "group_by": ["alertname", "service"],
             "group_wait": "0s",
             "group_interval": "1s",
             "repeat_interval": "1h",
+            # As the README has it: people, who are nobody here, are sent everything as well.
+            "routes": [
+                {
+                    "receiver": "remediator",
+                    "matchers": ['sender!="remediator"', 'job!="remediator"'],
+                    "continue": True,
+                },
+                {"receiver": "team"},
+            ],
         },
-        "receivers": [{"name": "remediator", "webhook_configs": [webhook]}],
+        "receivers": [{"name": "team"}, {"name": "remediator", "webhook_configs": [webhook]}],
     }
     remediator = {
         "global": {"evaluation_interval": "1s", "query_timeout": "5s", "stale_after": "10s", "settle": "2s"},
