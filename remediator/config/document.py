@@ -41,30 +41,30 @@ CHECKS = {
     "unknown-guard": "there is no guard of this name",
     "bad-template": "a template that cannot be compiled, or that would not be safe where it stands",
 }
-"""The problems of reading, by name; those of the rules as a whole are in `checks`."""
+"""The problems of reading, by name. Those of rules as a whole are in `rules.checks`."""
 
 MAX_BYTES = 16 * 1024 * 1024
 _LONGEST_LINE = 400
 _ESCAPE_DIGITS = {"x": 2, "u": 4, "U": 8}
 
 Path_ = tuple[str | int, ...]
-"""Where a value is in a document: keys and indexes from its top."""
+"""The place of a value in a document: keys and indexes from its top."""
 
 _GUARDED = r"pas+\w*|pwd|cred\w*|\w*token|\w*secret|api_?key"
 _SECRET = re.compile(
     rf"""((?:\b(?:{_GUARDED}|auth\w*)(?<!_file)["']?\s*:\s*|://[^/\s:@]*:(?=[^/\s]*@)))(\S.*)""", re.IGNORECASE
 )
 _SECRET_KEY = re.compile(rf"""\s*["']?(?:{_GUARDED})(?<!_file)["']?\s*:\s*(?:[|>][-+\d]*\s*)?$""", re.IGNORECASE)
-"""What stands for such a key, misspelt or not, is never shown; nor is a password in an address."""
+"""The values of such keys, misspelt ones included, are never shown. Nor are passwords in addresses."""
 
 
 _ALLOW = re.compile(r"#.*?\bremediator:\s*allow\s+([\w, -]+)")
 
 
 class Document:
-    """One file: its nodes, how to find a value's place in it, and the problems found so far.
+    """One file: its nodes, the positions of its values, and the problems found so far.
 
-    Reading never raises for what the file says: problems are collected in `problems`, and `root` is None when there is
+    Reading never raises for the content of a file: problems are collected in `problems`. `root` is None when there is
     nothing to read.
     """
 
@@ -96,8 +96,7 @@ class Document:
         self.problems.append(Problem(place, check, message, remedy, severity))
 
     def allows(self, problem: Problem) -> bool:
-        """Whether a comment on the problem's line, or on a line of its own above it, says that it is meant:
-        `# remediator: allow NAME`. Further comments may stand between."""
+        """Whether a comment allows the problem: `# remediator: allow NAME`, on its line or in the comment lines above."""
         line = problem.position.line - 1
         first = line
         while first > 0 and self._lines[first - 1].lstrip().startswith("#"):
@@ -105,12 +104,14 @@ class Document:
         return any(problem.check == name for row in range(first, line + 1) for name, _ in self._allowed(row))
 
     def tells(self, problem: Problem) -> bool:
-        """Whether a problem is to be told of: an error always, a warning unless it is allowed."""
+        """Whether to report a problem: an error always, a warning unless a comment allows it."""
         return problem.severity is Severity.ERROR or not self.allows(problem)
 
     def allowances(self) -> Iterator[tuple[str, Position]]:
-        """Every name that a comment allows, with its place. An author may go on in prose behind a name: of further words
-        only those with a hyphen, as the names of checks have one, are taken for names."""
+        """Every name that a comment allows, with its place.
+
+        Prose may follow a name, so only words with a hyphen count as further names: those of checks have one.
+        """
         for row in range(len(self._lines)):
             for name, column in self._allowed(row):
                 yield name, self.at(row, column)
@@ -127,7 +128,7 @@ class Document:
         return sorted(self.problems, key=lambda problem: (problem.position.line, problem.position.column))
 
     def spend(self, node: yaml.Node, depth: int) -> bool:
-        """Count one more value read. False, with the problem noted once, when there are too many of them."""
+        """Count one more value. False when there are too many; the problem is noted once."""
         self._budget -= 1
         if self._budget >= 0 and depth <= MAX_DEPTH:
             return True
@@ -140,14 +141,14 @@ class Document:
         return False
 
     def place(self, node: yaml.Node, offset: int | None = None) -> Position:
-        """Where a node begins, or where a character of its text stands."""
+        """The position of a node, or of a character of its text."""
         line, column = node.start_mark.line, node.start_mark.column
         if offset is not None and isinstance(node, yaml.ScalarNode):
             line, column = self._inside(node, offset)
         return self.at(line, column)
 
     def position(self, *path: str | int, offset: int | None = None, key: bool = False) -> Position:
-        """Where the value at a path stands, or its key; the nearest value around it when there is none."""
+        """The position of the value at a path, or of its key. If there is none, that of the nearest value around it."""
         node, key_node = self._find(path)
         if node is None:
             return self.at(0, 0)
@@ -175,7 +176,7 @@ class Document:
         return {key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode)}
 
     def without(self, bad: object, values: list[object]) -> tuple[object, ...]:
-        """The items of a list that could be read; where the others were is remembered for `indexes`."""
+        """The items of a list that could be read. Their indexes are kept for `indexes`."""
         kept = [index for index, value in enumerate(values) if value is not bad]
         if len(kept) == len(values):
             return tuple(values)
@@ -201,7 +202,7 @@ class Document:
         return id(values) in self._indexes
 
     def indexes(self, values: tuple[object, ...]) -> Iterable[int]:
-        """Where in the file's list each of the values read from it stands."""
+        """The index in the file's list of each value that was read from it."""
         return self._indexes[id(values)][1] if id(values) in self._indexes else range(len(values))
 
     def text_at(self, node: yaml.Node) -> str:
@@ -254,13 +255,13 @@ class Document:
         return node, key_node
 
     def _inside(self, node: yaml.ScalarNode, offset: int) -> tuple[int, int]:
-        """Line and column of a character of a scalar, found by counting what is not blank before it."""
+        """Line and column of a character of a scalar, found by counting the characters before it that are not blank."""
         before = sum(not char.isspace() for char in node.value[:offset])
         places = itertools.islice(self._ink(node), before, None)
         return next(places, (node.start_mark.line, node.start_mark.column))
 
     def _ink(self, node: yaml.ScalarNode) -> Iterator[tuple[int, int]]:
-        """The places of a scalar's characters that are not blank: folding changes nothing about them."""
+        """The places of a scalar's characters that are not blank. Folding does not change these."""
         line, column = node.start_mark.line, node.start_mark.column
         if node.style in ("|", ">"):
             line, column = line + 1, 0
@@ -282,7 +283,7 @@ class Document:
 
 
 def open_document(path: Path) -> Document:
-    """A file as a document. One that cannot be read is an empty document with that problem."""
+    """A file as a document. A file that cannot be read is an empty document with that problem."""
     file = str(path)
     try:
         with path.open("rb") as stream:
@@ -300,7 +301,7 @@ def open_document(path: Path) -> Document:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """A remedy that suggests the nearest of the words that would have been right."""
+    """A remedy that suggests the nearest of the valid words."""
     known = sorted(words)
     few = len(known) <= 24
     if len(known) > 200:

@@ -1,4 +1,4 @@
-"""The config file: what is in it, its defaults, and loading it.
+"""The config file: its keys, their defaults, and loading it.
 
 File names in it are relative to its folder, as in Prometheus' own config; `${…}` is not expanded.
 """

@@ -1,4 +1,4 @@
-"""An alert as Alertmanager knows it, whatever brought it: Alertmanager, a threshold, or an operator."""
+"""An alert as Alertmanager knows it. Its source is Alertmanager, a threshold or an operator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Source(StrEnum):
-    """Who says that something is wrong."""
+    """The source of an alert."""
 
     ALERTMANAGER = "alertmanager"
     THRESHOLD = "threshold"

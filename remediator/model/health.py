@@ -1,4 +1,4 @@
-"""How well a service is: health, the comparisons that judge a value, and the readings a judgement rests on."""
+"""The health of a service: comparisons with a value, the readings of thresholds, and the judgement made of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Health(StrEnum):
-    """What a service is judged to be. UNKNOWN means not seen, and is never taken for FAILED."""
+    """The health of a service. UNKNOWN means not seen, and never counts as FAILED."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -22,7 +22,7 @@ class Health(StrEnum):
 
     @property
     def bad(self) -> bool:
-        """Whether this is trouble that was seen."""
+        """Whether trouble was seen."""
         return self in (Health.DEGRADED, Health.FAILED)
 
 
@@ -30,7 +30,7 @@ _WORST_FIRST = (Health.FAILED, Health.DEGRADED, Health.UNKNOWN, Health.RECOVERIN
 
 
 def worst(healths: Iterable[Health]) -> Health:
-    """The gravest of them; seen trouble outranks the unseen, which outranks healthy. UNKNOWN when there are none."""
+    """The worst of them. Seen trouble comes before unknown, which comes before healthy. UNKNOWN when there are none."""
     return min(healths, key=_WORST_FIRST.index, default=Health.UNKNOWN)
 
 
@@ -52,7 +52,7 @@ class Comparison(msgspec.Struct, frozen=True):
     bound: float
 
     def holds(self, value: float) -> bool:
-        """Whether `value` fulfils it. NaN never does, whatever the operator."""
+        """Whether `value` fulfils it. NaN never does."""
         return not math.isnan(value) and _OPERATORS[self.op](value, self.bound)
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def parse_comparison(text: str) -> Comparison:
-    """The comparison a text stands for; raises ValueError with a sentence when it is none."""
+    """Parse a comparison. ValueError with a sentence when the text is none."""
     found = _COMPARISON.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is not a comparison with a number such as '> 0.10' or '>= 5'")
@@ -68,7 +68,7 @@ def parse_comparison(text: str) -> Comparison:
 
 
 class QueryStatus(StrEnum):
-    """What came of looking at one threshold for one service. Only SEEN says anything about health."""
+    """The result of evaluating one threshold for one service. Only SEEN says anything about health."""
 
     SEEN = "seen"
     NO_DATA = "no_data"
@@ -85,7 +85,7 @@ class QueryStatus(StrEnum):
     BAD_ANSWER = "bad_answer"
     """Something answered that was not Prometheus' query API."""
     STALE = "stale"
-    """The last look was longer ago than `stale_after`."""
+    """The last evaluation is older than `stale_after`."""
     PARTIAL = "partial"
     """The server said that data may be missing, so neither health nor trouble can be concluded from the answer."""
 
@@ -111,7 +111,7 @@ class Reading(msgspec.Struct, frozen=True):
 class Judgement(msgspec.Struct, frozen=True):
     """What a service is, from all its readings.
 
-    `since` is when it became so, `at` the time of the oldest look it rests on, `text` the sentence that says why.
+    `since` is when it became so, `at` the time of the oldest evaluation used, `text` the sentence that says why.
     """
 
     health: Health
@@ -121,7 +121,7 @@ class Judgement(msgspec.Struct, frozen=True):
     readings: tuple[Reading, ...] = ()
 
     def aged(self, now: float, stale_after: float) -> Judgement:
-        """This judgement as it stands at `now`: UNKNOWN once the look is longer ago than `stale_after` seconds."""
+        """The judgement at `now`: UNKNOWN once the evaluation is older than `stale_after` seconds."""
         if now - self.at <= stale_after:
             return self
         text = f"last seen {now - self.at:.0f}s ago, longer than stale_after {stale_after:.0f}s"

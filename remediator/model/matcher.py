@@ -61,7 +61,7 @@ class Matcher(msgspec.Struct, frozen=True):
 
 
 def parse_matcher(text: str) -> Matcher:
-    """The matcher a text stands for; raises ValueError with a sentence when it is none."""
+    """Parse a matcher. ValueError with a sentence when the text is none."""
     found = _MATCHER.fullmatch(text)
     if found is None:
         raise ValueError(f'{text!r} is not a matcher such as tier="web" or namespace=~"shop|search"')
@@ -93,7 +93,7 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
 
 
 def matches_all(matchers: Iterable[Matcher], labels: Labels) -> bool:
-    """Whether every matcher holds; no matchers match everything."""
+    """Whether every matcher holds. An empty list matches everything."""
     return all(matcher.matches(labels) for matcher in matchers)
 
 

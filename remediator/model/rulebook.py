@@ -13,7 +13,7 @@ from remediator.template.filters import LabelView
 
 
 class Rulebook:
-    """All rules at once, with the look-ups. A reload makes a new one."""
+    """All rules, with look-ups. A reload makes a new one."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Rulebook:
         return None
 
     def with_services(self, services: Iterable[Service]) -> Rulebook:
-        """These rules with further services, which come after the ones of the files and never replace them."""
+        """These rules with further services. They come after those of the files and never replace them."""
         added = [service for service in services if service.name not in self.named]
         return Rulebook(
             (*self.services, *added), self.thresholds, self.runbooks, self.targets.values(), self.service_label
@@ -78,11 +78,11 @@ class Rulebook:
         return (runbook for runbook in self.runbooks if matches_all(runbook.match, labels))
 
     def plan(self, service: Service, runbook: Runbook) -> Plan:
-        """What an incident of this service by this runbook carries with it."""
+        """The rules that an incident of this service and runbook stores."""
         return Plan(service, runbook, self.targets.get(service.target.name) if service.target else None)
 
     def _instantiate(self, service: Service, labels: Labels) -> Service | None:
-        """The plain service a templated one stands for with these labels, or None when a label it names is empty."""
+        """The plain service that a templated one makes of these labels. None when a label that its name uses is empty."""
         template = compile_template(service.name, TemplateKind.TEXT)
         used = {name: labels.get(name, "") for name in template.labels}
         if not all(used.values()):
@@ -99,6 +99,8 @@ class Rulebook:
 
 
 def merged_labels(service: Service, alert_labels: Mapping[str, str]) -> dict[str, str]:
-    """What runbooks match on and templates see: the alert's labels under the service's own, which come from the
-    author of the rules and so outrank what arrives from outside."""
+    """The labels that runbooks match on and templates see: the alert's, overridden by the service's own.
+
+    The service's labels come from the author of the rules, so they take precedence over what arrives from outside.
+    """
     return {**alert_labels, **service.labels}

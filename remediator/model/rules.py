@@ -33,7 +33,7 @@ from remediator.model.matcher import Matcher
 
 
 class Mode(StrEnum):
-    """How much a runbook may do by itself."""
+    """How much a runbook may do without asking."""
 
     AUTO = "auto"
     APPROVE = "approve"
@@ -41,7 +41,7 @@ class Mode(StrEnum):
 
 
 class OnInterrupt(StrEnum):
-    """What to do with a step whose owner died while it ran."""
+    """What to do with a step if its owner died while it ran."""
 
     VERIFY = "verify"
     RERUN = "rerun"
@@ -272,7 +272,7 @@ class Runbook(RunbookSettings, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The text an incident started with, and finishes with."""
+    """The rules that an incident started with and keeps to its end."""
 
     service: Service
     runbook: Runbook

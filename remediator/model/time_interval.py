@@ -1,7 +1,7 @@
-"""Recurring times as Alertmanager's `time_intervals` say them, and maintenance windows made of them. Pure.
+"""Recurring times in the words of Alertmanager's `time_intervals`, and maintenance windows made of them. Pure.
 
-What a field means, and what it leaves open when it is not given, is as in Alertmanager's `timeinterval` package: a moment
-belongs to an interval when every field that is given has a range with it.
+The fields mean the same as in Alertmanager's `timeinterval` package: a moment belongs to an interval when each field that
+is given has a range that contains it.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from remediator.model.matcher import Labels, Matcher, matches_all
 
 MINUTES = 24 * 60
 _HORIZON = 366
-"""Days in which the end of a window is looked for."""
+"""How many days ahead the end of a window is searched."""
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = tuple(name.lower() for name in calendar.month_name)
 
 
 class Span(msgspec.Struct, frozen=True):
-    """From `first` to `last`, both included; of days of the month negative ones count from its end."""
+    """From `first` to `last`, both included. Negative days of the month count from its end."""
 
     first: int
     last: int
 
     def holds(self, value: int) -> bool:
-        """Whether it has this value."""
+        """Whether it contains this value."""
         return self.first <= value <= self.last
 
 
 class TimeInterval(msgspec.Struct, frozen=True):
-    """A set of moments. `times` are minutes of the day, the last not included; weekdays begin with sunday as 0; what is
-    empty leaves everything open. `location` is the name of a time zone."""
+    """A set of moments. `times` are minutes of the day, without the last; weekdays count from sunday as 0. An empty field
+    allows every moment. `location` is the name of a time zone."""
 
     times: tuple[Span, ...] = ()
     weekdays: tuple[Span, ...] = ()
@@ -61,7 +61,7 @@ class TimeInterval(msgspec.Struct, frozen=True):
         )
 
     def changes(self, after: float) -> Iterator[float]:
-        """The moments, in order, at which it may begin or end: none in between does either."""
+        """The moments, in order, at which it may begin or end. It does neither at any other moment."""
         where = zone(self.location)
         day = datetime.fromtimestamp(after, where).date()
         minutes = sorted({0, *(bound for span in self.times for bound in (span.first, span.last))} - {MINUTES})
@@ -79,7 +79,7 @@ class TimeInterval(msgspec.Struct, frozen=True):
 
 
 class Maintenance(msgspec.Struct, frozen=True):
-    """When services are left alone. No matchers mean every service."""
+    """A time in which services are left alone. No matchers mean every service."""
 
     name: str
     intervals: tuple[TimeInterval, ...]
@@ -91,11 +91,11 @@ class Maintenance(msgspec.Struct, frozen=True):
         return matches_all(self.match, labels) and self._open(now)
 
     def closes(self, now: float) -> float | None:
-        """When it closes that is open now: intervals that touch are one. None when that is more than a year ahead."""
+        """When an open window closes. Intervals that touch count as one. None when that is more than a year ahead."""
         return next((moment for moment in self._changes(now) if not self._open(moment)), None)
 
     def next_change(self, now: float) -> float:
-        """Until when it surely neither opens nor closes; infinity when that is more than a year ahead."""
+        """The earliest moment at which it may open or close. Infinity when that is more than a year ahead."""
         return next(self._changes(now), math.inf)
 
     def _changes(self, now: float) -> Iterator[float]:

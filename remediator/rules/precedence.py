@@ -32,7 +32,7 @@ def taken_before(rules: RuleSet) -> Iterator[tuple[Located[Runbook], list[Locate
 def _chosen_before(
     earlier: Sequence[Located[Runbook]], later: Runbook, service: Service, health: Health
 ) -> Located[Runbook] | None:
-    """The runbook that is surely chosen for this service, at this health, wherever the later one could be."""
+    """The earlier runbook that is surely chosen for this service and health whenever the later one fits."""
     sure = _guaranteed(service)
     for located in earlier:
         runbook = located.item
@@ -79,5 +79,5 @@ def implied(matcher: Matcher, by: Iterable[Matcher]) -> bool:
 
 
 def sound(rule: Located[Threshold] | Located[Runbook]) -> bool:
-    """Whether its matchers could be read, and can hold together; that they cannot is told by itself."""
+    """Whether its matchers could be read and can hold together. If they cannot, that is a problem of its own."""
     return rule.whole and contradiction(rule.item.match) is None

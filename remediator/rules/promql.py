@@ -1,4 +1,4 @@
-"""What can be told of a PromQL expression from its text alone: which labels its series can have, and how far it looks back.
+"""What the text of a PromQL expression says: which labels its series can have, and how far it looks back.
 
 Expressions are read only as closely as these questions need: operators have no precedence here. Where the text is not
 understood the answer is None, and nothing follows from it.
@@ -53,11 +53,11 @@ class SeriesLabels(msgspec.Struct, frozen=True):
         return SeriesLabels(self.names | other.names)
 
     def only(self, names: frozenset[str]) -> SeriesLabels:
-        """What aggregating by these labels leaves."""
+        """The labels after aggregating by these."""
         return SeriesLabels(frozenset(name for name in names if name in self))
 
     def without(self, names: frozenset[str]) -> SeriesLabels:
-        """What aggregating without these labels leaves."""
+        """The labels after aggregating without these."""
         return SeriesLabels(self.names | names, True) if self.others else SeriesLabels(self.names - names)
 
 

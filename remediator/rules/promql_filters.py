@@ -1,7 +1,7 @@
 """Which comparison of an expression drops the series of services that are well, so that their health is never seen.
 
-In PromQL a comparison without `bool` is a filter: series for which it is false are not in the result. Only what is sure
-is told. Filters that say which series are meant, as of a divisor or of what is joined, are no such comparisons.
+In PromQL a comparison without `bool` is a filter: series for which it is false are not in the result. Only certain cases
+are reported. Filters of a divisor or of a joined vector select series, so they are not reported.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class RangeSelector(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What was some time ago, and so tells nothing of a recovery."""
+    """Values of an earlier time, which say nothing about a recovery."""
 
     of: Node
 
@@ -81,7 +81,7 @@ Node = Constant | Selector | RangeSelector | Past | FunctionCall | Aggregation |
 
 
 class NotUnderstood(Exception):
-    """The text is no PromQL that is read here."""
+    """The text is not PromQL as far as it is read here."""
 
 
 @lru_cache(maxsize=1024)

@@ -16,7 +16,7 @@ _WORD = re.compile(
 
 
 def words(expr: str) -> list[tuple[str, str]] | None:
-    """The words of an expression, without blanks and comments: of what kind each is, and its text. None when the text is not
+    """The words of an expression without blanks and comments: the kind of each and its text. None when the text is not
     understood."""
     found: list[tuple[str, str]] = []
     at = 0
@@ -88,9 +88,11 @@ def without_quoted_names(expr: str) -> str:
 
 
 def ahead(expr: str, since: float) -> str | None:
-    """The modifier by which an expression that is evaluated over a time from `since` on, in seconds since the epoch, looks at
-    a time that was still to come, or at the bounds of the query: `@ end()`. None when there is none, or the text is not
-    understood."""
+    """The modifier that makes an expression look ahead, or at the bounds of the query (`@ end()`).
+
+    The expression is evaluated over a time from `since` on, in seconds since the epoch. None when there is no such
+    modifier, or the text is not understood.
+    """
     found = [("", ""), *(words(expr) or []), ("", ""), ("", "")]
     for before, (kind, word), (next_kind, following), after in zip(
         found, found[1:], found[2:], found[3:], strict=False

@@ -1,4 +1,4 @@
-"""The rules of all files with their places, and the questions about them that lints ask. Pure."""
+"""The rules of all files with their positions, and the questions that checks and lints ask about them. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 class Locate(Protocol):
-    """Where the value at a path within a rule stands in its file, or its key; the nearest around it if there is none."""
+    """The position of the value at a path within a rule, or of its key. If there is none, the nearest around it."""
 
     def __call__(self, *path: str | int, offset: int | None = None, key: bool = False) -> Position: ...
 
 
 @dataclass(frozen=True)
 class Located(Generic[T]):
-    """A rule with its place in a file. `whole` is false when a part of it could not be read."""
+    """A rule with its position in a file. `whole` is false when a part of it could not be read."""
 
     item: T
     at: Locate
@@ -46,16 +46,16 @@ class RuleSet:
     evaluation_interval: float = 0.0
     documents: tuple[Document, ...] = ()
     """All files of the rules, those that others extend included."""
-    """Seconds between two looks at the thresholds; 0 when there is no such time, or it is not known."""
+    """Seconds between two evaluations of the thresholds. 0 when there is no such interval, or it is unknown."""
 
     @property
     def all_targets(self) -> dict[str, Target]:
-        """Every target by name; one of a rule file takes the place of the shipped one."""
+        """Every target by name. One of a rule file replaces the shipped one."""
         return {**self.shipped, **{located.item.name: located.item for located in self.targets}}
 
     @property
     def unread_targets(self) -> set[str]:
-        """Targets of which nothing can be said, because a part of them could not be read."""
+        """Targets that were not read completely, so that nothing is concluded from them."""
         return {located.item.name for located in self.targets if not located.whole}
 
 
@@ -84,7 +84,7 @@ def steps_of(rules: RuleSet) -> Iterator[tuple[Located[Runbook], int, Step]]:
 
 
 def alike(rules: RuleSet) -> list[list[Service]]:
-    """The services in groups, within which no runbook can tell one from another, and all have the same actions."""
+    """The services in groups: in each, all have the same actions and the same labels that runbooks match on."""
     names = sorted({matcher.name for runbook in rules.runbooks for matcher in runbook.item.match})
     groups: dict[object, list[Service]] = {}
     for located in rules.services:
@@ -119,8 +119,10 @@ def judges(threshold: Threshold, service: Service) -> bool | None:
 
 
 def _own_label(service: Service, name: str) -> str | None:
-    """The value that a service has of a label, empty when it has none; None when a template makes it. A templated
-    service has the labels that are written, and those that its name uses, but no others of the series it is made of."""
+    """The value of a service's label, empty when it has none, None when a template makes it.
+
+    A templated service has its own labels and those that its name uses, but no others of the series it is made of.
+    """
     value = service.labels.get(name)
     if value is None:
         named = service.templated and name in compile_template(service.name, TemplateKind.TEXT).labels
@@ -136,18 +138,18 @@ def actions_of(service: Service, targets: Mapping[str, Target]) -> set[str]:
 
 
 def unsure(service: Service, targets: Mapping[str, Target], unread: set[str]) -> bool:
-    """Whether nothing can be said of a service's actions, because of another problem."""
+    """Whether a service's actions are unknown because of another problem."""
     return service.target is not None and (service.target.name in unread or service.target.name not in targets)
 
 
 def instances_of(template: str) -> re.Pattern[str]:
-    """What names a templated service's name may become."""
+    """A pattern of the names that a templated service may have."""
     parts = re.split(r"\{\{.*?\}\}|\{%.*?%\}", template, flags=re.DOTALL)
     return re.compile(".+".join(re.escape(part) for part in parts), re.DOTALL)
 
 
 def contradiction(match: Sequence[Matcher]) -> tuple[int, int] | None:
-    """The indexes of two matchers that never hold together, one of which asks for one value."""
+    """The indexes of two matchers that never hold together, if one of them is an equality."""
     for index, one in enumerate(match):
         for other_index, other in enumerate(match):
             if one.op == "=" and one.name == other.name and not other.matches({one.name: one.value}):
@@ -213,7 +215,7 @@ def templates_of_steps(rules: RuleSet, runbook: Located[Runbook]) -> Iterator[Us
 
 
 def templates_of_target(rules: RuleSet, service: Located[Service]) -> Iterator[Used]:
-    """Every template of what a service tells its target."""
+    """Every template in a service's target."""
     ref = service.item.target
     if ref is None:
         return

@@ -55,7 +55,7 @@ def unknown_param(rules: RuleSet) -> Iterator[Problem]:
 
 
 def unknown_undo(rules: RuleSet) -> Iterator[Problem]:
-    """An action is to be taken back by one that its target does not have."""
+    """An action's undo is an action that its target does not have."""
     for target in rules.targets:
         actions = target.item.actions
         for name, spec in actions.items() if target.whole else ():

@@ -1,4 +1,4 @@
-"""Lints of labels: those that an expression loses, and those that a template needs and nothing guarantees."""
+"""Lints of labels: those that an expression drops, and those that a template needs although nothing guarantees them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from remediator.template.filters import SANDBOX
 
 
 def no_service_label(rules: RuleSet) -> Iterator[Problem]:
-    """An expression aggregates away every label by which one of the services that it judges could own a series."""
+    """An expression aggregates away the labels by which its services own series."""
     services = [located.item for located in rules.services]
     for threshold in rules.thresholds:
         kept = series_labels(threshold.item.expr) if threshold.whole and "{{" not in threshold.item.expr else None
@@ -67,7 +67,7 @@ def missing_label(rules: RuleSet) -> Iterator[Problem]:
 
 
 def needed_labels(text: str, kind: TemplateKind) -> set[str]:
-    """The labels without which a template is refused: those that it uses in any case, and with no default."""
+    """The labels that a template cannot be rendered without: those that it always uses, with no default."""
     if kind is TemplateKind.PROMQL:
         try:
             text = with_guards(text)
@@ -80,7 +80,7 @@ def needed_labels(text: str, kind: TemplateKind) -> set[str]:
 
 
 def _uses(node: nodes.Node, needed: bool) -> Iterator[tuple[str, bool]]:
-    """Each use of a label, and whether it has to be there."""
+    """Each use of a label, and whether it must exist."""
     sure: list[nodes.Node] = []
     match node:
         case nodes.Getattr(node=nodes.Name(name="labels"), attr=str(label)):
@@ -118,7 +118,7 @@ def _offset(text: str, label: str) -> int | None:
 
 
 def _is_meant(runbook: Runbook, service: Service, of_services: set[str]) -> bool:
-    """Whether a runbook is for a service, if alerts bring only labels that no service has of its own."""
+    """Whether a runbook is for a service, assuming that alerts bring only labels which no service has itself."""
     for matcher in runbook.match:
         value = service.labels.get(matcher.name)
         known = matcher.name in of_services and not (value is None and service.templated) and "{{" not in (value or "")

@@ -1,4 +1,4 @@
-"""Lints of times and rates: those that are shorter than what they wait for, and those that nothing comes up to."""
+"""Lints of times and rates: times that are too short for what they wait for, and rates that limit nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from remediator.rules.ruleset import RuleSet, alike, direction, judges, reaches
 
 
 def short_for(rules: RuleSet) -> Iterator[Problem]:
-    """A value has to hold for less time than passes between two looks at it."""
+    """A `for` is shorter than the interval between two evaluations."""
     interval = rules.evaluation_interval
     for threshold in rules.thresholds:
         if 0 < threshold.item.for_ < interval:
@@ -26,7 +26,7 @@ def short_for(rules: RuleSet) -> Iterator[Problem]:
 
 
 def short_within(rules: RuleSet) -> Iterator[Problem]:
-    """A runbook does not wait as long for a recovery as the trouble stays in the values by which it would be seen."""
+    """A runbook's `within` is shorter than the range in which a threshold still sees the trouble."""
     backs = [(_look_back(threshold.item), threshold.item) for threshold in rules.thresholds]
     backs.sort(key=lambda pair: pair[0], reverse=True)
     for runbook in rules.runbooks:
@@ -48,7 +48,7 @@ def short_within(rules: RuleSet) -> Iterator[Problem]:
 
 
 def short_cooldown(rules: RuleSet) -> Iterator[Problem]:
-    """A runbook may begin anew before its last step had the time that it is given to help."""
+    """A runbook may start again before its last step had its time to help."""
     for runbook in rules.runbooks:
         cooldown, within = runbook.item.limits.cooldown, runbook.item.verify.within
         if runbook.whole and cooldown < within:
@@ -61,8 +61,8 @@ def short_cooldown(rules: RuleSet) -> Iterator[Problem]:
 
 
 def idle_rate(rules: RuleSet) -> Iterator[Problem]:
-    """A rate that limits nothing, because the cooldown lets fewer commands through anyway. How many services share the
-    rate is known only when all of them are named."""
+    """A rate that limits nothing, because the cooldown allows fewer commands. The number of services that share the rate
+    is known only when all of them are named."""
     if any(located.item.templated for located in rules.services):
         return
     groups = alike(rules)
@@ -82,13 +82,13 @@ def idle_rate(rules: RuleSet) -> Iterator[Problem]:
 
 
 def _look_back(threshold: Threshold) -> float:
-    """0 when nothing can be said of it."""
+    """How many seconds a threshold looks back. 0 when that is unknown."""
     worse = {direction(comparison) for comparison in (threshold.degraded, threshold.failed) if comparison is not None}
     return look_back(threshold.expr, worse.pop() if len(worse) == 1 else 0) or 0.0
 
 
 def _most_commands(runbook: Runbook, window: float) -> int:
-    """How many commands a service can take in a window, each heal trying every step as often as it may; 0 when that
-    has no limit. A heal that begins just before the window may still be at work in it."""
+    """How many commands a service can get in a window if each heal tries every step as often as it may. 0 when there is no
+    limit. A heal that began just before the window may still run in it."""
     cooldown, attempts = runbook.limits.cooldown, sum(step.attempts for step in runbook.steps)
     return (math.floor(window / cooldown) + 2) * attempts if cooldown else 0

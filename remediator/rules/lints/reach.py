@@ -1,4 +1,4 @@
-"""Lints of whom rules reach: thresholds and runbooks that are for no service, and runbooks that others keep from any."""
+"""Lints of which services rules reach: thresholds and runbooks for no service, and runbooks that are never chosen."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from remediator.rules.ruleset import RuleSet, judges, reaches
 
 
 def matches_no_service(rules: RuleSet) -> Iterator[Problem]:
-    """A threshold or runbook whose matchers surely fit no service of the rules, whatever templates make of it. What
-    runbooks match may have the labels of an alert as well."""
+    """A threshold or runbook whose matchers fit no service of the rules, whatever its templates render to. Runbooks also
+    match the labels of alerts."""
     services = [located.item for located in rules.services]
     if not services or not all(located.whole for located in rules.services):
         return

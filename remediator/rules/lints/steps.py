@@ -1,4 +1,4 @@
-"""Lints of single steps: what has no bound, no way back, or no time of its own."""
+"""Lints of single steps: no limit, no way back, or no timeout."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def repeated_rollback(rules: RuleSet) -> Iterator[Problem]:
 
 
 def default_timeout(rules: RuleSet) -> Iterator[Problem]:
-    """A step whose command waits for something, while nobody says for how long: it ends after the default time. Without
-    such a sign the default is likely meant."""
+    """A step whose command waits for something, but has no timeout, so that it ends after the default one. Without a sign
+    of waiting, the default is probably meant."""
     waiting = [(located.item, signs) for located in rules.services if (signs := _signs(rules, located.item))]
     for runbook, index, step in steps_of(rules):
         if step.spec is not None:
@@ -76,7 +76,7 @@ def _is_shipped(rules: RuleSet, target: str) -> bool:
 
 
 def _signs(rules: RuleSet, service: Service) -> dict[str, str]:
-    """The actions that can be done to a service, and wait, with the words by which they do."""
+    """The actions of a service that wait, with the words that show it."""
     ref = service.target
     if ref is None or ref.name not in rules.all_targets:
         return {}
@@ -85,7 +85,7 @@ def _signs(rules: RuleSet, service: Service) -> dict[str, str]:
 
 
 def _sign(spec: ActionSpec) -> str:
-    """The words of a command by which it waits, unless the action has a timeout, or says that it waits for a short time."""
+    """The words by which a command waits. Empty if the action has a timeout, or the command waits only briefly."""
     if spec.timeout is not None:
         return ""
     text = " ".join(spec.run or ()) or spec.shell or ""
