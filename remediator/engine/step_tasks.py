@@ -28,6 +28,8 @@ LATE = 2.0
 """Seconds that may pass from the decision on a step until it is started."""
 RETRY = 1.0
 """Seconds until a write that failed is tried again."""
+PROBES = 8
+"""How many targets are asked at a time whether they can be reached."""
 BACKOFF = Backoff(first=RETRY, longest=RETRY)
 
 
@@ -54,6 +56,7 @@ class StepTasks:
         self._on_done = on_done
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._room_for_probes = asyncio.Semaphore(PROBES)
 
     async def begin(self, case: Case, incident: Incident, decision: d.Gather | d.RunStep | d.Undo) -> StepRun:
         """Commit that a step starts, and only then spawn it."""
@@ -158,7 +161,8 @@ class StepTasks:
     async def _probe(self, plan: Plan, context: dict[str, object]) -> str | None:
         """Why the target cannot be reached, or None."""
         try:
-            result = await probe(plan, context, self._run)
+            async with self._room_for_probes:
+                result = await probe(plan, context, self._run)
         except Exception as error:
             log.exception("cannot probe the target of %s", plan.service.name)
             return f"remediator itself failed while it asked: {error!r}"

@@ -12,6 +12,7 @@ import pytest
 from world import NO_PANIC, RULES, Effect, World, world
 
 from remediator.config.policy import Policy
+from remediator.engine.step_tasks import PROBES
 from remediator.errors import StoreError
 from remediator.model.action import Outcome
 from remediator.model.alert import Alert, fingerprint
@@ -743,3 +744,15 @@ async def test_what_alertmanager_keeps_from_people_is_left_alone_until_it_does_n
         w.engine.on_suppressed({})
         await w.pass_time(60)
         assert w.commands == ["ctl restart checkout"]
+
+
+async def test_a_large_fleet_is_not_asked_all_at_once(tmp_path: Path) -> None:
+    rules = fleet(60).replace("{command: {", "{command: {probe: [ctl, probe], ")
+    async with world(tmp_path, rules, Policy(settle=0.0, panic=NO_PANIC)) as w:
+        for name in w.rulebook.named:
+            w.heals(f"ctl restart {name}", **{name: 0.0})
+        w.set("error_ratio", **dict.fromkeys(w.rulebook.named, 0.5))
+        await w.pass_time(1800)
+        assert w.most_under_way <= PROBES + w.policy.concurrent
+        # The rate of all runbooks together lets 30 commands an hour through.
+        assert sum(command.startswith("ctl restart") for command in w.commands) == 30

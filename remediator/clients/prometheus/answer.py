@@ -122,7 +122,7 @@ class QueryFailure(Exception):
 
 
 class QueryResult(msgspec.Struct, frozen=True):
-    """All that is kept of a successful answer. Its series are `Series`, or `RangeSeries` when a range was asked for."""
+    """What is kept of a successful response. `series` are `Series`, or `RangeSeries` for a range query."""
 
     kind: str
     series: list[Any]
