@@ -51,31 +51,31 @@ class AlertFinding(msgspec.Struct, frozen=True):
     plan: AlertPlan
 
 
-class _Alert(msgspec.Struct):
+class _ActiveAlert(msgspec.Struct):
     labels: dict[str, str] = {}
     state: str = ""
 
 
-class _Rule(msgspec.Struct):
+class _AlertRule(msgspec.Struct):
     name: str
     type: str = "alerting"
     query: str = ""
     labels: dict[str, str] = {}
     state: str = ""
-    alerts: list[_Alert] = []
+    alerts: list[_ActiveAlert] = []
 
 
-class _Group(msgspec.Struct):
+class _RuleGroup(msgspec.Struct):
     name: str
-    rules: list[_Rule] = []
+    rules: list[_AlertRule] = []
 
 
-class _Groups(msgspec.Struct):
-    groups: list[_Group] = []
+class _RuleGroups(msgspec.Struct):
+    groups: list[_RuleGroup] = []
 
 
-class _Rules(msgspec.Struct):
-    data: _Groups
+class _RulesAnswer(msgspec.Struct):
+    data: _RuleGroups
 
 
 def find_alerts(
@@ -115,9 +115,11 @@ def readings_now(rulebook: Rulebook, url: str, config: Config | None) -> Reading
         asyncio.run(prometheus.close())
 
 
-async def _rules(client: JsonClient) -> list[_Group]:
+async def _rules(client: JsonClient) -> list[_RuleGroup]:
     try:
-        answer = await client.ask("read the alert rules", "GET", "api/v1/rules", _Rules, query=[("type", "alert")])
+        answer = await client.ask(
+            "read the alert rules", "GET", "api/v1/rules", _RulesAnswer, query=[("type", "alert")]
+        )
         return answer.data.groups
     finally:
         await client.close()
@@ -141,8 +143,8 @@ async def _route(config: Config, say: Callable[[str], object]) -> tuple[str, str
 def _finding(
     rulebook: Rulebook,
     config: Config | None,
-    group: _Group,
-    rule: _Rule,
+    group: _RuleGroup,
+    rule: _AlertRule,
     ask: Callable[[str], Answer],
     readings: Readings,
     route: tuple[str, str] | None,
@@ -179,7 +181,7 @@ def _routed(plan: AlertPlan, route: tuple[str, str] | None) -> AlertPlan:
     return msgspec.structs.replace(plan, reason=reason)
 
 
-def _examples(rule: _Rule, ask: Callable[[str], Answer]) -> Iterator[dict[str, str]]:
+def _examples(rule: _AlertRule, ask: Callable[[str], Answer]) -> Iterator[dict[str, str]]:
     """Labels that the alert may have, as it had them in the last day, or as its expression has series."""
     name = rule.name.replace("\\", "\\\\").replace('"', '\\"')
     remembered = _series(ask(f'group without (alertstate) (last_over_time(ALERTS{{alertname="{name}"}}[1d]))'))
