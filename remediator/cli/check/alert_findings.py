@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from remediator.cli.alert_plan import AlertPlan, Readings, plan_for
+from remediator.cli.check.alert_rules import AlertRule, RuleGroup, read_alert_rules
 from remediator.cli.check.prometheus_findings import server_of
 from remediator.cli.init.alertmanager_route import receivers_of
 from remediator.clients.alertmanager import Alertmanagers, Member
-from remediator.clients.json_client import JsonClient
 from remediator.clients.prometheus.client import Answer, Prometheus
 from remediator.config.policy import Policy, policy_of
 from remediator.config.settings import Config
@@ -28,7 +28,6 @@ from remediator.model.rulebook import Rulebook
 from remediator.model.rules import Service
 
 _TIMEOUT = 30.0
-_MOST_BYTES = 64 * 1024 * 1024
 _EXAMPLES = 50
 """Maximum number of label sets that are looked at for one alert."""
 _TOKEN = re.compile(
@@ -51,33 +50,6 @@ class AlertFinding(msgspec.Struct, frozen=True):
     plan: AlertPlan
 
 
-class _ActiveAlert(msgspec.Struct):
-    labels: dict[str, str] = {}
-    state: str = ""
-
-
-class _AlertRule(msgspec.Struct):
-    name: str
-    type: str = "alerting"
-    query: str = ""
-    labels: dict[str, str] = {}
-    state: str = ""
-    alerts: list[_ActiveAlert] = []
-
-
-class _RuleGroup(msgspec.Struct):
-    name: str
-    rules: list[_AlertRule] = []
-
-
-class _RuleGroups(msgspec.Struct):
-    groups: list[_RuleGroup] = []
-
-
-class _RulesAnswer(msgspec.Struct):
-    data: _RuleGroups
-
-
 def find_alerts(
     rulebook: Rulebook, url: str, config: Config | None, say: Callable[[str], object]
 ) -> tuple[list[AlertFinding], str]:
@@ -87,7 +59,7 @@ def find_alerts(
     """
     server = server_of(url, config)
     try:
-        groups = asyncio.run(_rules(JsonClient(server, "Prometheus", timeout=_TIMEOUT, most=_MOST_BYTES)))
+        groups = asyncio.run(read_alert_rules(server))
     except RemoteError as error:
         return [], str(error)
     prometheus = Prometheus(server, query_timeout=_TIMEOUT, metrics=Metrics())
@@ -115,16 +87,6 @@ def readings_now(rulebook: Rulebook, url: str, config: Config | None) -> Reading
         asyncio.run(prometheus.close())
 
 
-async def _rules(client: JsonClient) -> list[_RuleGroup]:
-    try:
-        answer = await client.ask(
-            "read the alert rules", "GET", "api/v1/rules", _RulesAnswer, query=[("type", "alert")]
-        )
-        return answer.data.groups
-    finally:
-        await client.close()
-
-
 async def _route(config: Config, say: Callable[[str], object]) -> tuple[str, str] | None:
     """Alertmanager's configuration, and the name of remediator's receiver there."""
     named = [member for member in config.alertmanagers if member.receiver]
@@ -143,8 +105,8 @@ async def _route(config: Config, say: Callable[[str], object]) -> tuple[str, str
 def _finding(
     rulebook: Rulebook,
     config: Config | None,
-    group: _RuleGroup,
-    rule: _AlertRule,
+    group: RuleGroup,
+    rule: AlertRule,
     ask: Callable[[str], Answer],
     readings: Readings,
     route: tuple[str, str] | None,
@@ -181,7 +143,7 @@ def _routed(plan: AlertPlan, route: tuple[str, str] | None) -> AlertPlan:
     return msgspec.structs.replace(plan, reason=reason)
 
 
-def _examples(rule: _AlertRule, ask: Callable[[str], Answer]) -> Iterator[dict[str, str]]:
+def _examples(rule: AlertRule, ask: Callable[[str], Answer]) -> Iterator[dict[str, str]]:
     """Labels that the alert may have, as it had them in the last day, or as its expression has series."""
     name = rule.name.replace("\\", "\\\\").replace('"', '\\"')
     remembered = _series(ask(f'group without (alertstate) (last_over_time(ALERTS{{alertname="{name}"}}[1d]))'))

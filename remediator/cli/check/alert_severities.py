@@ -6,43 +6,23 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
+from remediator.cli.check.alert_rules import read_alert_rules
 from remediator.clients.http_options import HttpClient
-from remediator.clients.json_client import JsonClient
 from remediator.config.settings import severity_key
 from remediator.errors import RemoteError
 from remediator.model.health import Health
 
 MEANT = frozenset({"info", "informational", "none", "debug", ""})
 """Severities for which nothing is to be done, as everybody means them."""
-_TIMEOUT = 30.0
-_MOST = 64 * 1024 * 1024
-
-
-class _AlertRule(msgspec.Struct):
-    labels: dict[str, str] = {}
-
-
-class _RuleGroup(msgspec.Struct):
-    rules: list[_AlertRule] = []
-
-
-class _RuleGroups(msgspec.Struct):
-    groups: list[_RuleGroup] = []
-
-
-class _RulesAnswer(msgspec.Struct):
-    data: _RuleGroups
 
 
 def unnamed_severities(server: HttpClient, known: Mapping[str, Health]) -> str:
     """A sentence about the server's severities that are not in the mapping; empty when there are none."""
     try:
-        labels = asyncio.run(_rule_labels(server))
+        groups = asyncio.run(read_alert_rules(server))
     except RemoteError as error:
         return f"the severities of its alert rules were not checked: {error}"
-    return unnamed_text(labels, known)
+    return unnamed_text((rule.labels for group in groups for rule in group.rules), known)
 
 
 def unnamed_text(rules: Iterable[Mapping[str, str]], known: Mapping[str, Health]) -> str:
@@ -53,14 +33,3 @@ def unnamed_text(rules: Iterable[Mapping[str, str]], known: Mapping[str, Health]
         return ""
     named = ", ".join(f"{name} ({found[name]} rule{'s' if found[name] != 1 else ''})" for name in unnamed)
     return f"nothing is done for alerts of these severities, which severity: in the config does not name: {named}"
-
-
-async def _rule_labels(server: HttpClient) -> list[dict[str, str]]:
-    client = JsonClient(server, "Prometheus", timeout=_TIMEOUT, most=_MOST)
-    try:
-        answer = await client.ask(
-            "read its alert rules", "GET", "api/v1/rules", _RulesAnswer, query=[("type", "alert")]
-        )
-    finally:
-        await client.close()
-    return [rule.labels for group in answer.data.groups for rule in group.rules]

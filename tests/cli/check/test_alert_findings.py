@@ -132,7 +132,7 @@ async def test_what_cannot_be_asked(tmp_path: Path, capsys: pytest.CaptureFixtur
     config = tmp_path / "remediator.yml"
     config.write_text(f"prometheus: {{url: '{nowhere}'}}\nrule_files: [rules.yml]\n")
     assert await asyncio.to_thread(main, ["check", "--config.file", str(config), "--alerts"]) == 2
-    assert f"cannot read the alert rules at {nowhere}" in capsys.readouterr().err
+    assert f"cannot read its alert rules at {nowhere}" in capsys.readouterr().err
     assert await asyncio.to_thread(main, ["check", str(rules), "--html", "x.html"]) == 2
 
 
