@@ -13,8 +13,9 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -29,10 +30,10 @@ from remediator.config.settings import Config
 from remediator.engine.broadcast import Broadcast
 from remediator.engine.intake import Intake
 from remediator.engine.loop import POLL
-from remediator.errors import RemediatorError, StoreError
+from remediator.errors import RemediatorError, StoreError, UnavailableError
 from remediator.metrics import Metrics
 from remediator.model.alert import Notification
-from remediator.model.clock import Backoff, Clock, SystemClock, retry
+from remediator.model.clock import Backoff, Clock, SystemClock, retry, steady
 from remediator.replica import ProcessResources, Replica, running
 from remediator.runtime import Loaded, Runtime, load, mark_loaded
 from remediator.store.interface import Accepted, Store
@@ -46,7 +47,10 @@ from remediator.web.local_credential import credential_path, ensure_credential
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _REAL_TIME = SystemClock()
+_STARTING = Backoff(first=0.5, longest=5.0)
 _BACKOFF = Backoff(first=1.0, longest=1.0)
 """How a term is begun again that the store did not let begin."""
 _SERVICES_INTERVAL = 5.0
@@ -59,26 +63,31 @@ class Options(msgspec.Struct, frozen=True):
     listen: str = "127.0.0.1:9797"
     web_config: Path | None = None
     allow_unauthenticated: bool = False
+    storage_wait: float = 300.0
+    """Seconds to wait at the start for a store that is not available."""
 
 
 async def serve(options: Options, clock: Clock | None = None) -> int:
     """Run until SIGTERM or SIGINT; the exit code. RemediatorError when it cannot start."""
     clock = clock or SystemClock()
+    loop, early = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, early.set)
     loaded = load(options.config_file)
     security = load_security(options.web_config)
     check_listen(options.listen, security, options.allow_unauthenticated)
     limit = raise_limit()
-    quiet_exhaustion(asyncio.get_running_loop())
+    quiet_exhaustion(loop)
     ending = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         system = await _assemble(options, loaded, security, clock, ending, stack, limit)
         manager = ServiceManager()
         feeding = manager.feed_watchdog(lambda within: _decides(system, within))
         await stack.enter_async_context(running(feeding, lambda _: ending.set()))
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ending.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: _spawn(stack, _reload(system)))
+        if early.is_set():
+            _spawn(stack, _reload(system))
         manager.notify("READY=1")
         await ending.wait()
         manager.notify("STOPPING=1")
@@ -104,7 +113,8 @@ async def _assemble(
     alerts_stored, committed = Broadcast(), Broadcast()
     if isinstance(clock, SystemClock):
         metrics.clock_skew.set_function(lambda: clock.skew)
-    store, leadership, database = await _open(options, config, clock, metrics, stack)
+    give_up_at = steady() + options.storage_wait
+    store, leadership, database = await _open(options, config, clock, metrics, stack, give_up_at)
     if not (options.allow_unauthenticated or security.has_users or security.certificates):
         host, port = parse_listen(options.listen)
         beside = config.storage.path if not config.storage.shared else f"{options.config_file}.{port}"
@@ -146,8 +156,8 @@ async def _assemble(
         on_failure=on_failure,
     )
     system = Runtime(options.config_file, loaded, resources, security)
-    leads = await leadership.attempt()
-    await system.begin_term(leads=leads)
+    leads = await _when_available(leadership.attempt, give_up_at)
+    await _when_available(lambda: system.begin_term(leads=leads), give_up_at)
     mark_loaded(metrics, clock.now())
 
     async def receive(notification: Notification) -> Accepted:
@@ -170,7 +180,7 @@ async def _assemble(
     )
     await stack.enter_async_context(_listening(make_app(context), options.listen, security, limit))
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    await stack.enter_async_context(running(_take_terms(system, leadership, begun), on_failure))
+    await stack.enter_async_context(running(_take_terms(system, leadership, begun, give_up_at), on_failure))
     await begun
     # The rules live as long as the process: without this every full garbage collection would walk them, and stall the
     # event loop for tens of milliseconds.
@@ -183,7 +193,12 @@ async def _assemble(
 
 
 async def _open(
-    options: Options, config: Config, clock: Clock, metrics: Metrics, stack: contextlib.AsyncExitStack
+    options: Options,
+    config: Config,
+    clock: Clock,
+    metrics: Metrics,
+    stack: contextlib.AsyncExitStack,
+    give_up_at: float,
 ) -> tuple[Store, Leadership, str]:
     """The store, who leads on it, and its name for people."""
     if not config.storage.shared:
@@ -191,27 +206,40 @@ async def _open(
         lock = FileLease(database)
         lock.acquire()
         stack.callback(lock.release)
-        file = await open_sqlite(database)
+        file = await _when_available(lambda: open_sqlite(database), give_up_at)
         stack.push_async_callback(file.close)
         return file, SoleLeadership(), database
 
     # Where it is not needed it is not loaded: a start takes a tenth of a second longer with it.
     from remediator.store.postgresql import database_name, open_postgresql
 
-    store = await open_postgresql(config.storage.url, config.storage.password_file)
+    storage = config.storage
+    store = await _when_available(lambda: open_postgresql(storage.url, storage.password_file), give_up_at)
     stack.push_async_callback(store.close)
     host, port = parse_listen(options.listen)
     name = f"{host if host not in ('', '0.0.0.0', '::') else socket.gethostname()}:{port}"  # noqa: S104
     address = config.global_.external_url or f"http://{name}"
     lease = SharedLease(store, name, address, config.storage.lease_ttl, on_leader=metrics.leader_seen)
     while not lease.in_step:
-        await lease.attempt()
+        await _when_available(lease.attempt, give_up_at)
     if isinstance(clock, SystemClock):
         clock.follow(lease.now)
     return store, lease, database_name(config.storage.url)
 
 
-async def _take_terms(system: Runtime, leadership: Leadership, begun: asyncio.Future[None]) -> None:
+async def _when_available(attempt: Callable[[], Awaitable[T]], give_up_at: float) -> T:
+    """What an attempt returns, once the store is available. UnavailableError when it is not by this steady time."""
+
+    def on_failure(error: Exception, failures: int) -> None:
+        if steady() >= give_up_at:
+            raise error
+        if failures == 1:
+            log.error("cannot start yet, tries again: %s", error)
+
+    return await retry(_REAL_TIME, _STARTING, attempt, UnavailableError, on_failure)
+
+
+async def _take_terms(system: Runtime, leadership: Leadership, begun: asyncio.Future[None], give_up_at: float) -> None:
     """Lead and follow in turn, for as long as the program runs. `begun` is set once the first term has begun, or with
     why it cannot. A term is never run twice."""
 
@@ -222,7 +250,8 @@ async def _take_terms(system: Runtime, leadership: Leadership, begun: asyncio.Fu
         try:
             await _run_term(system.replica, leadership, begun)
         except StoreError as error:
-            if not begun.done():
+            waits = isinstance(error, UnavailableError) and steady() < give_up_at
+            if not begun.done() and not waits:
                 begun.set_exception(error)
                 return
             log.error("cannot %s, tries again: %s", "lead" if system.replica.leads else "follow", error)

@@ -8,6 +8,7 @@ RemediatorError
  ├── BusyError          too much is being done already; later there is room (HTTP 503)
  ├── StoreError         the store cannot be opened, read or written
  │    ├── ConflictError an invariant of the store forbids the write (already open, already answered, ...)
+ │    ├── UnavailableError  it cannot be reached or has no space at present
  │    └── FencedError   a write that only the leader may make, and this process does not lead
  ├── LeaseError         another process holds the store
  └── RemoteError        Prometheus, Alertmanager or Grafana did not do what was asked
@@ -66,6 +67,10 @@ class StoreError(RemediatorError):
 
 class ConflictError(StoreError):
     """The write contradicts the stored data. A repetition does not help."""
+
+
+class UnavailableError(StoreError):
+    """The store cannot be reached, or has no space. That may pass by itself."""
 
 
 class FencedError(StoreError):

@@ -24,15 +24,33 @@ def add(commands: Any) -> None:
         action="store_true",
         help="ask for no credentials, on any address; whoever reaches it may then run the runbooks",
     )
+    parser.add_argument(
+        "--storage.wait",
+        dest="storage_wait",
+        type=_duration,
+        default="5m",
+        metavar="DURATION",
+        help="how long to wait at the start for a database that is away or has no space (default %(default)s)",
+    )
     parser.add_argument("--log.level", dest="log_level", default="info", choices=("debug", "info", "warning", "error"))
     parser.add_argument("--log.format", dest="log_format", default="logfmt", choices=("logfmt", "json"))
     parser.set_defaults(run=run)
 
 
+def _duration(text: str) -> float:
+    from remediator.model.durations import parse_duration
+
+    return parse_duration(text)
+
+
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal ends it."""
     import asyncio
+    import signal
     from pathlib import Path
+
+    # It means to reload. Until the program can, it must not end it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     from remediator.app import Options, serve
     from remediator.notify.log import set_up_logging
@@ -43,5 +61,6 @@ def run(args: argparse.Namespace) -> int:
         listen=args.listen,
         web_config=Path(args.web_config) if args.web_config else None,
         allow_unauthenticated=args.allow_unauthenticated,
+        storage_wait=args.storage_wait,
     )
     return asyncio.run(serve(options))

@@ -118,9 +118,6 @@ class FileLease:
             os.fchmod(file, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(file, 0)
-            holder = f"process {os.getpid()} on {socket.gethostname()} holds {self.path} since {rfc3339(self._now())}"
-            os.pwrite(file, holder.encode(), 0)
         except OSError as error:
             holder = os.pread(file, 4096, 0).decode(errors="replace")
             os.close(file)
@@ -128,6 +125,13 @@ class FileLease:
                 raise LeaseError(f"cannot lead: {holder or f'another process holds {self.path}'}") from None
             raise LeaseError(f"cannot lead: cannot lock {self.path}: {error.strerror}") from None
         self._file = file
+        try:
+            os.ftruncate(file, 0)
+            holder = f"process {os.getpid()} on {socket.gethostname()} holds {self.path} since {rfc3339(self._now())}"
+            os.pwrite(file, holder.encode(), 0)
+        except OSError as error:
+            # The lock is held all the same; only its text, for people, is missing.
+            log.warning("cannot write who leads to %s: %s", self.path, error.strerror)
 
     def release(self) -> None:
         """Give the lease up. The file stays: to remove it would let two processes hold a lock of this name."""

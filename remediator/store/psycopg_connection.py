@@ -28,7 +28,7 @@ from psycopg import RawCursor
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from remediator.errors import ConflictError, StoreError
+from remediator.errors import ConflictError, StoreError, UnavailableError
 from remediator.store.database import Parameters, Rows
 
 log = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ class PostgresConnection:
         if isinstance(error, psycopg.IntegrityError | psycopg.DataError | OverflowError | UnicodeError):
             return ConflictError(text)
         if isinstance(error, psycopg.Error):
-            return StoreError(text)
+            return UnavailableError(text) if _passes(error) else StoreError(text)
         return error
 
     def close(self) -> None:
@@ -285,3 +285,21 @@ def sentence(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     # An address that cannot be read is quoted, with the password in it.
     return re.sub(r"(?<=//)[^@/]*(?=@)", "…", text)
+
+
+def _passes(error: psycopg.Error) -> bool:
+    """Whether an error is of a server that is away or overloaded: nothing is wrong with what it was asked, or who asked."""
+    state = error.sqlstate or ""
+    if state:
+        return state.startswith(("08", "53", "57P"))
+    text = str(error)
+    passing = (
+        "starting up",
+        "shutting down",
+        "recovery mode",
+        "too many",
+        "remaining connection slots",
+        "No space left",
+    )
+    refused = "FATAL:" in text or text.startswith("cannot read")
+    return isinstance(error, psycopg.OperationalError) and (not refused or any(words in text for words in passing))

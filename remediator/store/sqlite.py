@@ -6,11 +6,12 @@ A file is one of ours when its header carries our application id. Any other file
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 from functools import cache
 
-from remediator.errors import ConflictError, StoreError
+from remediator.errors import ConflictError, StoreError, UnavailableError
 from remediator.store.inline import InlineExecutor
 from remediator.store.migrations import migrations
 from remediator.store.reader import Reader
@@ -90,7 +91,7 @@ class SqliteConnection:
         if isinstance(error, sqlite3.IntegrityError | OverflowError | UnicodeError):
             return ConflictError(f"cannot {deed} the database {self._path}: {error}")
         if isinstance(error, sqlite3.Error):
-            return StoreError(f"cannot {deed} the database {self._path}: {error}")
+            return _failure(f"cannot {deed} the database {self._path}: {error}", error)
         return error
 
 
@@ -105,9 +106,9 @@ def open_database(path: str) -> sqlite3.Connection:
         _refuse_foreign(path)
         connection = _connect(path)
     except OSError as error:
-        raise StoreError(f"cannot open the database {path}: {_remedy(path, error)}") from None
+        raise _failure(f"cannot open the database {path}: {_remedy(path, error)}", error) from None
     except sqlite3.Error as error:
-        raise StoreError(f"cannot open the database {path}: {error}") from None
+        raise _failure(f"cannot open the database {path}: {error}", error) from None
     try:
         _migrate(path, connection)
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -120,7 +121,7 @@ def open_database(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_size_limit = 16777216")
     except sqlite3.Error as error:
         connection.close()
-        raise StoreError(f"cannot open the database {path}: {error}") from None
+        raise _failure(f"cannot open the database {path}: {error}", error) from None
     except StoreError:
         connection.close()
         raise
@@ -264,7 +265,17 @@ def _migrate(path: str, connection: sqlite3.Connection) -> None:
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise StoreError(f"cannot bring the database {path} to schema {number}: {error}") from None
+            raise _failure(f"cannot bring the database {path} to schema {number}: {error}", error) from None
+
+
+def _failure(text: str, error: OSError | sqlite3.Error) -> StoreError:
+    """The error of this text: one that may pass where there is no space, or the disk or another process is in the way."""
+    if isinstance(error, OSError):
+        return UnavailableError(text) if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else StoreError(text)
+    # The lower byte is the kind of error.
+    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    passing = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return UnavailableError(text) if kind in passing else StoreError(text)
 
 
 def _remedy(path: str, error: OSError) -> str:

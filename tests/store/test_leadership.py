@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -141,3 +142,19 @@ async def test_who_waits_tries_just_when_the_lease_of_another_expires(monkeypatc
     assert lease.leads
     assert 1001.3 <= store.steady <= 1001.32
     assert max(slept) <= 0.5
+
+
+def test_a_full_disk_keeps_nobody_from_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    lease = FileLease(str(tmp_path / "remediator.db"))
+    lease.acquire()
+    assert "cannot write who leads to" in caplog.text
+    assert "No space left on device" in caplog.text
+    with pytest.raises(LeaseError, match="another process holds"):
+        FileLease(str(tmp_path / "remediator.db")).acquire()
+    lease.release()

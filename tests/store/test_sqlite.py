@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import os
 import re
@@ -20,13 +21,13 @@ import pytest
 from store.makers import SUCCEEDED, T0, make_alert, new_incident, settlement
 from store.old_versions import VERSIONS, check_that_it_is_read_and_written
 
-from remediator.errors import ConflictError, StoreError
+from remediator.errors import ConflictError, StoreError, UnavailableError
 from remediator.model.health import Health
 from remediator.model.incident import Disposition, Incident, Verdict
 from remediator.store.database import Database
 from remediator.store.migrations import migrations
 from remediator.store.sql_store import SqlStore
-from remediator.store.sqlite import APPLICATION_ID, back_up, open_database, open_sqlite
+from remediator.store.sqlite import APPLICATION_ID, _failure, back_up, open_database, open_sqlite
 from remediator.store.writer import Writer
 
 
@@ -357,7 +358,7 @@ async def test_writes_beyond_the_limit_are_refused_and_go_on_when_there_is_room(
         accepted = await fill(store)
         together = [asyncio.ensure_future(store.put_alerts([make_alert(padding="y" * 9000)], T0)) for _ in range(20)]
         results = await asyncio.gather(*together, return_exceptions=True)
-        assert {type(result) for result in results} == {StoreError}
+        assert {type(result) for result in results} == {UnavailableError}
         assert [stored.alert.labels["service"] for stored in await store.firing_alerts()] == accepted
     await store.put_alerts([make_alert("after")], T0)
     assert [stored.alert.labels["service"] for stored in await store.firing_alerts()] == [*accepted, "after"]
@@ -551,3 +552,16 @@ def test_a_commit_is_on_the_disk_when_it_is_answered(path: str) -> None:
     assert connection.execute("PRAGMA synchronous").fetchone()[0] == full
     assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     connection.close()
+
+
+async def test_a_database_without_space_is_not_available_and_one_that_is_wrong_is_not_so_called(tmp_path: Path) -> None:
+    connection = open_database(str(tmp_path / "remediator.db"))
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError) as full:
+        connection.execute("CREATE TABLE more AS SELECT zeroblob(100000)")
+    connection.close()
+    assert isinstance(_failure("cannot write", full.value), UnavailableError)
+    assert isinstance(_failure("cannot write", OSError(errno.ENOSPC, "")), UnavailableError)
+    for other in (sqlite3.OperationalError("no such table"), PermissionError(errno.EACCES, "")):
+        assert not isinstance(_failure("cannot write", other), UnavailableError)
