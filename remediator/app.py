@@ -24,7 +24,6 @@ from remediator import __version__
 from remediator.actions.runner import Runner
 from remediator.clients.alertmanager import Alertmanagers, Member
 from remediator.clients.grafana import Grafana
-from remediator.clients.prometheus.client import Prometheus
 from remediator.clients.service_manager import ServiceManager
 from remediator.config.settings import Config
 from remediator.engine.broadcast import Broadcast
@@ -121,13 +120,12 @@ async def _assemble(
         file = credential_path(beside)
         security.require_token(ensure_credential(file), file, open_to_readers=is_loopback(host))
 
-    prometheus = Prometheus(
-        config.prometheus,
-        query_timeout=config.global_.query_timeout,
-        metrics=metrics,
-        method=config.prometheus.method or "",
-    )
-    stack.push_async_callback(prometheus.close)
+    sources = {
+        source.name: source.client(query_timeout=config.global_.query_timeout, metrics=metrics)
+        for source in config.sources
+    }
+    for source in sources.values():
+        stack.push_async_callback(source.close)
     runner = Runner(leadership.holds)
     stack.push_async_callback(runner.close)
     grafana = Grafana(config.grafana) if config.grafana is not None else None
@@ -144,7 +142,7 @@ async def _assemble(
         leadership=leadership,
         clock=clock,
         metrics=metrics,
-        prometheus=prometheus,
+        sources=sources,
         run=runner,
         intake=intake,
         alerts_stored=alerts_stored,

@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from remediator.clients.alertmanager import Alertmanagers
@@ -44,14 +44,14 @@ _RETENTION_INTERVAL = 3600.0
 
 @dataclass(frozen=True)
 class ProcessResources:
-    """What stays for as long as the process runs, whether it leads or not. `database` names the store for people;
+    """What stays for as long as the process runs, whether it leads or not. `sources` are the Prometheis by name, the default one first; `database` names the store for people;
     `on_failure` is called when a part of the program ended by itself."""
 
     store: Store
     leadership: Leadership
     clock: Clock
     metrics: Metrics
-    prometheus: Prometheus
+    sources: Mapping[str, Prometheus]
     run: Run
     intake: Intake
     alerts_stored: Broadcast
@@ -73,14 +73,16 @@ class Replica:
         self._resources = resources
         self._config = config
         self._reconciler: Reconciler | None = None
+        default = next(iter(resources.sources.values()))
         evaluator = Evaluator(
             rulebook,
-            resources.prometheus.query_blocking,
+            default.query_blocking,
             clock=resources.clock,
             metrics=resources.metrics,
             interval=config.global_.evaluation_interval,
             stale_after=config.global_.stale_after,
             intake=resources.intake if leads else _leave_to_the_leader,
+            sources={name: source.query_blocking for name, source in resources.sources.items()},
         )
         self._parts = parts = make_engine(
             rulebook,
@@ -90,7 +92,8 @@ class Replica:
             clock=resources.clock,
             metrics=resources.metrics,
             run=resources.run,
-            query=resources.prometheus.query,
+            query=default.query,
+            queries={name: source.query for name, source in resources.sources.items()},
             alerts_stored=resources.alerts_stored,
             committed=resources.committed,
             leads=leads,

@@ -43,6 +43,7 @@ def load(config_file: Path) -> Loaded:
         config.rule_paths(),
         service_label=config.global_.service_label,
         evaluation_interval=config.global_.evaluation_interval,
+        prometheis=config.source_names,
     )
     for problem in warnings:
         log.warning("%s", problem.render())

@@ -59,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
         load_config(path) if path.exists() or not args.rules else Config(PrometheusServer(url="http://localhost:9090"))
     )
     files = [Path(name) for name in args.rules] if args.rules else config.rule_paths()
-    rulebook, _ = load_rules(files, service_label=config.global_.service_label)
+    rulebook, _ = load_rules(
+        files, service_label=config.global_.service_label, prometheis=config.source_names if path.exists() else None
+    )
     readings = readings_now(rulebook, args.prometheus, config) if args.prometheus else lambda _: None
     plan = plan_for(rulebook, policy_of(config), labels, time.time(), readings)
     if args.output == "json":

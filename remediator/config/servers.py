@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec import Meta
@@ -14,6 +14,11 @@ from msgspec.structs import replace
 from remediator.clients.http_options import HttpClient, HttpConfig, OAuth2, Proxy, TlsConfig
 from remediator.config.scalars import Scalar
 from remediator.config.schema_nodes import Violation
+from remediator.model.field_types import Name
+
+if TYPE_CHECKING:
+    from remediator.clients.prometheus.client import Prometheus
+    from remediator.metrics import Metrics
 
 _BOTH = "contradiction"
 _KEEP = "keep one of them"
@@ -152,12 +157,45 @@ def _oauth2_violations(oauth2: OAuth2) -> Iterator[Violation]:
 
 
 class PrometheusServer(Server, frozen=True, kw_only=True):
-    """A Prometheus, or a server that answers as one."""
+    """A Prometheus, or a server that answers as one; or a replicated pair of them."""
 
+    url: Annotated[Url, Meta(description="http:// or https://, a host, a port, and a path if there is one.")] = ""
+    urls: Annotated[
+        tuple[Url, ...],
+        Meta(description="Or the addresses of servers with the same data: one that fails is passed over."),
+    ] = ()
+    name: Annotated[Name, Meta(description="How thresholds and services name it, where there are several.")] = ""
     method: Annotated[
         QueryMethod | None,
         Meta(description="How it is asked; POST unless given, and GET where the server refuses POST."),
     ] = None
+
+    def violations(self) -> Iterator[Violation]:
+        """What cannot be meant."""
+        if self.url and self.urls:
+            yield Violation(("urls",), _BOTH, "there are both url and urls", _KEEP)
+        elif not self.url and not self.urls:
+            yield Violation((), "missing-key", "the key url is missing here", "add url:")
+        if len(set(self.urls)) < len(self.urls):
+            yield Violation(("urls",), _BOTH, "the same address is there twice", "keep it once")
+        yield from http_violations(self)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses, in the order in which they are asked."""
+        return self.urls or (self.url,)
+
+    def client(self, *, query_timeout: float, metrics: Metrics) -> Prometheus:
+        """A client of this server."""
+        from remediator.clients.prometheus.client import Prometheus
+
+        return Prometheus(
+            replace(self, url=self.addresses[0]),
+            query_timeout=query_timeout,
+            metrics=metrics,
+            method=self.method or "",
+            urls=self.urls,
+        )
 
 
 class AlertmanagerClient(Server, frozen=True, kw_only=True):

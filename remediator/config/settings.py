@@ -167,7 +167,10 @@ class Config(msgspec.Struct, frozen=True):
         "runbooks": "this looks like a rule file: name it under rule_files:",
         "thresholds": "this looks like a rule file: name it under rule_files:",
     }
-    prometheus: Annotated[PrometheusServer, Meta(description="Where PromQL is asked.")]
+    prometheus: Annotated[
+        PrometheusServer | tuple[PrometheusServer, ...],
+        Meta(description="Where PromQL is asked: one, or a list of several with names, the first being the default."),
+    ]
     global_: Annotated[Global, Meta(description="How remediator works as a whole.")] = Global()
     alertmanagers: Annotated[
         tuple[AlertmanagerClient, ...], Meta(description="Alertmanagers; several are one cluster.")
@@ -184,6 +187,15 @@ class Config(msgspec.Struct, frozen=True):
 
     def violations(self) -> Iterator[Violation]:
         """What cannot be meant."""
+        if not self.sources:
+            yield Violation(("prometheus",), "missing-key", "there is no Prometheus here", "add {url: …}")
+        for index, source in enumerate(self.sources if len(self.sources) > 1 else ()):
+            if not source.name:
+                message = "one of several Prometheis needs a name, which thresholds and services can give"
+                yield Violation(("prometheus", index), "missing-key", message, "add name:")
+            elif source.name in [other.name for other in self.sources[:index]]:
+                message = f"there is another Prometheus of the name {source.name}"
+                yield Violation(("prometheus", index, "name"), "equal-names", message, "give one of them another name")
         names = [window.name for window in self.maintenance]
         for index, name in enumerate(names):
             if name in names[:index]:
@@ -195,6 +207,16 @@ class Config(msgspec.Struct, frozen=True):
             if self.severity[other] is not health:
                 message = f"{other} and {severity} are the same severity: the case of letters does not count"
                 yield Violation(("severity", severity), "contradiction", message, "keep one of them")
+
+    @property
+    def sources(self) -> tuple[PrometheusServer, ...]:
+        """The Prometheis. The first is the default."""
+        return self.prometheus if isinstance(self.prometheus, tuple) else (self.prometheus,)
+
+    @property
+    def source_names(self) -> frozenset[str]:
+        """The names of the Prometheis that have one."""
+        return frozenset(source.name for source in self.sources if source.name)
 
     def severities(self) -> dict[str, Health]:
         """What each severity means: the config's own words, and those that it does not name."""
@@ -235,12 +257,20 @@ def read_config(document: Document, folder: Path) -> Config | None:
         return None
     return replace(
         config,
-        prometheus=beside_client(config.prometheus, folder),
+        prometheus=_beside_sources(config.prometheus, folder),
         alertmanagers=tuple(beside_client(client, folder) for client in config.alertmanagers),
         grafana=None if config.grafana is None else beside_client(config.grafana, folder),
         rule_files=tuple(beside(folder, pattern) for pattern in config.rule_files),
         storage=_beside_storage(config.storage, folder),
     )
+
+
+def _beside_sources(
+    given: PrometheusServer | tuple[PrometheusServer, ...], folder: Path
+) -> PrometheusServer | tuple[PrometheusServer, ...]:
+    if isinstance(given, tuple):
+        return tuple(beside_client(source, folder) for source in given)
+    return beside_client(given, folder)
 
 
 def _beside_storage(storage: Storage, folder: Path) -> Storage:

@@ -28,12 +28,18 @@ UNHEALED = 900.0
 
 
 def pages(
-    told: Sequence[Case], panic: Panic | None, dark_since: float | None, waiting: Mapping[str, Hold], now: float
+    told: Sequence[Case],
+    panic: Panic | None,
+    dark_since: float | None,
+    waiting: Mapping[str, Hold],
+    now: float,
+    which: str = "",
 ) -> list[PageAlert]:
     """Every page that is to fire now.
 
     `told` are the cases of all services that have an open incident, were given up, or wait without an incident; `waiting`
-    is what holds the last of these. `dark_since` is since when Prometheus does not answer; None while it does.
+    is what holds the last of these. `dark_since` is since when Prometheus does not answer; None while it does. `which` names those that do
+    not, when others do.
     """
     found: list[PageAlert] = []
     if panic is not None:
@@ -41,7 +47,10 @@ def pages(
         found.append(_everywhere("RemediationPanic", summary, "critical", panic.since))
     dark = dark_since is not None and now - dark_since >= BLACKOUT
     if dark_since is not None and dark:
-        summary = f"Prometheus has not answered for {rough_duration(now - dark_since)}: nothing is healed"
+        lasted = rough_duration(now - dark_since)
+        summary = f"Prometheus has not answered for {lasted}: nothing is healed"
+        if which:
+            summary = f"Prometheus {which} has not answered for {lasted}: nothing that it sees is healed"
         found.append(_everywhere("RemediationBlocked", summary, "critical", dark_since, gate=Gate.BLIND))
     roots: dict[str, list[str]] = {}
     for case in told:
@@ -51,7 +60,7 @@ def pages(
                 roots.setdefault(root.name, []).append(case.service.name)
     for case in told:
         hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
-        found.extend(_of(case, hold, roots.get(case.service.name, []), quiet=dark or panic is not None))
+        found.extend(_of(case, hold, roots.get(case.service.name, []), quiet=(dark and not which) or panic is not None))
     return found
 
 

@@ -3,7 +3,7 @@ simulations and for tests alike."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from remediator.clients.prometheus.client import Answer
@@ -49,6 +49,7 @@ def make_engine(
     metrics: Metrics,
     run: Run,
     query: Callable[[str], Awaitable[Answer]],
+    queries: Mapping[str, Callable[[str], Awaitable[Answer]]] | None = None,
     alerts_stored: Broadcast,
     committed: Broadcast,
     leads: bool = True,
@@ -70,6 +71,7 @@ def make_engine(
         metrics=metrics,
         run=run,
         query=query,
+        queries=queries or {},
         alerts_stored=alerts_stored,
         committed=committed,
         poll=poll,

@@ -34,8 +34,16 @@ class Evaluations(Protocol):
         ...
 
     @property
-    def prometheus_status(self) -> PrometheusStatus:
-        """Whether Prometheus answers, and since when."""
+    def statuses(self) -> Mapping[str, PrometheusStatus]:
+        """Whether each Prometheus answers, and since when, by its name."""
+        ...
+
+    def source_of(self, service: Service) -> str:
+        """The name of the Prometheus that sees a service."""
+        ...
+
+    def status_for(self, service: Service) -> PrometheusStatus:
+        """How those see a service that are asked about it."""
         ...
 
     @property

@@ -11,7 +11,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -50,7 +50,7 @@ class Evaluator:
     """Judges services by the thresholds of the rule book.
 
     `query` blocks and is called in worker threads. `intake` takes the alerts that breaches become, and raises
-    StoreError when it cannot. `interval` and `stale_after` are seconds; an interval of 0 means to evaluate only on
+    StoreError when it cannot. `sources` are the queries of several Prometheis by name, the default one first. `interval` and `stale_after` are seconds; an interval of 0 means to evaluate only on
     request, and while a breach is under way.
     """
 
@@ -64,13 +64,11 @@ class Evaluator:
         interval: float,
         stale_after: float,
         intake: Callable[[Sequence[Alert]], Awaitable[object]],
+        sources: Mapping[str, Callable[[str], Answer]] | None = None,
     ) -> None:
-        self.seen_at = 0.0
-        """When Prometheus last answered at all."""
-        self.seen_since = 0.0
-        """Since when it has answered at every evaluation."""
-        self.back_at = 0.0
-        """When it answered for the first time since the start, or since it could not be reached."""
+        self._sources = dict(sources or {"": query})
+        self._default = next(iter(self._sources))
+        self._statuses = {name: PrometheusStatus(answers=False) for name in self._sources}
         self.evaluated_at = 0.0
         """When the last evaluation that is complete began."""
         self.evaluated = Broadcast()
@@ -78,14 +76,12 @@ class Evaluator:
         """The services whose judgement changed, until they are taken."""
         self._rulebook = rulebook
         self._evaluation = Evaluation(rulebook)
-        self._query = query
         self._clock = clock
         self._metrics = metrics
         self._interval = interval
         self._stale_after = stale_after
         self._intake = intake
         self._created = clock.now()
-        self._answered = False
         self._unrest = False
         self._requested: set[str] = set()
         self._answered_requests: set[str] = set()
@@ -97,9 +93,38 @@ class Evaluator:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="threshold")
 
     @property
+    def statuses(self) -> dict[str, PrometheusStatus]:
+        """Whether each Prometheus answers, and since when, by its name."""
+        return self._statuses
+
+    @property
     def prometheus_status(self) -> PrometheusStatus:
-        """How Prometheus is seen."""
-        return PrometheusStatus(at=self.seen_at, since=self.seen_since, back=self.back_at, answers=self._answered)
+        """How the Prometheis are seen together."""
+        return _together(self._statuses.values())
+
+    @property
+    def seen_at(self) -> float:
+        """When any Prometheus last answered at all."""
+        return self.prometheus_status.at
+
+    @property
+    def seen_since(self) -> float:
+        """Since when they have answered at every evaluation."""
+        return self.prometheus_status.since
+
+    def source_of(self, service: Service) -> str:
+        """The name of the Prometheus that sees a service: its own, otherwise that of its first threshold."""
+        if service.prometheus in self._sources:
+            return service.prometheus
+        thresholds = self._rulebook.thresholds_for(service) if len(self._sources) > 1 else ()
+        return self._source(thresholds[0].prometheus) if thresholds else self._default
+
+    def status_for(self, service: Service) -> PrometheusStatus:
+        """How those see a service whose thresholds judge it; without thresholds, its own."""
+        if len(self._statuses) == 1:
+            return self._statuses[self._default]
+        names = {self._source(threshold.prometheus) for threshold in self._rulebook.thresholds_for(service)}
+        return _together(self._statuses[name] for name in names or {self.source_of(service)})
 
     @property
     def found_services(self) -> dict[str, Service]:
@@ -116,8 +141,10 @@ class Evaluator:
         looks = {name: msgspec.structs.replace(look, at=at) for name, look in self._evaluation.looks.items()}
         self._evaluation = msgspec.structs.replace(self._evaluation, looks=looks)
         self.evaluated_at = at
-        if self._answered:
-            self.seen_at = at
+        self._statuses = {
+            name: msgspec.structs.replace(status, at=at) if status.answers else status
+            for name, status in self._statuses.items()
+        }
 
     def judgement(self, service: Service, now: float) -> Judgement:
         """What a service is by its thresholds; one without thresholds has no readings, and nothing is said of it.
@@ -204,22 +231,29 @@ class Evaluator:
         if evaluation.rulebook is not self._rulebook:
             evaluation = await thread(self._threads, rounds.change_over, evaluation, self._rulebook, started, changes)
         thresholds = evaluation.rulebook.thresholds
+        # Those about which no threshold asks are asked whether they answer.
+        idle = [name for name in self._sources if all(self._source(one.prometheus) != name for one in thresholds)]
+        beats = asyncio.gather(*(thread(self._threads, self._sources[name], HEARTBEAT) for name in idle))
         if not thresholds:
-            answer = await thread(self._threads, self._query, HEARTBEAT)
-            self._note([answer.sight], started)
+            self._note({name: [answer.sight] for name, answer in zip(idle, await beats, strict=True)}, started)
             return evaluation
         owners: Owners = {}
         views = await asyncio.gather(
             *(thread(self._threads, self.view, evaluation, threshold, owners, started) for threshold in thresholds)
         )
-        self._note([view.look.sight for view in views], started)
+        sights = {name: [answer.sight] for name, answer in zip(idle, await beats, strict=True)}
+        for view in views:
+            sights.setdefault(self._source(view.look.threshold.prometheus), []).append(view.look.sight)
+        self._note(sights, started)
         for look in (view.look for view in views):
             self._metrics.evaluations.labels(look.threshold.name, look.sight.value).inc()
         return await thread(self._threads, rounds.put_together, evaluation, views, owners, changes, started)
 
     def view(self, evaluation: Evaluation, threshold: Threshold, owners: Owners, now: float) -> EvaluationPart:
         """One threshold's part of an evaluation, queried and judged; in a worker thread."""
-        return self.judge(evaluation, threshold, self._query(threshold.expr), owners, now)
+        return self.judge(
+            evaluation, threshold, self._sources[self._source(threshold.prometheus)](threshold.expr), owners, now
+        )
 
     def judge(
         self, evaluation: Evaluation, threshold: Threshold, answer: Answer, owners: Owners, now: float
@@ -228,17 +262,26 @@ class Evaluator:
         with self._judging:
             return rounds.view(evaluation, threshold, answer, owners, now, self._stale_after)
 
-    def _note(self, sights: Iterable[QueryStatus], started: float) -> None:
-        answered = any(sight in _ANSWERED for sight in sights)
-        if answered:
-            unseen = started - self.seen_at > self._stale_after
-            if not self._answered or unseen:
-                self.seen_since = started
-            # At an interval of 0 a long time without an evaluation says nothing; otherwise the process itself was asleep.
-            if not self._answered or (unseen and self._interval > 0):
-                self.back_at = started
-            self.seen_at = started
-        self._answered = answered
+    def _source(self, name: str) -> str:
+        """The Prometheus of this name; the default one without a name, or where there is none of it."""
+        return name if name in self._sources else self._default
+
+    def _note(self, sights: Mapping[str, Iterable[QueryStatus]], started: float) -> None:
+        """Record which Prometheis answered an evaluation."""
+        statuses = {}
+        for name, before in self._statuses.items():
+            answered = any(sight in _ANSWERED for sight in sights.get(name, ()))
+            at, since, back = before.at, before.since, before.back
+            if answered:
+                unseen = started - at > self._stale_after
+                if not before.answers or unseen:
+                    since = started
+                # At an interval of 0 a long time without an evaluation says nothing; otherwise the process was asleep.
+                if not before.answers or (unseen and self._interval > 0):
+                    back = started
+                at = started
+            statuses[name] = PrometheusStatus(at=at, since=since, back=back, answers=answered)
+        self._statuses = statuses
 
     def _send(self, alerts: Iterable[Alert]) -> None:
         self._outbox.update((alert.key, alert) for alert in alerts)
@@ -274,6 +317,19 @@ class Evaluator:
         sight = QueryStatus.NO_DATA if look.sight is QueryStatus.SEEN else look.sight
         track = ThresholdState(Health.UNKNOWN, self._created, sight, None, NO_SERIES)
         return reading(threshold, track, look.at, look.error)
+
+
+def _together(statuses: Iterable[PrometheusStatus]) -> PrometheusStatus:
+    """How several see what any of them can see. What each cannot see is unknown by the readings."""
+    several = list(statuses)
+    if len(several) == 1:
+        return several[0]
+    return PrometheusStatus(
+        at=max(status.at for status in several),
+        since=max(status.since for status in several),
+        back=max(status.back for status in several),
+        answers=any(status.answers for status in several),
+    )
 
 
 def _judged(readings: tuple[Reading, ...]) -> Judgement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -14,8 +15,6 @@ WITHIN = 60.0
 """Seconds within which services have to turn bad for it to be one event."""
 LEAST = 3
 """So many services have to turn bad for a panic, however small the fleet."""
-
-_NOT_LOOKED_AT: tuple[float, Panic | None] = (float("-inf"), None)
 
 
 class Reserved(NamedTuple):
@@ -30,10 +29,11 @@ class Fleet:
     """The engine state updates it as services are judged and incidents open and close."""
 
     def __init__(self) -> None:
-        self.panicked_at: float | None = None
-        """When there was last a panic."""
+        self._panicked_at: dict[str, float] = {}
+        self._panicked_before: float | None = None
+        """When there was last a panic before this process began, of whatever services."""
         self._bad: dict[str, float] = {}
-        self._panic = _NOT_LOOKED_AT
+        self._panics: dict[str, tuple[float, Panic | None]] = {}
         self._healing: dict[str, set[str]] = {}
         self._reserved: dict[str, Reserved] = {}
         self._reach: dict[str, tuple[int, int]] = {}
@@ -42,7 +42,7 @@ class Fleet:
         """A service is said to be bad, before it is judged."""
         if name not in self._bad:
             self._bad[name] = since
-            self._panic = _NOT_LOOKED_AT
+            self._panics.clear()
 
     @property
     def bad(self) -> Mapping[str, float]:
@@ -55,17 +55,34 @@ class Fleet:
         if judgement.health.bad:
             self._bad[name] = judgement.since
         if self._bad.get(name) != before:
-            self._panic = _NOT_LOOKED_AT
+            self._panics.clear()
 
-    def panic(self, share: Share, services: Callable[[], Collection[str]], now: float) -> Panic | None:
+    @property
+    def panicked_at(self) -> float | None:
+        """When there was last a panic anywhere."""
+        return max(self._panicked_at.values(), default=self._panicked_before)
+
+    def panicked_by(self, source: str) -> float | None:
+        """When there was last a panic among the services that this Prometheus sees."""
+        return self._panicked_at.get(source, self._panicked_before)
+
+    def remember_panic(self, at: float | None) -> None:
+        """There was last a panic at this time, before this process began."""
+        self._panicked_before = at
+
+    def panic(
+        self, share: Share, services: Callable[[], Collection[str]], now: float, source: str = ""
+    ) -> Panic | None:
         """Whether more than this share of the services is bad and turned so within a minute. It is looked at once for
         each time and whenever another service is judged bad or well. It lasts as long as they are bad, and needs no
-        memory: after a restart it is there again."""
-        if self._panic[0] != now:
-            self._panic = (now, self._at_once(share, services))
-            if self._panic[1] is not None:
-                self.panicked_at = now
-        return self._panic[1]
+        memory: after a restart it is there again. `services` are those that a Prometheus sees, `source` its name."""
+        looked_at, panic = self._panics.get(source, (-math.inf, None))
+        if looked_at != now:
+            panic = self._at_once(share, services)
+            self._panics[source] = (now, panic)
+            if panic is not None:
+                self._panicked_at[source] = now
+        return panic
 
     def heals(self, runbook: str, name: str) -> None:
         """A service is being healed by a runbook."""
@@ -117,14 +134,15 @@ class Fleet:
     def _at_once(self, share: Share, services: Callable[[], Collection[str]]) -> Panic | None:
         if len(self._bad) < LEAST:
             return None
-        total = len(services())
-        most = max(share.of(total), LEAST - 1)
-        if len(self._bad) <= most:
+        among = services()
+        bad_since = {name: since for name, since in self._bad.items() if name in among}
+        most = max(share.of(len(among)), LEAST - 1)
+        if len(bad_since) <= most:
             return None
-        turned = sorted(self._bad.values())
+        turned = sorted(bad_since.values())
         # With one more than may be within a minute, it is too many.
         for first, last in zip(turned, turned[most:], strict=False):
             if last - first <= WITHIN:
                 bad = sum(first <= since <= first + WITHIN for since in turned)
-                return Panic(bad, total, first)
+                return Panic(bad, len(among), first)
         return None

@@ -66,6 +66,7 @@ class Engine:
         metrics: Metrics,
         run: Run,
         query: Callable[[str], Awaitable[Answer]],
+        queries: Mapping[str, Callable[[str], Awaitable[Answer]]],
         alerts_stored: Broadcast,
         committed: Broadcast,
         poll: float = POLL,
@@ -83,7 +84,7 @@ class Engine:
         self._committed = committed
         self._leads = leads
         self._schedule = schedule or Schedule()
-        self._step_tasks = StepTasks(store, state, clock, metrics, run, query, self._on_done)
+        self._step_tasks = StepTasks(store, state, clock, metrics, run, query, self._on_done, queries)
         self._applier = Applier(store, state, self._schedule, self._step_tasks, metrics, evaluations)
         every = _POLL_SHARED if shared else poll
         self._sync = StoreSync(
@@ -256,12 +257,14 @@ class Engine:
     def pages(self) -> list[PageAlert]:
         """Every page that is to fire now."""
         now, state = self._clock.now(), self.state
-        prometheus_status = self._evaluations.prometheus_status
-        dark_since = None if prometheus_status.answers else max(prometheus_status.at, self._loaded_at)
+        statuses = self._evaluations.statuses
+        dark = {name: max(status.at, self._loaded_at) for name, status in statuses.items() if not status.answers}
+        dark_since = min(dark.values(), default=None)
+        which = "" if len(dark) == len(statuses) else " ".join(sorted(dark))
         cases = self._observer.troubled_cases(now)
         state.drop_given_up(lambda name: name in cases and not escalate.settled(cases[name]))
         troubled = [case for _, case in sorted(cases.items())]
-        return escalate.pages(troubled, self._observer.panic(now), dark_since, state.waiting, now)
+        return escalate.pages(troubled, self._observer.panic(now), dark_since, state.waiting, now, which)
 
     def heal_silences(self) -> list[HealSilence]:
         """Every silence that is to be there now, while something is being healed."""

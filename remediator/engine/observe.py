@@ -31,8 +31,6 @@ class Observer:
     def troubled_cases(self, now: float) -> dict[str, Case]:
         """The cases that may need a page, by service: being healed, given up, held without an incident, or waited for."""
         state = self._state
-        # While Prometheus does not answer, one page says so for all that is blind.
-        spoken_for = () if self._evaluations.prometheus_status.answers else (Gate.BLIND,)
         healed = {
             name
             for name, one in state.open.items()
@@ -43,7 +41,9 @@ class Observer:
         waiting = {
             name
             for name, hold in state.waiting.items()
-            if Trait.PAGES_ALERTS in hold.gate.traits and hold.gate not in spoken_for
+            # While Prometheus does not answer, one page says so for all that is blind.
+            if Trait.PAGES_ALERTS in hold.gate.traits
+            and (hold.gate is not Gate.BLIND or self._status_for(name).answers)
         }
         names = healed | state.given_up | waiting
         cases = {name: case for name in names if (case := self.observe(name, now)) is not None}
@@ -54,8 +54,20 @@ class Observer:
         return cases
 
     def panic(self, now: float) -> Panic | None:
-        """Whether so much of the fleet turned bad at once that it is not the services."""
-        return self._state.fleet.panic(self._state.policy.panic, self._state.every_name, now)
+        """Whether so much of the fleet turned bad at once that it is not the services, by any Prometheus."""
+        panics = (self._panic(source, now) for source in self._evaluations.statuses)
+        return next((panic for panic in panics if panic is not None), None)
+
+    def _panic(self, source: str, now: float) -> Panic | None:
+        """The same of the services that one Prometheus sees."""
+        return self._state.fleet.panic(self._state.policy.panic, lambda: self._seen_by(source), now, source)
+
+    def _seen_by(self, source: str) -> set[str]:
+        names = self._state.every_name()
+        if len(self._evaluations.statuses) == 1:
+            return names
+        services = ((name, self._state.service(name)) for name in names)
+        return {name for name, service in services if service and self._evaluations.source_of(service) == source}
 
     def observe(self, name: str, now: float) -> Case | None:
         """The case of a service at this time; None when there is no such service."""
@@ -66,7 +78,7 @@ class Observer:
             return None
         alerts = tuple(sorted(state.firing.get(name, {}).values(), key=lambda stored: stored.seq))
         seen = self._seen(service, now)
-        prometheus_status = self._status_for(name)
+        prometheus_status, source = self._status_for(name), self._evaluations.source_of(service)
         choice: Choice | None = None
         runbook: Runbook | None
         if incident is not None:
@@ -101,8 +113,8 @@ class Observer:
             suppression=suppressing(alerts, state.suppressed),
             prometheus_status=prometheus_status,
             reconciled=state.reconciled,
-            panic=self.panic(now),
-            panicked_at=state.fleet.panicked_at,
+            panic=self._panic(source, now),
+            panicked_at=state.fleet.panicked_by(source),
             closings=state.closings.get(name, ()),
             dependencies=self._dependencies(service, now) if service.depends_on else (),
             guards=state.guards.get(name, {}),
@@ -192,7 +204,8 @@ class Observer:
 
     def _status_for(self, name: str) -> PrometheusStatus:
         """How Prometheus is seen by a service: what was silent with it says nothing of the time before."""
-        prometheus_status = self._evaluations.prometheus_status
+        service = self._state.service(name)
+        prometheus_status = self._evaluations.status_for(service) if service is not None else PrometheusStatus()
         quiet_since = self._state.quiet_since.get(name, 0.0)
         unseen = "; ".join(self._state.unseen.get(name, {}).values())
         if not quiet_since and not unseen:

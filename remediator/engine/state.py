@@ -281,7 +281,7 @@ class EngineState:
         stands by itself, as long as Prometheus is there to verify by."""
         if self.rulebook.thresholds_for(service):
             return True
-        prometheus_status = self._evaluations.prometheus_status
+        prometheus_status = self._evaluations.status_for(service)
         return not prometheus_status.answers or now - prometheus_status.at > self.policy.stale_after / 2
 
     def every_name(self) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from remediator.actions.render import describe, diagnose, diagnose_timeout, perform, probe, step_timeout
 from remediator.actions.supervisor import GRACE
@@ -33,6 +33,9 @@ PROBES = 8
 BACKOFF = Backoff(first=RETRY, longest=RETRY)
 
 
+Query = Callable[[str], Awaitable[Answer]]
+
+
 class StepTasks:
     """Runs steps and asks guards. `on_done` is called with the name of the service, and whether it was a step that ended
     (true), or guards or a probe that were answered (false)."""
@@ -44,8 +47,9 @@ class StepTasks:
         clock: Clock,
         metrics: Metrics,
         run: Run,
-        query: Callable[[str], Awaitable[Answer]],
+        query: Query,
         on_done: Callable[[str, bool], None],
+        queries: Mapping[str, Query],
     ) -> None:
         self._store = store
         self._state = state
@@ -53,6 +57,7 @@ class StepTasks:
         self._metrics = metrics
         self._run = run
         self._query = query
+        self._queries = queries
         self._on_done = on_done
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
@@ -91,11 +96,11 @@ class StepTasks:
         name = case.service.name
         if name in self._asking:
             return
-        context, plan = case.context, case.plan
+        context, plan, sources = case.context, case.plan, {expr: _sources(case, expr) for expr in exprs}
 
         async def ask() -> None:
             try:
-                answers = {expr: await self._guard(expr, context) for expr in exprs}
+                answers = {expr: await self._guard(expr, context, sources[expr]) for expr in exprs}
                 failure = await self._probe(plan, context) if probe and plan is not None else None
             finally:
                 self._asking.pop(name, None)
@@ -128,7 +133,7 @@ class StepTasks:
             elif step is None:
                 result, call = await diagnose(plan, context, self._run)
             else:
-                result, call = await perform(plan, step, context, self._run, self._query)
+                result, call = await perform(plan, step, context, self._run, self._query_of(_source(plan, step)))
         except Exception as error:
             # Whatever happened, the step has to end with an outcome, or its service would be stuck until the deadline.
             log.exception("cannot tell how %s for %s ended", run.action, run.service)
@@ -172,14 +177,32 @@ class StepTasks:
         said = next((line.strip() for line in reversed(result.output.splitlines()) if line.strip()), "")
         return f"{result.text}: {shortened(said, 200)}" if said else result.text
 
-    async def _guard(self, expr: str, context: dict[str, object]) -> GuardAnswer:
+    def _query_of(self, source: str) -> Query:
+        return self._queries.get(source, self._query)
+
+    async def _guard(self, expr: str, context: dict[str, object], sources: set[str]) -> GuardAnswer:
+        if len(sources) > 1:
+            text = f"one guard cannot be asked of several Prometheis: {', '.join(sorted(sources))}"
+            return GuardAnswer(expr, None, self._clock.now(), text)
         try:
             said = compile_template(expr, TemplateKind.PROMQL).render(context).strip()
             asked = compile_template(with_guards(expr), TemplateKind.PROMQL).render(context).strip()
         except (RefusedError, UnknownGuardError) as error:
             return GuardAnswer(expr, None, self._clock.now(), str(error))
-        answer = await self._query(asked)
+        answer = await self._query_of("".join(sources))(asked)
         return GuardAnswer(said, answer.true, self._clock.now(), answer.error or "; ".join(answer.warnings))
+
+
+def _source(plan: Plan, step: Step) -> str:
+    """The name of the Prometheus that answers a step's queries: its own, or its service's."""
+    return step.prometheus or plan.service.prometheus
+
+
+def _sources(case: Case, expr: str) -> set[str]:
+    """The names of the Prometheis of which a guard is asked."""
+    plan = case.plan
+    steps = plan.runbook.steps if plan is not None else ()
+    return {_source(plan, step) for step in steps if plan is not None and expr in (step.if_, step.unless)}
 
 
 def _step_of(decision: d.Gather | d.RunStep | d.Undo) -> tuple[int, int, Step | None]:

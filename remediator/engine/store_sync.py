@@ -80,7 +80,7 @@ class StoreSync:
         state = self._state
         if self._leads and (moved := await self._store.repair_clock(now)):
             log.warning("the clock was set back: %d things that have happened would be yet to come, and are now", moved)
-        state.fleet.panicked_at = await self._store.last_panic()
+        state.fleet.remember_panic(await self._store.last_panic())
         for run in await self._store.runs_since(now - _MEMORY):
             state.put_run(run)
         for closing in await self._store.incident_summaries(now - _MEMORY):

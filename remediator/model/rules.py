@@ -107,6 +107,7 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     target: TargetRef | None = None
     depends_on: tuple[str, ...] = ()
     dashboard: Dashboard | None = None
+    prometheus: str = ""
 
     @property
     def templated(self) -> bool:
@@ -134,6 +135,9 @@ class Threshold(msgspec.Struct, frozen=True, omit_defaults=True):
     for_: Annotated[Duration, Meta(description="How long a value must hold.")] = 0.0
     keep_for: Annotated[Duration, Meta(description="How long it stays breached after the last breach.")] = 0.0
     unit: Annotated[str, Meta(description="How to show the value: ratio, seconds, bytes, ...")] = ""
+    prometheus: Annotated[
+        Name, Meta(description="The Prometheus that is asked, by its name in the config; the first unless given.")
+    ] = ""
 
     def judge(self, value: float) -> Health:
         """What a value means, before `for` and `keep_for`; NaN is UNKNOWN."""
@@ -161,6 +165,9 @@ class StepSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     on_interrupt: Annotated[OnInterrupt, Meta(description="What to do when remediator itself ended while it ran.")] = (
         OnInterrupt.VERIFY
     )
+    prometheus: Annotated[
+        Name, Meta(description="The Prometheus that if:, unless: and replicas: ask; the service's unless given.")
+    ] = ""
 
 
 class Step(StepSettings, frozen=True, omit_defaults=True):

@@ -52,6 +52,9 @@ class ServiceDoc(msgspec.Struct, frozen=True):
         tuple[NameTemplate, ...], Meta(description="Services that have to be healthy for this one to be.")
     ] = ()
     dashboard: Dashboard | None = None
+    prometheus: Annotated[
+        Name, Meta(description="The Prometheus that sees it, by its name in the config; the first unless given.")
+    ] = ""
 
 
 class ScaleDoc(msgspec.Struct, frozen=True):

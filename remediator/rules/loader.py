@@ -45,23 +45,33 @@ def _uncollected() -> Iterator[None]:
 
 
 def load_rules(
-    paths: Sequence[Path], *, service_label: str, evaluation_interval: float = 0.0
+    paths: Sequence[Path],
+    *,
+    service_label: str,
+    evaluation_interval: float = 0.0,
+    prometheis: frozenset[str] | None = None,
 ) -> tuple[Rulebook, list[Problem]]:
     """The rules of these files together, with the warnings about them. ConfigError with every problem of all files if
     one of them is an error."""
     with _uncollected():
         documents = [open_document(path) for path in paths]
-        rules, problems = read_rules(documents, service_label=service_label, evaluation_interval=evaluation_interval)
+        rules, problems = read_rules(
+            documents, service_label=service_label, evaluation_interval=evaluation_interval, prometheis=prometheis
+        )
         if any(problem.severity is Severity.ERROR for problem in problems):
             raise ConfigError(problems)
         return make_rulebook(rules), problems
 
 
 def read_rules(
-    documents: Sequence[Document], *, service_label: str, evaluation_interval: float = 0.0
+    documents: Sequence[Document],
+    *,
+    service_label: str,
+    evaluation_interval: float = 0.0,
+    prometheis: frozenset[str] | None = None,
 ) -> tuple[RuleSet, list[Problem]]:
     """As much of the rules as can be read, and every problem, in the order of the files and their lines.
-    `evaluation_interval` is in seconds, 0 when it is not known."""
+    `evaluation_interval` is in seconds, 0 when it is not known; `prometheis` are the names of the config's."""
     files = read_files(documents)
     shipped = shipped_targets()
     of_files = entries(files, "targets", also=shipped)
@@ -83,6 +93,7 @@ def read_rules(
         service_label=service_label,
         evaluation_interval=evaluation_interval,
         documents=(*(file.document for file in files), *dict.fromkeys(entry.document for entry in changed)),
+        prometheis=prometheis,
     )
     problems = [*problems_of(files), *find_problems(rules), *find_warnings(rules)]
     of_file = {document.file: document for document in rules.documents}

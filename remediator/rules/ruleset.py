@@ -48,6 +48,9 @@ class RuleSet:
     """All files of the rules, those that others extend included."""
     """Seconds between two evaluations of the thresholds. 0 when there is no such interval, or it is unknown."""
 
+    prometheis: frozenset[str] | None = None
+    """The names of the config's Prometheis; None when they are not known."""
+
     @property
     def all_targets(self) -> dict[str, Target]:
         """Every target by name. One of a rule file replaces the shipped one."""

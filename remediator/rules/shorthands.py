@@ -72,6 +72,7 @@ def make_service(
         target=_target_ref(document, doc.target, (*path, "target"), targets),
         depends_on=doc.depends_on,
         dashboard=doc.dashboard,
+        prometheus=doc.prometheus,
     )
 
 

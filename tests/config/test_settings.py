@@ -233,3 +233,33 @@ def test_what_cannot_be_meant_is_told_by_its_key(tmp_path: Path, keys: str, mess
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, f"prometheus: {{url: 'http://p', {keys}}}")
     assert message in str(raised.value)
+
+
+def test_several_prometheis(tmp_path: Path) -> None:
+    text = """\
+prometheus:
+  - {name: us, url: 'http://us:9090', bearer_token_file: token}
+  - {name: eu, urls: ['http://eu-1:9090', 'http://eu-2:9090/'], method: GET}
+"""
+    config = load(tmp_path, text)
+    us, eu = config.sources
+    assert (us.name, us.addresses, us.bearer_token_file) == ("us", ("http://us:9090",), str(tmp_path / "token"))
+    assert (eu.name, eu.addresses, eu.method) == ("eu", ("http://eu-1:9090", "http://eu-2:9090"), "GET")
+    assert config.source_names == {"us", "eu"}
+    assert [source.addresses for source in load(tmp_path, "prometheus: {url: 'http://p'}").sources] == [("http://p",)]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("[]", "there is no Prometheus here"),
+        ("[{url: 'http://a'}, {url: 'http://b', name: b}]", "one of several Prometheis needs a name"),
+        ("[{url: 'http://a', name: b}, {url: 'http://b', name: b}]", "there is another Prometheus of the name b"),
+        ("{name: a}", "the key url is missing here"),
+        ("{url: 'http://a', urls: ['http://b']}", "there are both url and urls"),
+        ("{urls: ['http://b', 'http://b']}", "the same address is there twice"),
+    ],
+)
+def test_prometheis_that_cannot_be_meant(tmp_path: Path, given: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, f"prometheus: {given}")

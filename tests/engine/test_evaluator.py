@@ -791,6 +791,74 @@ async def test_when_prometheus_answered_and_since_when():
     assert (evaluator.seen_at, evaluator.seen_since) == (1020.0, 1020.0)
 
 
+async def test_each_prometheus_has_its_own_status():
+    rules = book(
+        service("shop"),
+        service("cart"),
+        service("both"),
+        Service("plain", {"service": "plain"}, (), prometheus="eu"),
+        threshold("us_errors", 'service=~"shop|both"'),
+        threshold("eu_errors", 'service=~"cart|both"', prometheus="eu"),
+    )
+    answers = {"us": {}, "eu": {}, "idle": {}}
+
+    def query_of(source):
+        def query(expr):
+            answers[source]["asked"] = expr
+            if answers[source].get("dark"):
+                return Answer(0.0, QueryStatus.UNREACHABLE, error=f"cannot reach {source}")
+            names = {"us_errors": ("shop", "both"), "eu_errors": ("cart", "both")}.get(expr, ())
+            return Answer(0.0, QueryStatus.SEEN, [Series({"service": name}, 0.01) for name in names], kind="vector")
+
+        return query
+
+    clock = VirtualClock(1000.0)
+    evaluator = Evaluator(
+        rules,
+        query_of("us"),
+        clock=clock,
+        metrics=Metrics(),
+        interval=5.0,
+        stale_after=30.0,
+        intake=Watch(*()).intake,
+        sources={source: query_of(source) for source in answers},
+    )
+    services = rules.named
+
+    def judged():
+        return {name: evaluator.judgement(one, clock.now()).health for name, one in services.items() if name != "plain"}
+
+    await evaluator.evaluate_now()
+    assert {source: asked["asked"] for source, asked in answers.items()} == {
+        "us": "us_errors",
+        "eu": "eu_errors",
+        "idle": HEARTBEAT,
+    }
+    assert judged() == {"shop": H, "cart": H, "both": H}
+    assert {name: evaluator.source_of(one) for name, one in services.items()} == {
+        "shop": "us",
+        "cart": "eu",
+        "both": "us",
+        "plain": "eu",
+    }
+    answers["eu"]["dark"] = True
+    clock._now += 5
+    await evaluator.evaluate_now()
+    assert judged() == {"shop": H, "cart": U, "both": U}
+    assert [evaluator.status_for(services[name]).answers for name in ("shop", "cart", "both", "plain")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    answers["eu"]["dark"] = False
+    clock._now += 5
+    await evaluator.evaluate_now()
+    assert judged() == {"shop": H, "cart": H, "both": H}
+    assert [evaluator.status_for(services[name]).back for name in ("shop", "cart", "plain")] == [1000.0, 1010.0, 1010.0]
+    evaluator.close()
+
+
 async def test_only_what_changed_is_told():
     watch = Watch(service("checkout"), service("search"), threshold(for_=10.0))
     watch.set(checkout=0.01, search=0.01)

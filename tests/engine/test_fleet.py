@@ -86,3 +86,13 @@ def test_it_is_as_counting_every_minute_says(since: list[float], others: int, sh
     panic = fleet.panic(share, lambda: names, 1000.0)
     assert (panic is not None) == (worst >= LEAST and worst > most)
     assert panic is None or panic.total == len(names)
+
+
+def test_a_panic_is_one_of_the_services_that_one_prometheus_sees() -> None:
+    fleet = Fleet()
+    us, eu = {f"us-{number}" for number in range(4)}, {f"eu-{number}" for number in range(20)}
+    for name in ("us-0", "us-1", "us-2", "eu-0"):
+        fleet.turned_bad(name, NOW)
+    assert fleet.panic(HALF, lambda: us, NOW, "us") == Panic(3, 4, NOW)
+    assert fleet.panic(HALF, lambda: eu, NOW, "eu") is None
+    assert (fleet.panicked_by("us"), fleet.panicked_by("eu"), fleet.panicked_at) == (NOW, None, NOW)

@@ -11,8 +11,8 @@ from remediator.rules import checks
 
 BAD = Path(__file__).parent / "bad"
 FILES = sorted(BAD.glob("*.yml"))
-# Shown elsewhere: they need a file that cannot be read, a huge one, or one that is refused for its depth or size.
-ELSEWHERE = {"unreadable-file", "too-deep", "too-many-values", "empty-pattern"}
+# Shown elsewhere: they need a config with names, a file that cannot be read, a huge one, or one that is refused for its depth or size.
+ELSEWHERE = {"unknown-prometheus", "unreadable-file", "too-deep", "too-many-values", "empty-pattern"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

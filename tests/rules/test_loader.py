@@ -257,3 +257,23 @@ def test_a_wrong_service_added_while_running(library: Rulebook, document: Any, c
     with pytest.raises(ConfigError) as caught:
         service_from_document(document, library)
     assert [problem.check for problem in caught.value.problems] == [check]
+
+
+def test_a_prometheus_that_the_config_does_not_have(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yml"
+    file.write_text(
+        """\
+services: [{name: shop, prometheus: us}]
+thresholds: [{name: errors, match: ['service="shop"'], expr: errors, failed: '> 1', prometheus: eu}]
+runbooks: [{name: all, steps: [{run: ['true'], unless: deploys, prometheus: uss}]}]
+"""
+    )
+    with pytest.raises(ConfigError) as raised:
+        load_rules([file], service_label="service", prometheis=frozenset({"us"}))
+    assert [(problem.check, problem.position.line) for problem in raised.value.problems] == [
+        ("unknown-prometheus", 2),
+        ("unknown-prometheus", 3),
+    ]
+    rulebook, _ = load_rules([file], service_label="service")
+    (shop,) = rulebook.services
+    assert (shop.prometheus, rulebook.thresholds[0].prometheus) == ("us", "eu")

@@ -8,11 +8,12 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from remediator.clients.prometheus.client import Prometheus
     from remediator.config.policy import Policy
     from remediator.config.settings import Config
     from remediator.model.matcher import Matcher
@@ -150,7 +151,8 @@ def _config(args: argparse.Namespace) -> Config:
     if args.config_file is None and args.prometheus and not file.exists():
         return Config(PrometheusServer(url=args.prometheus))
     config = load_config(file)
-    if args.prometheus and args.prometheus.rstrip("/") != config.prometheus.url:
+    addresses = {address for source in config.sources for address in source.addresses}
+    if args.prometheus and args.prometheus.rstrip("/") not in addresses:
         import msgspec
 
         # Credentials of the config are only for the address in the config.
@@ -188,10 +190,10 @@ def _history(
 ) -> Iterator[History]:
     import asyncio
 
-    from remediator.clients.prometheus.client import Prometheus
     from remediator.errors import RemediatorError
     from remediator.metrics import Metrics
     from remediator.simulation.backtest.data.history import History, default_folder, open_folder, refuse_to_look_ahead
+    from remediator.simulation.backtest.data.prometheis import Prometheis, sources_of
     from remediator.simulation.backtest.data.retention import beginning, plain_conditions, stretch_for
 
     step = max(1, round(args.step))
@@ -205,9 +207,8 @@ def _history(
     for rules in rule_sets:
         refuse_to_look_ahead(rules.thresholds, start)
     folder = open_folder(args.cache or default_folder())
-    prometheus = Prometheus(
-        config.prometheus, query_timeout=120.0, metrics=Metrics(), method=config.prometheus.method or ""
-    )
+    clients = {source.name: source.client(query_timeout=120.0, metrics=Metrics()) for source in config.sources}
+    prometheus = Prometheis(clients, sources_of(rule_sets))
     try:
         exprs = _exprs(rule_sets, alerts)
         asked, start = start, beginning(prometheus, start, end, step)
@@ -215,14 +216,19 @@ def _history(
         exprs += [expr for rules in rule_sets for expr in plain_conditions(rules)]
         stretch = stretch_for(prometheus, list(dict.fromkeys(exprs)), times, step)
         # Another user may see other series at the same address.
-        source = repr((config.prometheus.url, sorted(config.prometheus.all_headers().items())))
+        source = repr([(source.addresses, sorted(source.all_headers().items())) for source in config.sources])
         history = History(prometheus, source, folder, start, end, step, stretch, asked, args.refresh)
         try:
             yield history
         finally:
             history.close()
     finally:
-        asyncio.run(prometheus.close())
+        asyncio.run(_close(clients.values()))
+
+
+async def _close(clients: Iterable[Prometheus]) -> None:
+    for client in clients:
+        await client.close()
 
 
 def _tell_kept(history: History) -> None:

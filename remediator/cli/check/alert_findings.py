@@ -15,14 +15,13 @@ import msgspec
 
 from remediator.cli.alert_plan import AlertPlan, Readings, plan_for
 from remediator.cli.check.alert_rules import AlertRule, RuleGroup, read_alert_rules
-from remediator.cli.check.prometheus_findings import server_of
+from remediator.cli.check.prometheis import Prometheis, server_of
 from remediator.cli.init.alertmanager_route import receivers_of
 from remediator.clients.alertmanager import Alertmanagers, Member
-from remediator.clients.prometheus.client import Answer, Prometheus
+from remediator.clients.prometheus.client import Answer
 from remediator.config.policy import Policy, policy_of
 from remediator.config.settings import Config
 from remediator.errors import RemoteError
-from remediator.metrics import Metrics
 from remediator.model.health import Health, Judgement, QueryStatus, Reading, worst
 from remediator.model.rulebook import Rulebook
 from remediator.model.rules import Service
@@ -62,29 +61,29 @@ def find_alerts(
         groups = asyncio.run(read_alert_rules(server))
     except RemoteError as error:
         return [], str(error)
-    prometheus = Prometheus(server, query_timeout=_TIMEOUT, metrics=Metrics())
+    prometheis = Prometheis(url, config, query_timeout=_TIMEOUT)
     try:
-        readings = _readings(rulebook, prometheus.query_blocking)
+        readings = _readings(rulebook, prometheis.query)
         route = asyncio.run(_route(config, say)) if config is not None else None
         found = [
-            _finding(rulebook, config, group, rule, prometheus.query_blocking, readings, route)
+            _finding(rulebook, config, group, rule, prometheis.query_here, readings, route)
             for group in groups
             for rule in group.rules
             if rule.type == "alerting"
         ]
     finally:
-        asyncio.run(prometheus.close())
+        prometheis.close()
     order = {"firing": 0, "pending": 1}
     return sorted(found, key=lambda one: order.get(one.state, 2)), ""
 
 
 def readings_now(rulebook: Rulebook, url: str, config: Config | None) -> Readings:
     """What the thresholds say of a service now, by this Prometheus. RemoteError when it cannot be asked."""
-    prometheus = Prometheus(server_of(url, config), query_timeout=_TIMEOUT, metrics=Metrics())
+    prometheis = Prometheis(url, config, query_timeout=_TIMEOUT)
     try:
-        return _readings(rulebook, prometheus.query_blocking)
+        return _readings(rulebook, prometheis.query)
     finally:
-        asyncio.run(prometheus.close())
+        prometheis.close()
 
 
 async def _route(config: Config, say: Callable[[str], object]) -> tuple[str, str] | None:
@@ -170,13 +169,13 @@ def unfiltered(expr: str) -> str:
     return _TOKEN.sub(lambda found: f"{found['op']} bool " if found["op"] else found[0], expr)
 
 
-def _readings(rulebook: Rulebook, ask: Callable[[str], Answer]) -> Readings:
+def _readings(rulebook: Rulebook, ask: Callable[[str, str], Answer]) -> Readings:
     """The judgement of each service by the values that its thresholds have now, before any `for`."""
     now = time.time()
     values: dict[str, dict[str, Reading]] = {}
     unanswered: set[str] = set()
     for threshold in rulebook.thresholds:
-        answer = ask(threshold.expr)
+        answer = ask(threshold.expr, threshold.prometheus)
         if answer.sight is QueryStatus.UNREACHABLE:
             raise RemoteError(answer.error, retry=True)
         if answer.sight is not QueryStatus.SEEN or answer.warnings:

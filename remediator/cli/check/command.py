@@ -81,7 +81,10 @@ def run(args: argparse.Namespace) -> int:
     configs, rules, config = _configs_and_rules([open_document(Path(name)) for name in names])
     general = config.global_ if config is not None else Global()
     rule_set, problems = read_rules(
-        rules, service_label=general.service_label, evaluation_interval=general.evaluation_interval
+        rules,
+        service_label=general.service_label,
+        evaluation_interval=general.evaluation_interval,
+        prometheis=config.source_names if config is not None else None,
     )
     problems = [p for document in configs for p in document.problems if document.tells(p)] + problems
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
@@ -91,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
     failure = ""
     if args.prometheus and not errors:
         from remediator.cli.check.alert_severities import unnamed_severities
-        from remediator.cli.check.prometheus_findings import ask_prometheus, server_of
+        from remediator.cli.check.prometheis import server_of
+        from remediator.cli.check.prometheus_findings import ask_prometheus
         from remediator.config.settings import DEFAULT_SEVERITY
 
         found, seen, failure = ask_prometheus(rule_set, args.prometheus, config)
@@ -179,7 +183,7 @@ def _alerts(
 
     if url is None and config is None:
         return [], "cannot read alert rules: give --prometheus URL, or a config"
-    address = url or (config.prometheus.url if config is not None else "")
+    address = url or (config.sources[0].addresses[0] if config is not None else "")
     found, failure = find_alerts(make_rulebook(rules), address, config, say)
     if page and not failure:
         write_page(page, address, found)

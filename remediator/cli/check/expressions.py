@@ -18,11 +18,13 @@ _GUARD = re.compile(r"\bguard\([^()]*\)")
 
 @dataclass(frozen=True)
 class Expression:
-    """One PromQL expression and its position in a file. `threshold` is set when it is a threshold's."""
+    """One PromQL expression and its position in a file. `threshold` is set when it is a threshold's. `source` is the
+    name of the Prometheus that is asked."""
 
     written: str
     at: Callable[[int | None], Position]
     threshold: Threshold | None = None
+    source: str = ""
 
     @property
     def asked(self) -> str:
@@ -59,15 +61,17 @@ def expressions(rules: RuleSet) -> Iterator[Expression]:
     """Every expression of the rules, except broken ones and those with `{% if %}`, which have several variants."""
     for threshold in rules.thresholds:
         if threshold.whole and "{{" not in threshold.item.expr:
-            yield Expression(threshold.item.expr, _place(threshold.at, "expr"), threshold.item)
+            yield Expression(
+                threshold.item.expr, _place(threshold.at, "expr"), threshold.item, threshold.item.prometheus
+            )
     for runbook, index, step in steps_of(rules):
         texts = {"if": step.if_, "unless": step.unless}
         for key, text in texts.items():
             if text and "{%" not in text:
-                yield Expression(text, _place(runbook.at, "steps", index, key))
+                yield Expression(text, _place(runbook.at, "steps", index, key), source=step.prometheus)
         count = step.args.get("replicas") if step.action == "scale" and step.spec is None else None
         if isinstance(count, str) and "{%" not in count:
-            yield Expression(count, _place(runbook.at, "steps", index, "scale", "replicas"))
+            yield Expression(count, _place(runbook.at, "steps", index, "scale", "replicas"), source=step.prometheus)
 
 
 def _place(at: Locate, *path: str | int) -> Callable[[int | None], Position]:

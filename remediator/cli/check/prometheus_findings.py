@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from remediator.cli.check.expressions import Expression, expressions
-from remediator.clients.http_options import HttpClient
-from remediator.clients.prometheus.client import Answer, Prometheus
-from remediator.config.servers import PrometheusServer
-from remediator.metrics import Metrics
+from remediator.cli.check.prometheis import Prometheis
+from remediator.clients.prometheus.client import Answer
 from remediator.model.health import Health, QueryStatus, worst
 from remediator.model.rulebook import Rulebook
 from remediator.model.rules import Threshold
@@ -46,32 +43,23 @@ class ServiceValue:
     health: Health
 
 
-def server_of(url: str, config: Config | None) -> HttpClient:
-    """The server at an address. The config's credentials are used only if the address is the config's."""
-    if config is not None and config.prometheus.url == url.rstrip("/"):
-        return config.prometheus
-    return HttpClient(url)
-
-
 def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[list[Problem], list[ServiceValue], str]:
     """Returns problems of the rules' PromQL, the services' values, and why Prometheus could not be asked (or "")."""
-    server = server_of(url, config)
-    method = (server.method if isinstance(server, PrometheusServer) else None) or ""
-    prometheus = Prometheus(server, query_timeout=30.0, metrics=Metrics(), method=method)
+    prometheis = Prometheis(url, config, query_timeout=30.0)
     try:
-        return _asked(rules, make_rulebook(rules), prometheus)
+        return _asked(rules, make_rulebook(rules), prometheis)
     finally:
-        asyncio.run(prometheus.close())
+        prometheis.close()
 
 
-def _asked(rules: RuleSet, rulebook: Rulebook, prometheus: Prometheus) -> tuple[list[Problem], list[ServiceValue], str]:
+def _asked(rules: RuleSet, rulebook: Rulebook, prometheis: Prometheis) -> tuple[list[Problem], list[ServiceValue], str]:
     problems: list[Problem] = []
     seen: list[ServiceValue] = []
     label = written_label(rules.service_label)
     # Without an answer nothing is known about a threshold, so only answered ones count.
     answered: set[str] = set()
     for expression in expressions(rules):
-        answer = prometheus.query_blocking(expression.asked)
+        answer = prometheis.query(expression.asked, expression.source)
         if answer.sight is QueryStatus.UNREACHABLE:
             return problems, seen, answer.error
         problems += _said(expression, answer)

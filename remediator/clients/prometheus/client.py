@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import TypeVar
 
+import msgspec
 from prometheus_api_client import PrometheusConnect
 
 from remediator.clients.http_options import HttpClient
@@ -18,12 +20,19 @@ from remediator.model.health import QueryStatus
 
 __all__ = ["Answer", "Prometheus", "Range", "RangeSeries", "Series"]
 
+A = TypeVar("A", Answer, Range)
+_PASSED_OVER = (QueryStatus.UNREACHABLE, QueryStatus.TIMEOUT, QueryStatus.BAD_ANSWER)
+"""The outcomes after which another member of a replicated pair may still answer."""
+
 THREADS = 8
 """How many queries of `Prometheus.query` run in parallel."""
 
 
 class Prometheus:
-    """One Prometheus server, with kept connections. `query_timeout` is the limit of a whole query, in seconds."""
+    """One Prometheus server, or a replicated pair of them with `urls`, which are asked in turn.
+
+    Connections are kept. `query_timeout` is the limit of a whole query to one server, in seconds.
+    """
 
     def __init__(
         self,
@@ -33,13 +42,19 @@ class Prometheus:
         metrics: Metrics,
         now: Callable[[], float] = time.time,
         method: str = "",
+        urls: Sequence[str] = (),
     ) -> None:
         self._timeout = query_timeout
         self._now = now
         self._results = {sight: metrics.queries.labels(sight.value) for sight in QueryStatus}
         self._duration = metrics.query_duration
-        self._session = Session(client, query_timeout, 2 * THREADS, method)
-        self._connect = PrometheusConnect(client.url.rstrip("/"), session=self._session, method="POST")
+        members = [msgspec.structs.replace(client, url=url.rstrip("/")) for url in urls or (client.url,)]
+        self._members = [
+            PrometheusConnect(member.url, session=Session(member, query_timeout, 2 * THREADS, method), method="POST")
+            for member in members
+        ]
+        self._asked_first = 0
+        """The member that answered last."""
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="promql")
 
     async def query(self, expr: str) -> Answer:
@@ -47,7 +62,7 @@ class Prometheus:
         at = self._now()
         loop = asyncio.get_running_loop()
         # The session has its own deadline. This one is for slow name resolution and for waiting for a thread.
-        limit = self._timeout + 0.5
+        limit = self._timeout * len(self._members) + 0.5
         try:
             async with asyncio.timeout(limit):
                 return await loop.run_in_executor(self._threads, self.query_blocking, expr)
@@ -58,22 +73,30 @@ class Prometheus:
     def query_blocking(self, expr: str) -> Answer:
         """Evaluate an expression now. Blocks; for worker threads."""
         at, started = self._now(), time.perf_counter()
-        try:
-            result: QueryResult = self._connect.custom_query(expr, self._params())
-            answer = Answer(at, QueryStatus.SEEN, result.series, "", result.warnings, result.remarks, result.kind)
-        except QueryFailure as unseen:
-            answer = Answer(at, unseen.sight, error=unseen.text)
+
+        def ask(member: PrometheusConnect) -> Answer:
+            try:
+                result: QueryResult = member.custom_query(expr, self._params())
+            except QueryFailure as unseen:
+                return Answer(at, unseen.sight, error=unseen.text)
+            return Answer(at, QueryStatus.SEEN, result.series, "", result.warnings, result.remarks, result.kind)
+
+        answer = self._in_turn(ask)
         self._count(_counted(answer), time.perf_counter() - started)
         return answer
 
     def query_range_blocking(self, expr: str, start: int, end: int, step: int) -> Range:
         """Evaluate an expression at `start`, `start` + `step`, … up to `end`, in seconds. Blocks; for worker threads."""
         started, first, last = time.perf_counter(), *(datetime.fromtimestamp(at, UTC) for at in (start, end))
-        try:
-            result: QueryResult = self._connect.custom_query_range(expr, first, last, str(step), self._params())
-            answer = Range(QueryStatus.SEEN, result.series, "", result.warnings, result.remarks)
-        except QueryFailure as unseen:
-            answer = Range(unseen.sight, error=unseen.text)
+
+        def ask(member: PrometheusConnect) -> Range:
+            try:
+                result: QueryResult = member.custom_query_range(expr, first, last, str(step), self._params())
+            except QueryFailure as unseen:
+                return Range(unseen.sight, error=unseen.text)
+            return Range(QueryStatus.SEEN, result.series, "", result.warnings, result.remarks)
+
+        answer = self._in_turn(ask)
         self._count(_counted(answer), time.perf_counter() - started)
         return answer
 
@@ -83,21 +106,39 @@ class Prometheus:
         Series just outside, in the same block of its storage, may count. Blocks; for worker threads.
         """
         started = time.perf_counter()
-        try:
-            # The session returns its decoded result in the shape of a response to a query.
-            result: QueryResult = self._connect.get_label_names({"start": start, "end": end})["result"]
-            sight = QueryStatus.SEEN
-        except QueryFailure as unseen:
-            result, sight = QueryResult("", [], (), ()), unseen.sight
-        self._count(sight, time.perf_counter() - started)
-        if sight is not QueryStatus.SEEN or (result.warnings and not result.series):
+
+        def ask(member: PrometheusConnect) -> Range:
+            try:
+                # The session returns its whole decoded answer in place of the field `result`.
+                result: QueryResult = member.get_label_names({"start": start, "end": end})["result"]
+            except QueryFailure as unseen:
+                return Range(unseen.sight, error=unseen.text)
+            return Range(QueryStatus.SEEN, result.series, "", result.warnings)
+
+        answer = self._in_turn(ask)
+        self._count(answer.sight, time.perf_counter() - started)
+        if answer.sight is not QueryStatus.SEEN or (answer.warnings and not answer.lines):
             return None
-        return bool(result.series)
+        return bool(answer.lines)
 
     async def close(self) -> None:
         """Wait for running queries and close the connections."""
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
-        self._connect.close()
+        for member in self._members:
+            member.close()
+
+    def _in_turn(self, ask: Callable[[PrometheusConnect], A]) -> A:
+        """The first whole answer of the members, beginning with the one that answered last; otherwise the first partial
+        one, otherwise the first failure."""
+        count, first = len(self._members), self._asked_first
+        answers: list[A] = []
+        for index in ((first + offset) % count for offset in range(count)):
+            answer = ask(self._members[index])
+            if answer.sight not in _PASSED_OVER and not answer.warnings:
+                self._asked_first = index
+                return answer
+            answers.append(answer)
+        return next((answer for answer in answers if answer.warnings), answers[0])
 
     def _params(self) -> dict[str, str]:
         # Shorter than our own limit, so that Prometheus gives up first and says why.

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from remediator.problem import Problem
-from remediator.rules.checks.all_rules import contradicting_matchers, equal_names, unknown_variable
+from remediator.rules.checks.all_rules import (
+    contradicting_matchers,
+    equal_names,
+    unknown_prometheus,
+    unknown_variable,
+)
 from remediator.rules.checks.runbooks import (
     no_steps,
     runbook_never_chosen,
@@ -36,6 +41,7 @@ def find_problems(rules: RuleSet) -> list[Problem]:
 
 CHECKS: dict[str, Check] = {
     "equal-names": equal_names,
+    "unknown-prometheus": unknown_prometheus,
     "unknown-target": unknown_target,
     "missing-param": missing_param,
     "unknown-param": unknown_param,

@@ -12,6 +12,7 @@ from remediator.rules.ruleset import (
     Located,
     RuleSet,
     contradiction,
+    steps_of,
     templates_of,
 )
 from remediator.template.compile import compile_template
@@ -59,3 +60,17 @@ def unknown_variable(rules: RuleSet) -> Iterator[Problem]:
             place = used.at(*used.path, offset=found.start() if found else None)
             remedy = nearest(name, used.variables) if used.variables else "a service with a plain name has no templates"
             yield Problem(place, "unknown-variable", f"there is no variable {name} here", remedy)
+
+
+def unknown_prometheus(rules: RuleSet) -> Iterator[Problem]:
+    """A service, threshold or step names a Prometheus that the config does not have."""
+    if rules.prometheis is None:
+        return
+    named = [(one.item.prometheus, one.at("prometheus")) for one in rules.services]
+    named += [(one.item.prometheus, one.at("prometheus")) for one in rules.thresholds]
+    named += [(step.prometheus, runbook.at("steps", index, "prometheus")) for runbook, index, step in steps_of(rules)]
+    for name, place in named:
+        if name and name not in rules.prometheis:
+            message = f"the config has no Prometheus of the name {name}"
+            remedy = nearest(name, rules.prometheis) or "give one under prometheus: in the config a name:"
+            yield Problem(place, "unknown-prometheus", message, remedy)

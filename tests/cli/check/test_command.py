@@ -211,8 +211,8 @@ def test_bad_rule_files_do_not(name: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_nor_do_bad_configs_and_tests(capsys: pytest.CaptureFixture[str]) -> None:
     told = schema("config", capsys)
-    assert faults({"prometheus": {}, "x": 1}, told, told["$defs"]) == [
-        "$.prometheus.url is missing",
+    assert faults({"alertmanagers": [{}], "prometheus": {"url": "http://p"}, "x": 1}, told, told["$defs"]) == [
+        "$.alertmanagers[0].url is missing",
         "$.x is unknown",
     ]
     told = schema("tests", capsys)

@@ -702,3 +702,57 @@ async def test_whether_there_is_anything_of_a_time(script, told):
     with Scripted(script) as server:
         async with client_of(server.url) as client:
             assert await asyncio.to_thread(client.remembers_blocking, 0, 3600) is told
+
+
+@contextlib.asynccontextmanager
+async def pair_of(*scripts, timeout=5.0):
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(Scripted(script)) for script in scripts]
+        urls = [server.url for server in servers]
+        client = Prometheus(HttpClient(urls[0]), query_timeout=timeout, metrics=Metrics(), urls=urls)
+        try:
+            yield client, servers
+        finally:
+            await client.close()
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        lambda request: request.answer("busy", 503, "text/plain"),
+        lambda request: request.answer("<html>", content_type="text/html"),
+        lambda request: request.connection.shutdown(socket.SHUT_RDWR),
+        lambda request: request.pause(60),
+        lambda request: request.answer({**VECTOR, "isPartial": True}),
+    ],
+)
+async def test_of_a_replicated_pair_one_that_fails_is_passed_over(failing):
+    async with pair_of(failing, lambda request: request.answer(VECTOR), timeout=0.5) as (client, servers):
+        for _ in range(3):
+            answer = await client.query("up")
+            assert (answer.series, answer.warnings) == ([Series({"service": "checkout"}, 0.2)], ())
+        # The one that answered is asked first from then on.
+        assert [len(server.requests) for server in servers] == [1, 3]
+
+
+async def test_an_error_in_the_expression_is_one_at_both_servers_of_a_pair():
+    body = {"status": "error", "errorType": "bad_data", "error": "1:1: parse error"}
+    async with pair_of(lambda request: request.answer(body, 400), lambda request: None) as (client, servers):
+        assert (await client.query("up")).sight is QueryStatus.BAD_DATA
+        assert servers[1].requests == []
+
+
+async def test_a_pair_is_blind_when_both_are_gone_and_partial_when_nothing_better_is_there():
+    def partial(request):
+        request.answer({**VECTOR, "isPartial": True})
+
+    def busy(request):
+        request.answer("busy", 503, "text/plain")
+
+    async with pair_of(busy, partial) as (client, servers):
+        answer = await client.query("up")
+        assert (answer.sight, answer.warnings, answer.true) == (QueryStatus.SEEN, (PARTIAL,), None)
+        servers[1].script = busy
+        assert (await client.query("up")).sight is QueryStatus.UNREACHABLE
+        servers[0].script = lambda request: request.answer(VECTOR)
+        assert (await client.query("up")).true is True

@@ -50,7 +50,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPrometheus]
 def prometheus(server: RealPrometheus) -> Iterator[Prometheus]:
     client = Prometheus(HttpClient(server.url), query_timeout=10, metrics=Metrics())
     yield client
-    client._connect.close()
+    for member in client._members:
+        member.close()
 
 
 def history(prometheus: Prometheus, url: str, folder: Path, *, stretch: int = 3 * 3600) -> History:

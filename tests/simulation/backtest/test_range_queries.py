@@ -196,7 +196,8 @@ def test_a_rollout_hides_what_is_matched_with_it_until_the_old_is_gone(server: R
     prometheus = Prometheus(HttpClient(server.url), query_timeout=10, metrics=Metrics())
     history = History(prometheus, server.url, tmp_path, NOON, NOON + 3600 - 15, 15, 3600)
     found = history.recording("load * on (service) info", *history.stretches()[0])
-    prometheus._connect.close()
+    for member in prometheus._members:
+        member.close()
     (part,) = found.unseen
     # What is not scraped any more is seen for five minutes more.
     assert (part.first - found.step_at(NOON), part.end - found.step_at(NOON)) == (120, pytest.approx(140, abs=1))

@@ -26,6 +26,7 @@ from remediator.model.durations import rough_duration
 from remediator.model.rules import Threshold
 from remediator.rules.promql_words import ahead
 from remediator.simulation.backtest.data.cache import Recent
+from remediator.simulation.backtest.data.prometheis import Prometheis
 from remediator.simulation.backtest.data.range_queries import RangeQueries, shown
 from remediator.simulation.backtest.data.recording import Recording, decode, encode
 
@@ -57,7 +58,7 @@ class History:
 
     def __init__(
         self,
-        prometheus: Prometheus,
+        prometheus: Prometheus | Prometheis,
         source: str,
         folder: Path,
         start: int,
