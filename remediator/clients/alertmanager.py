@@ -90,7 +90,7 @@ class Alertmanagers:
                     )
                     raise RemoteError(f"cannot read the alerts at {member.shown}: {message}", retry=True)
             status = await member.ask("read the status", "GET", "api/v2/status", _Status)
-            found = await member.ask("read the alerts", "GET", "api/v2/alerts", list[_Alert], query=query)
+            found = await member.ask("read the alerts", "GET", "api/v2/alerts", list[_ApiAlert], query=query)
             wanted = [one for one in found if not receiver or any(r.name == receiver for r in one.receivers)]
             alone = (one for one in wanted if receiver and all(r.name == receiver for r in one.receivers))
             known = {one.fingerprint: one.labels.get("alertname", one.fingerprint) for one in found}
@@ -242,7 +242,7 @@ class _AlertStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):
         return Suppression(tuple(self.silenced_by or ()), inhibiting, tuple(self.muted_by or ()))
 
 
-class _Alert(msgspec.Struct, rename="camel", gc=False):
+class _ApiAlert(msgspec.Struct, rename="camel", gc=False):
     labels: dict[str, str]
     starts_at: _Time
     fingerprint: str
@@ -277,7 +277,7 @@ class _Created(msgspec.Struct):
     id: str = msgspec.field(name="silenceID")
 
 
-def _alert(given: _Alert) -> Alert:
+def _alert(given: _ApiAlert) -> Alert:
     return Alert(
         given.fingerprint,
         milliseconds(given.starts_at),

@@ -24,7 +24,7 @@ from remediator.rules.added_services import refused_parts
 from remediator.rules.checks import find_problems
 from remediator.rules.fields import RuleFileDoc, TargetDoc
 from remediator.rules.lints import find_warnings
-from remediator.rules.overrides import Entry, Override, RuleFile, entries, problems_of, read_files
+from remediator.rules.overrides import OverriddenRule, Override, RuleFile, entries, problems_of, read_files
 from remediator.rules.ruleset import Located, RuleSet
 from remediator.rules.shorthands import items, make_runbook, make_service, make_target
 
@@ -102,9 +102,9 @@ def read_rules(
     return rules, sorted(set(problems), key=lambda problem: _order(order, problem))
 
 
-def _changed_targets(files: Sequence[RuleFile], of_files: Collection[str]) -> list[Entry[TargetDoc]]:
+def _changed_targets(files: Sequence[RuleFile], of_files: Collection[str]) -> list[OverriddenRule[TargetDoc]]:
     """The targets of the package that overrides change, and no file replaces."""
-    changed: dict[str, Entry[TargetDoc]] = {}
+    changed: dict[str, OverriddenRule[TargetDoc]] = {}
     for file in reversed(files):
         for index, partial in items(file.document, file.doc.override.targets):
             if partial.name in _shipped_entries() and partial.name not in of_files:
@@ -133,7 +133,7 @@ def service_from_document(document: Mapping[str, Any], rulebook: Rulebook) -> Se
     read = read_document(file, RuleFileDoc)
     if read is None or not read.services:
         raise ConfigError(file.problems)
-    entry = Entry(file, "services", 0, read.services[0])
+    entry = OverriddenRule(file, "services", 0, read.services[0])
     added = make_service(file, read.services[0], ("services", 0), rulebook.targets, rulebook.service_label)
     services = [Located(service, _no_position) for service in rulebook.services if service.name != added.name]
     services.append(_located(entry, added))
@@ -159,18 +159,18 @@ def shipped_targets() -> Mapping[str, Target]:
 
 
 @cache
-def _shipped_entries() -> Mapping[str, Entry[TargetDoc]]:
-    found: dict[str, Entry[TargetDoc]] = {}
+def _shipped_entries() -> Mapping[str, OverriddenRule[TargetDoc]]:
+    found: dict[str, OverriddenRule[TargetDoc]] = {}
     for file in sorted(resources.files("remediator.targets").iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yml"):
             document = Document(f"remediator/targets/{file.name}", file.read_text(encoding="utf-8"))
             doc = read_document(document, RuleFileDoc)
             for index, item in items(document, doc.targets if doc else ()):
-                found[item.name] = Entry(document, "targets", index, item)
+                found[item.name] = OverriddenRule(document, "targets", index, item)
     return found
 
 
-def _located(entry: Entry[Any], item: T, steps: tuple[object, ...] = ()) -> Located[T]:
+def _located(entry: OverriddenRule[Any], item: T, steps: tuple[object, ...] = ()) -> Located[T]:
     places = list(entry.indexes(steps))
 
     def at(*path: str | int, offset: int | None = None, key: bool = False) -> Position:

@@ -44,7 +44,7 @@ class Override:
 
 
 @dataclass(frozen=True)
-class Entry(Generic[T]):
+class OverriddenRule(Generic[T]):
     """A rule of a file as it is after all overrides. It knows which file has each of its values."""
 
     document: Document
@@ -58,10 +58,10 @@ class Entry(Generic[T]):
         """Where it stands in its file."""
         return (self.kind, self.index)
 
-    def changed(self, override: Override) -> Entry[T]:
+    def changed(self, override: Override) -> OverriddenRule[T]:
         """The entry after one more override."""
         doc = overridden(self.doc, override.partial)
-        return Entry(self.document, self.kind, self.index, doc, (*self.overrides, override))
+        return OverriddenRule(self.document, self.kind, self.index, doc, (*self.overrides, override))
 
     def report(
         self,
@@ -170,13 +170,13 @@ def _key(file: str) -> str:
     return file if file.startswith(PREFIX) else str(Path(file).resolve())
 
 
-def entries(files: Sequence[RuleFile], kind: str, also: Iterable[str] = ()) -> list[Entry[Any]]:
+def entries(files: Sequence[RuleFile], kind: str, also: Iterable[str] = ()) -> list[OverriddenRule[Any]]:
     """The rules of this kind of all files, in order, with what later files override of them.
 
     An override of a rule that no extended file has is an error, unless its name is among `also`.
     """
     found = [
-        Entry(file.document, kind, index, doc)
+        OverriddenRule(file.document, kind, index, doc)
         for file in files
         for index, doc in _items(file.document, getattr(file.doc, kind))
     ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ssl
 
 from remediator.errors import RemediatorError
-from remediator.web.web_config import ClientAuth, TlsServer, TlsVersion
+from remediator.web.web_config import ClientAuth, ServerTlsVersion, TlsServer
 
-_VERSIONS = {TlsVersion.TLS12: ssl.TLSVersion.TLSv1_2, TlsVersion.TLS13: ssl.TLSVersion.TLSv1_3}
+_VERSIONS = {ServerTlsVersion.TLS12: ssl.TLSVersion.TLSv1_2, ServerTlsVersion.TLS13: ssl.TLSVersion.TLSv1_3}
 _CLIENTS = {
     ClientAuth.NONE: ssl.CERT_NONE,
     ClientAuth.OPTIONAL: ssl.CERT_OPTIONAL,

@@ -49,7 +49,7 @@ class ClientAuth(StrEnum):
     REQUIRED = "RequireAndVerifyClientCert"
 
 
-class TlsVersion(StrEnum):
+class ServerTlsVersion(StrEnum):
     """Versions of TLS that are fit for use."""
 
     TLS12 = "TLS12"
@@ -95,8 +95,8 @@ class TlsServer(msgspec.Struct, frozen=True):
     key_file: str
     client_ca_file: str = ""
     client_auth_type: ClientAuth = ClientAuth.NONE
-    min_version: TlsVersion = TlsVersion.TLS12
-    max_version: TlsVersion = TlsVersion.TLS13
+    min_version: ServerTlsVersion = ServerTlsVersion.TLS12
+    max_version: ServerTlsVersion = ServerTlsVersion.TLS13
 
 
 class HttpServer(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ _Annotations = Annotated[dict[_Name, str], Meta(max_length=MOST_LABELS)]
 _Time = Annotated[datetime, Meta(tz=True)]
 
 
-class _Alert(msgspec.Struct, rename="camel", gc=False):
+class _PostedAlert(msgspec.Struct, rename="camel", gc=False):
     labels: _Labels
     starts_at: _Time
     ends_at: _Time | None = None
@@ -59,7 +59,7 @@ class _Payload(msgspec.Struct, rename="camel", gc=False):
 
 
 _payloads = msgspec.json.Decoder(_Payload)
-_alerts = msgspec.json.Decoder(_Alert)
+_alerts = msgspec.json.Decoder(_PostedAlert)
 _titles = msgspec.json.Decoder(_Titled)
 
 
@@ -123,7 +123,7 @@ def _decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, name: s
         raise PayloadError("not_json", f"cannot read {name}: {error}") from None
 
 
-def _alert(given: _Alert, now: float, version: str) -> Alert:
+def _alert(given: _PostedAlert, now: float, version: str) -> Alert:
     labels = given.labels
     if "" in labels.values():
         # To Prometheus a label that is empty is a label that is not there.
@@ -139,7 +139,7 @@ def _alert(given: _Alert, now: float, version: str) -> Alert:
     )
 
 
-def _end(given: _Alert, now: float) -> float | None:
+def _end(given: _PostedAlert, now: float) -> float | None:
     """When it ended, or None while it fires. Go writes a time that is not set as the first second of the year 1."""
     end = None if given.ends_at is None or given.ends_at.year <= 1 else given.ends_at.timestamp()
     if given.status == "firing":
