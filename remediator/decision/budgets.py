@@ -19,12 +19,13 @@ def spent_until(rate: Rate, starts: Iterable[float], now: float) -> float | None
 
 def failures(closings: Sequence[IncidentSummary], relapse_of: int | None) -> list[float]:
     """When incidents ended without lasting help since the last recovery that lasted, the oldest first: those that were
-    exhausted, and those whose recovery was followed by a relapse. `relapse_of` is what the present incident relapsed
-    from, if it did."""
+    exhausted after something was run, and those whose recovery was followed by a relapse. `relapse_of` is what the present
+    incident relapsed from, if it did."""
     relapsed = {closing.relapse_of for closing in closings} | {relapse_of}
     ends: list[float] = []
     for closing in closings:
-        if closing.verdict is Verdict.EXHAUSTED or (closing.verdict is Verdict.RECOVERED and closing.id in relapsed):
+        exhausted = closing.verdict is Verdict.EXHAUSTED and closing.ran
+        if exhausted or (closing.verdict is Verdict.RECOVERED and closing.id in relapsed):
             ends.append(closing.closed_at)
         elif closing.verdict is Verdict.RECOVERED:
             ends.clear()

@@ -310,4 +310,5 @@ class EngineState:
 def closing_of(incident: Incident) -> IncidentSummary:
     """How a closed incident ended."""
     closed_at, verdict = incident.closed_at or 0.0, incident.verdict or Verdict.DISMISSED
-    return IncidentSummary(incident.id, incident.service, closed_at, verdict, incident.relapse_of)
+    ran = any(run.step >= 0 and (run.outcome is None or run.outcome.ran) for run in incident.runs)
+    return IncidentSummary(incident.id, incident.service, closed_at, verdict, incident.relapse_of, ran)

@@ -209,6 +209,8 @@ class IncidentSummary(msgspec.Struct, frozen=True):
     closed_at: float
     verdict: Verdict
     relapse_of: int | None = None
+    ran: bool = True
+    """Whether a command of a step was started, or may have been."""
 
 
 class StoredAlert(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +46,11 @@ def test_a_recovery_that_does_not_last_counts_as_a_failure_and_resets_nothing() 
     assert failures(story, None) == [100.0, 200.0, 300.0]
     assert failures(story[:2], relapse_of=2) == [100.0, 200.0]
     assert failures(story[:2], relapse_of=None) == []
+
+
+def test_what_was_passed_over_has_not_failed() -> None:
+    first, second = closings(Verdict.EXHAUSTED, Verdict.EXHAUSTED)
+    assert failures([msgspec.structs.replace(first, ran=False), second], None) == [200.0]
 
 
 def test_what_ends_without_a_command_says_nothing() -> None:

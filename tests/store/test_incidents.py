@@ -403,3 +403,13 @@ async def test_what_an_operator_asked_for_is_over_with_its_incident(store: Store
     assert (over.alert.ends_at, over.disposition, over.incident) == (T0 + 60, Disposition.OPENED, opened.id)
     # Whoever follows the alerts hears of it.
     assert [stored.alert.key for stored in await store.alerts_since(2)] == [asked.key]
+
+
+async def test_how_an_incident_ended_is_told_with_whether_anything_was_run(store: Store) -> None:
+    passed, run = await store.open_incident(new_incident("passed")), await store.open_incident(new_incident("run"))
+    await store.pass_over(passed.id, 0, "restart", "its condition is not met", T0)
+    begun = await store.begin_step(run.id, 0, 1, "restart", "", "", T0, T0)
+    await store.end_step(begun.id, SUCCEEDED, T0)
+    for incident in (passed, run):
+        await store.close_incident(incident.id, Verdict.EXHAUSTED, "no step is left", Health.FAILED, T0)
+    assert {ended.id: ended.ran for ended in await store.incident_summaries(T0)} == {passed.id: False, run.id: True}

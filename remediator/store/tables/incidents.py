@@ -49,8 +49,11 @@ _NEWEST_OPEN_OF_SERVICE = (
 )
 
 _SUMMARIES = """
-    SELECT id, service, closed_at, verdict, relapse_of FROM incidents
-    WHERE closed_at IS NOT NULL AND closed_at >= ? ORDER BY closed_at, id
+    SELECT id, service, closed_at, verdict, relapse_of, EXISTS (
+        SELECT 1 FROM step_runs WHERE incident = incidents.id AND step >= 0
+        AND (outcome IS NULL OR outcome NOT IN ('refused', 'skipped', 'not_started'))
+    ) AS ran
+    FROM incidents WHERE closed_at IS NOT NULL AND closed_at >= ? ORDER BY closed_at, id
 """
 # The empty text keeps SQLite from walking through all incidents for their services.
 _LAST_CLOSED = """
@@ -197,7 +200,14 @@ def newest(db: Database, service: str, open_only: bool, before: int | None, limi
 
 def summaries(db: Database, since: float) -> list[IncidentSummary]:
     return [
-        IncidentSummary(row["id"], row["service"], row["closed_at"], Verdict(row["verdict"]), row["relapse_of"])
+        IncidentSummary(
+            row["id"],
+            row["service"],
+            row["closed_at"],
+            Verdict(row["verdict"]),
+            relapse_of=row["relapse_of"],
+            ran=bool(row["ran"]),
+        )
         for row in db.execute(_SUMMARIES, (since,))
     ]
 
