@@ -28,7 +28,9 @@ def samples(interval: int, lost: tuple[int, int], *, seconds: int = 3600) -> tup
 
 
 @pytest.mark.parametrize("interval", [15, 30, 60])
-@pytest.mark.parametrize("lost", [(0, 0), (1200, 1380), (1200, 1260)], ids=["all well", "away three minutes", "one lost"])
+@pytest.mark.parametrize(
+    "lost", [(0, 0), (1200, 1380), (1200, 1260)], ids=["all well", "away three minutes", "one lost"]
+)
 def test_a_container_that_runs_is_never_started(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], interval: int, lost: tuple[int, int]
 ) -> None:
