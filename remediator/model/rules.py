@@ -78,7 +78,8 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a kind of service is reached: a named set of actions.
 
     `params` has the default of each parameter, a template; with None the service must give it. The actions `scale`,
-    `replicas` (prints the present count) and `diagnose` (prints evidence) have a meaning. All others are just run.
+    `replicas` (prints the present count), `diagnose` (prints evidence) and `probe` (ends well where the target can be
+    reached) have a meaning. All others are just run.
     Every target also has the parameter `ssh`. If it renders to a host, every argv is run there through ssh.
     """
 
