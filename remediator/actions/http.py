@@ -9,6 +9,7 @@ import aiohttp
 
 from remediator.model.action import Call, HttpSpec, Outcome, Result
 from remediator.model.durations import format_duration
+from remediator.model.shown_url import shown_url
 
 OUTPUT_LIMIT = 8192
 """How many bytes of a response's body are kept, from its beginning."""
@@ -41,7 +42,8 @@ async def run_http(session: aiohttp.ClientSession, call: Call) -> Result:
     except TimeoutError:
         return Result(Outcome.TIMED_OUT, f"no answer within {format_duration(call.timeout)}")
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return Result(Outcome.FAILED, f"cannot send the request: {error or type(error).__name__}")
+        reason = (str(error) or type(error).__name__).replace(spec.url, shown_url(spec.url))
+        return Result(Outcome.FAILED, f"cannot send the request: {reason}")
     expected = answer.status in spec.expect if spec.expect else 200 <= answer.status < 300
     outcome = Outcome.SUCCEEDED if expected else Outcome.FAILED
     return Result(outcome, f"answered {status_text(answer.status)}", None, output)

@@ -21,6 +21,7 @@ from remediator.model.field_types import (
     TextTemplate,
     UrlTemplate,
 )
+from remediator.model.shown_url import shown_url
 
 
 class Outcome(StrEnum):
@@ -101,7 +102,7 @@ class Call(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         if self.http is not None:
-            return f"{self.http.method} {self.http.url}"
+            return f"{self.http.method} {shown_url(self.http.url)}"
         import shlex
 
         return shlex.join(self.argv)
