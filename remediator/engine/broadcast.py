@@ -11,7 +11,7 @@ class Broadcast:
 
     def __init__(self) -> None:
         self.count = 0
-        """How often there has been news: whoever remembers the count of the last time knows whether there is more."""
+        """How often there has been news. A follower that remembers the count knows whether there is more."""
         self._followers: list[Callable[[], object]] = []
 
     def notify(self) -> None:

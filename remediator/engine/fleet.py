@@ -115,7 +115,7 @@ class Fleet:
         self, runbook: Runbook, name: str, rulebook: Rulebook, known: Callable[[], Iterable[Service]], size: int
     ) -> tuple[int, int]:
         """How many other services of a runbook are being healed, and how many known services it is for. Counting these
-        costs a walk over all, so it is done anew only when `size`, the number of services, is another."""
+        costs a walk over all, so it is done again only when `size`, the number of services, is another."""
         reserved = {other for other, one in self._reserved.items() if one.runbook == runbook.name}
         healing = len((self._healing.get(runbook.name, set()) | reserved) - {name})
         counted, reach = self._reach.get(runbook.name, (-1, 0))

@@ -181,7 +181,7 @@ class EngineState:
             self.put_incident(msgspec.structs.replace(incident, runs=runs, hold=hold))
 
     def swap(self, rulebook: Rulebook, policy: Policy) -> None:
-        """Go on by other rules. The firing alerts have to be admitted anew; open incidents keep their own text."""
+        """Go on by other rules. The firing alerts have to be admitted again; open incidents keep their own text."""
         self.rulebook, self.policy = rulebook, policy
         self.firing.clear()
         self._unheeded.clear()

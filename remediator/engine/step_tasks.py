@@ -128,7 +128,7 @@ class StepTasks:
         started = self._clock.now()
         try:
             if late:
-                # It would be at work for longer than whoever finds it interrupted would wait for it.
+                # It would be at work for longer than the next leader would wait for it.
                 result, call = Result(Outcome.FAILED, "was not started, as it took too long to record it"), ""
             elif step is None:
                 result, call = await diagnose(plan, context, self._run)

@@ -23,7 +23,7 @@ _MEMORY = 8 * 86400.0
 """Seconds for which step runs are kept in mind; longer than any rate window worth writing."""
 _FORGET_EVERY = 3600.0
 _UNDECIDED_EVERY = 60.0
-"""Seconds between two searches for alerts that were left undecided, the first of which is with the first read; and after
+"""Seconds between two searches for alerts that were left undecided; the first search is with the first read. And after
 which an alert counts as left so."""
 
 

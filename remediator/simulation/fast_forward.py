@@ -49,7 +49,7 @@ class FastForwardSchedule(Schedule):
     an event may change the decision before. `steady_until` tells until when nothing changes without an event, as it is
     known at a time.
 
-    What happens is concluded from what the daemon's schedule is told as well: `put` is an event of its service, and
+    What happens is concluded from the calls that the daemon's schedule gets as well: `put` is an event of its service, and
     `recheck` is none. Of services that are not scheduled, the evaluator tells those that changed, and the fleet which are
     bad."""
 

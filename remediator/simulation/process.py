@@ -103,7 +103,7 @@ class Process:
         await self.engine.stop()
 
     async def kill(self) -> None:
-        """End as by kill -9: nothing is told and nothing written down; commands end with their owner."""
+        """End as by kill -9: nothing is announced and nothing written down; commands end with their owner."""
         await self._end(self._tasks)
         await self.engine.stop(grace=0)
 
