@@ -23,8 +23,8 @@ _MEMORY = 8 * 86400.0
 """Seconds for which step runs are kept in mind; longer than any rate window worth writing."""
 _FORGET_EVERY = 3600.0
 _UNDECIDED_EVERY = 60.0
-"""Seconds between two searches for alerts that were left undecided; the first search is with the first read. And after
-which an alert counts as left so."""
+"""Seconds between two searches for alerts that were left undecided; the first search is with the first read. An alert that
+is undecided for longer counts as left so."""
 
 
 class StoreSync:
