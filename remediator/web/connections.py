@@ -73,7 +73,7 @@ class BoundedServer:
             return _Refused()
         handler = self._server()
         # aiohttp has no other way to say how requests are answered that its parser cannot read.
-        handler.__class__ = _Handler
+        handler.__class__ = _HttpProtocol
         return handler
 
     def _open(self) -> list[RequestHandler]:
@@ -99,7 +99,7 @@ class BoundedServer:
         return True
 
 
-class _Handler(RequestHandler):
+class _HttpProtocol(RequestHandler):
     """Answers what is no HTTP as everything else is answered."""
 
     __slots__ = ()
