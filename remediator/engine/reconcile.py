@@ -68,6 +68,8 @@ class Reconciler:
         self._compared_at = float("-inf")
         self._silences: tuple[Silence, ...] = ()
         self._suppressed: Mapping[str, Suppression] = {}
+        self._seen: frozenset[tuple[str, float]] = frozenset()
+        self._seen_since = 0.0
         self._woken = asyncio.Event()
         self._out_of_reach = False
         self.unpaged: tuple[str, ...] = ()
@@ -137,7 +139,7 @@ class Reconciler:
                 if alert.starts_at <= told_by and alert.fingerprint not in snapshot.unprocessed
             ]
         missed = [alert for alert in missed if not await self._ended_since(alert, asked_at)]
-        over = _over(snapshot, stored.values(), asked_at, now)
+        over = _over(snapshot, stored.values(), asked_at, now, self._seen_before(snapshot))
         self._metrics.reconciled.labels("firing").inc(len(missed))
         self._metrics.reconciled.labels("resolved").inc(len(over))
         if missed or over:
@@ -145,6 +147,14 @@ class Reconciler:
                 "takes in %d alerts that fire and %d that are over, of which it had not heard", len(missed), len(over)
             )
             await self._intake([*missed, *over])
+
+    def _seen_before(self, snapshot: Snapshot) -> frozenset[tuple[str, float]]:
+        """The alerts that this Alertmanager was seen to hold since its start: it has not lost them by starting."""
+        before = self._seen if snapshot.up_since == self._seen_since else frozenset[tuple[str, float]]()
+        self._seen_since = snapshot.up_since
+        # Of what is gone the present call is the last one that asks.
+        self._seen = frozenset(alert.key for alert in snapshot.alerts)
+        return before
 
     def _note_suppressed(self, snapshot: Snapshot) -> None:
         """Hand on what others suppress: a silence of ours, which holds the page back while healing, is no reason to stop."""
@@ -205,14 +215,19 @@ def _foreign(alert: Alert) -> bool:
     return alert.labels.get(SENDER[0]) != SENDER[1]
 
 
-def _over(snapshot: Snapshot, stored: Iterable[StoredAlert], asked_at: float, now: float) -> list[Alert]:
+def _over(
+    snapshot: Snapshot,
+    stored: Iterable[StoredAlert],
+    asked_at: float,
+    now: float,
+    seen: frozenset[tuple[str, float]],
+) -> list[Alert]:
     """The stored alerts that Alertmanager does not hold any more. What came in after it was asked may be newer than what
     it said."""
-    if now - snapshot.up_since < YOUNG:
-        return []
+    young = now - snapshot.up_since < YOUNG
     firing = {alert.key for alert in snapshot.alerts}
     return [
         msgspec.structs.replace(one.alert, ends_at=now)
         for one in stored
-        if one.alert.key not in firing and one.updated_at < asked_at
+        if one.alert.key not in firing and one.updated_at < asked_at and (not young or one.alert.key in seen)
     ]

@@ -290,3 +290,19 @@ async def test_our_own_silence_suppresses_nothing(bench: Bench) -> None:
 )
 def test_the_longest_group_wait_of_any_route(config: str, seconds: float) -> None:
     assert longest_group_wait(config) == seconds
+
+
+async def test_what_a_young_alertmanager_was_seen_to_hold_is_over_when_it_does_not_any_more(bench: Bench) -> None:
+    """It can only have lost what it held before its start."""
+    held, lost = alert("Held"), alert("Lost")
+    await bench.intake([held, lost])
+    bench.held.up_since = START - 10
+    bench.held.firing = [held]
+    await bench.clock.run_for(1)
+    await bench.reconciler.once()
+    assert await bench.firing() == {"Held", "Lost"}
+    bench.held.firing = []
+    bench.reconciler.wake()
+    await bench.clock.run_for(1)
+    await bench.reconciler.once()
+    assert await bench.firing() == {"Lost"}
