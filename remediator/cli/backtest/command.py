@@ -193,7 +193,7 @@ def _history(
     from remediator.errors import RemediatorError
     from remediator.metrics import Metrics
     from remediator.simulation.backtest.data.history import History, default_folder, open_folder, refuse_to_look_ahead
-    from remediator.simulation.backtest.data.prometheis import Prometheis, sources_of
+    from remediator.simulation.backtest.data.prometheus_sources import PrometheusSources, sources_of
     from remediator.simulation.backtest.data.retention import beginning, plain_conditions, stretch_for
 
     step = max(1, round(args.step))
@@ -208,7 +208,7 @@ def _history(
         refuse_to_look_ahead(rules.thresholds, start)
     folder = open_folder(args.cache or default_folder())
     clients = {source.name: source.client(query_timeout=120.0, metrics=Metrics()) for source in config.sources}
-    prometheus = Prometheis(clients, sources_of(rule_sets))
+    prometheus = PrometheusSources(clients, sources_of(rule_sets))
     try:
         exprs = _exprs(rule_sets, alerts)
         asked, start = start, beginning(prometheus, start, end, step)

@@ -15,7 +15,7 @@ import msgspec
 
 from remediator.cli.alert_plan import AlertPlan, Readings, plan_for
 from remediator.cli.check.alert_rules import AlertRule, RuleGroup, read_alert_rules
-from remediator.cli.check.prometheis import Prometheis, server_of
+from remediator.cli.check.prometheus_servers import PrometheusServers, server_of
 from remediator.cli.init.alertmanager_route import receivers_of
 from remediator.clients.alertmanager import Alertmanagers, Member
 from remediator.clients.prometheus.client import Answer
@@ -61,7 +61,7 @@ def find_alerts(
         groups = asyncio.run(read_alert_rules(server))
     except RemoteError as error:
         return [], str(error)
-    prometheis = Prometheis(url, config, query_timeout=_TIMEOUT)
+    prometheis = PrometheusServers(url, config, query_timeout=_TIMEOUT)
     try:
         readings = _readings(rulebook, prometheis.query)
         route = asyncio.run(_route(config, say)) if config is not None else None
@@ -79,7 +79,7 @@ def find_alerts(
 
 def readings_now(rulebook: Rulebook, url: str, config: Config | None) -> Readings:
     """What the thresholds say of a service now, by this Prometheus. RemoteError when it cannot be asked."""
-    prometheis = Prometheis(url, config, query_timeout=_TIMEOUT)
+    prometheis = PrometheusServers(url, config, query_timeout=_TIMEOUT)
     try:
         return _readings(rulebook, prometheis.query)
     finally:

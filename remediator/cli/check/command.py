@@ -94,8 +94,8 @@ def run(args: argparse.Namespace) -> int:
     failure = ""
     if args.prometheus and not errors:
         from remediator.cli.check.alert_severities import unnamed_severities
-        from remediator.cli.check.prometheis import server_of
         from remediator.cli.check.prometheus_findings import ask_prometheus
+        from remediator.cli.check.prometheus_servers import server_of
         from remediator.config.settings import DEFAULT_SEVERITY
 
         found, seen, failure = ask_prometheus(rule_set, args.prometheus, config)

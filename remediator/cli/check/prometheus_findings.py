@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from remediator.cli.check.expressions import Expression, expressions
-from remediator.cli.check.prometheis import Prometheis
+from remediator.cli.check.prometheus_servers import PrometheusServers
 from remediator.clients.prometheus.client import Answer
 from remediator.model.health import Health, QueryStatus, worst
 from remediator.model.rulebook import Rulebook
@@ -45,14 +45,16 @@ class ServiceValue:
 
 def ask_prometheus(rules: RuleSet, url: str, config: Config | None) -> tuple[list[Problem], list[ServiceValue], str]:
     """Returns problems of the rules' PromQL, the services' values, and why Prometheus could not be asked (or "")."""
-    prometheis = Prometheis(url, config, query_timeout=30.0)
+    prometheis = PrometheusServers(url, config, query_timeout=30.0)
     try:
         return _asked(rules, make_rulebook(rules), prometheis)
     finally:
         prometheis.close()
 
 
-def _asked(rules: RuleSet, rulebook: Rulebook, prometheis: Prometheis) -> tuple[list[Problem], list[ServiceValue], str]:
+def _asked(
+    rules: RuleSet, rulebook: Rulebook, prometheis: PrometheusServers
+) -> tuple[list[Problem], list[ServiceValue], str]:
     problems: list[Problem] = []
     seen: list[ServiceValue] = []
     label = written_label(rules.service_label)

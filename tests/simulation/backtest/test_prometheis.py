@@ -9,7 +9,7 @@ from remediator.errors import RemediatorError
 from remediator.model.health import QueryStatus, parse_comparison
 from remediator.model.rulebook import Rulebook
 from remediator.model.rules import Runbook, Step, Threshold
-from remediator.simulation.backtest.data.prometheis import Prometheis, sources_of
+from remediator.simulation.backtest.data.prometheus_sources import PrometheusSources, sources_of
 
 
 class Asked:
@@ -39,7 +39,7 @@ def test_each_expression_is_asked_where_the_rules_say() -> None:
     step = Step(name="restart", action="restart", unless="deploys > 0", prometheus="eu")
     rules = Rulebook([], [threshold("a", "in_us"), threshold("b", " in_eu\n", "eu")], [Runbook("all", (step,))])
     us, eu = Asked(), Asked()
-    prometheis = Prometheis({"us": us, "eu": eu}, sources_of([rules]))  # type: ignore[dict-item]
+    prometheis = PrometheusSources({"us": us, "eu": eu}, sources_of([rules]))  # type: ignore[dict-item]
     for expr in ("in_us", "in_eu", "count(\nin_eu\n)", "deploys > 0", "ALERTS"):
         prometheis.query_range_blocking(expr, 0, 60, 15)
         prometheis.query_blocking(expr)
@@ -58,4 +58,4 @@ def test_an_expression_that_two_are_asked_is_refused() -> None:
 )
 def test_what_any_of_them_remembers_is_remembered(one: bool | None, other: bool | None, remembers: bool | None) -> None:
     sources: Any = {"us": Asked(one), "eu": Asked(other)}
-    assert Prometheis(sources, {}).remembers_blocking(0, 60) is remembers
+    assert PrometheusSources(sources, {}).remembers_blocking(0, 60) is remembers

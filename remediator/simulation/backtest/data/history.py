@@ -26,7 +26,7 @@ from remediator.model.durations import rough_duration
 from remediator.model.rules import Threshold
 from remediator.rules.promql_words import ahead
 from remediator.simulation.backtest.data.cache import Recent
-from remediator.simulation.backtest.data.prometheis import Prometheis
+from remediator.simulation.backtest.data.prometheus_sources import PrometheusSources
 from remediator.simulation.backtest.data.range_queries import RangeQueries, shown
 from remediator.simulation.backtest.data.recording import Recording, decode, encode
 
@@ -58,7 +58,7 @@ class History:
 
     def __init__(
         self,
-        prometheus: Prometheus | Prometheis,
+        prometheus: Prometheus | PrometheusSources,
         source: str,
         folder: Path,
         start: int,

@@ -14,7 +14,7 @@ import msgspec
 from remediator.clients.prometheus.client import Prometheus, Range
 from remediator.errors import RemoteError
 from remediator.model.health import QueryStatus
-from remediator.simulation.backtest.data.prometheis import Prometheis
+from remediator.simulation.backtest.data.prometheus_sources import PrometheusSources
 from remediator.simulation.backtest.data.recording import Recording, UnseenSpan, joined, recorded
 
 FAILED = 64
@@ -36,7 +36,7 @@ class RangeQueries:
     Raises RemoteError when Prometheus cannot be reached, cannot answer even a few steps in time, or rejects an expression.
     """
 
-    def __init__(self, prometheus: Prometheus | Prometheis, step: int) -> None:
+    def __init__(self, prometheus: Prometheus | PrometheusSources, step: int) -> None:
         self.asked = 0
         """The number of range queries so far."""
         self.warnings: dict[str, None] = {}

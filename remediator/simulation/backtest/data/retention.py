@@ -9,7 +9,7 @@ from remediator.errors import RemoteError
 from remediator.model.health import QueryStatus
 from remediator.model.rulebook import Rulebook
 from remediator.rules.guards import with_guards
-from remediator.simulation.backtest.data.prometheis import Prometheis
+from remediator.simulation.backtest.data.prometheus_sources import PrometheusSources
 from remediator.simulation.backtest.data.range_queries import shown
 from remediator.template.compile import templated
 
@@ -24,7 +24,7 @@ _AT_ONCE = 400_000
 _HOUR, _DAY = 3600, 86_400
 
 
-def beginning(prometheus: Prometheus | Prometheis, start: int, end: int, step: int) -> int:
+def beginning(prometheus: Prometheus | PrometheusSources, start: int, end: int, step: int) -> int:
     """The time in seconds, to the hour, before which Prometheus has no series: `start` or a later multiple of the step.
 
     Without any series it is the start of the last day.
@@ -43,7 +43,9 @@ def beginning(prometheus: Prometheus | Prometheis, start: int, end: int, step: i
     return nothing
 
 
-def stretch_for(prometheus: Prometheus | Prometheis, exprs: Sequence[str], times: Sequence[int], step: int) -> int:
+def stretch_for(
+    prometheus: Prometheus | PrometheusSources, exprs: Sequence[str], times: Sequence[int], step: int
+) -> int:
     """The length of a stretch in seconds, chosen by the number of series that the expressions have at these times."""
     most = [max(_counts(prometheus, expr, times, step), default=0) for expr in exprs]
     for points in (stretch // step for stretch in _GRID):
@@ -63,7 +65,7 @@ def plain_conditions(rulebook: Rulebook) -> Iterator[str]:
                     yield expr
 
 
-def _counts(prometheus: Prometheus | Prometheis, expr: str, times: Sequence[int], step: int) -> Iterator[float]:
+def _counts(prometheus: Prometheus | PrometheusSources, expr: str, times: Sequence[int], step: int) -> Iterator[float]:
     for at in times:
         answer = prometheus.query_range_blocking(f"count(\n{expr}\n)", at, at, step)
         if answer.sight is QueryStatus.BAD_DATA:

@@ -21,7 +21,7 @@ def server_of(url: str, config: Config | None) -> PrometheusServer:
     return PrometheusServer(url=address)
 
 
-class Prometheis:
+class PrometheusServers:
     """Their clients, by name."""
 
     def __init__(self, url: str, config: Config | None, *, query_timeout: float) -> None:

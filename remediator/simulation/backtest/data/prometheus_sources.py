@@ -9,7 +9,7 @@ from remediator.errors import RemediatorError
 from remediator.model.rulebook import Rulebook
 
 
-class Prometheis:
+class PrometheusSources:
     """The Prometheis by name, the default one first. `named` tells which of them answers an expression."""
 
     def __init__(self, sources: Mapping[str, Prometheus], named: Mapping[str, str]) -> None:
