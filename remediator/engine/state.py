@@ -16,6 +16,7 @@ from remediator.decision.case import GuardAnswer, ProbeAnswer
 from remediator.engine.budget_usage import BudgetUsage
 from remediator.engine.evaluations import Evaluations
 from remediator.engine.fleet import Fleet
+from remediator.errors import RefusedError, TemplateError
 from remediator.model.action import Outcome
 from remediator.model.alert import Alert, Source, unseen_reason
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, Settlement, StepRun, StoredAlert, Verdict
@@ -77,7 +78,11 @@ class EngineState:
         """Take in a new or changed alert; the name of its service, or None when it has none."""
         labels = stored.alert.labels
         if stored.alert.source is Source.ALERTMANAGER:
-            service = self.rulebook.service_for(labels)
+            try:
+                service = self.rulebook.service_for(labels)
+            except (RefusedError, TemplateError):
+                # Labels come from outside: what no service can be named by is nobody's, as `why_unowned` says.
+                service = None
         else:
             # Thresholds and operators speak of a service by its name; its own matchers may want other labels.
             service = self.service(labels.get(self.rulebook.service_label, ""))
@@ -107,6 +112,14 @@ class EngineState:
                 self.firing.pop(name, None)
                 self._forget_if_idle(name)
         return name
+
+    def why_unowned(self, alert: Alert) -> str:
+        """The sentence for an alert that no service owns."""
+        try:
+            self.rulebook.service_for(alert.labels)
+        except (RefusedError, TemplateError) as error:
+            return f"cannot name its service: {error}"
+        return "no service in the rule files owns it"
 
     def _note_unseen(self, name: str, service: Service, alert: Alert) -> None:
         """Keep that the sender of an alert cannot see, until it tells something else of the same labels."""

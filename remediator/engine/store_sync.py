@@ -202,7 +202,7 @@ class StoreSync:
                 kind, text = Disposition.NOT_ACTIONABLE, self._state.policy.why_unheeded(stored.alert)
             elif stored.alert.firing:
                 settled = name is not None or stored.disposition is Disposition.NO_SERVICE
-                kind, text = Disposition.NO_SERVICE, "no service in the rule files owns it"
+                kind, text = Disposition.NO_SERVICE, "" if settled else self._state.why_unowned(stored.alert)
             else:
                 settled = stored.disposition is not None
                 kind, text = Disposition.RESOLVED, "was resolved before it was looked at"

@@ -118,3 +118,8 @@ def test_whatever_labels_an_alert_has_there_is_an_answer(labels: dict[str, str])
     plan = plan_for(BOOK, Policy(), labels, 1_000_000.0)
     assert plan.reason or (plan.service and plan.runbook and plan.call)
     assert str(Matcher("a", "=", plan.service))
+
+
+def test_labels_that_no_service_can_be_named_by_are_answered_too() -> None:
+    plan = plan_for(BOOK, Policy(), {"namespace": "shop", "deployment": "a\0b"}, 1_000_000.0)
+    assert plan.reason.startswith("cannot name its service: ")

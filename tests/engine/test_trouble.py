@@ -756,3 +756,32 @@ async def test_a_large_fleet_is_not_asked_all_at_once(tmp_path: Path) -> None:
         assert w.most_under_way <= PROBES + w.policy.concurrent
         # The rate of all runbooks together lets 30 commands an hour through.
         assert sum(command.startswith("ctl restart") for command in w.commands) == 30
+
+
+TEMPLATED = """
+services:
+  - name: '{{ labels.namespace }}/{{ labels.deployment }}'
+    match: ['deployment!=""']
+    target: {command: {restart: [ctl, restart, '{{ service.name }}']}}
+runbooks:
+  - {name: web, steps: [restart]}
+"""
+
+
+@pytest.mark.parametrize("deployment", ["b\0c", "x" * 5000], ids=["NUL", "long"])
+async def test_an_alert_that_no_service_can_be_named_by_is_nobodys_and_stops_nothing(
+    tmp_path: Path, deployment: str
+) -> None:
+    """One such alert ended the daemon, and again after each start."""
+    async with world(tmp_path, TEMPLATED) as w:
+        bad = await w.fire("Bad", namespace="shop", deployment=deployment, severity="critical")
+        await w.fire("Good", namespace="shop", deployment="cart", severity="critical")
+        await w.pass_time(20)
+        await w.crashed()
+        await w.opened()
+        await w.pass_time(20)
+        assert not any(task.done() for task in w.tasks)
+        assert w.commands == ["ctl restart shop/cart"]
+        (nobodys,) = await w.store.alerts_with(bad.fingerprint)
+        assert nobodys.disposition is Disposition.NO_SERVICE
+        assert nobodys.text.startswith("cannot name its service: ")
