@@ -131,12 +131,13 @@ class Reconciler:
             if alert.key not in stored and _foreign(alert) and alert.fingerprint not in snapshot.suppressed
         ]
         if missed:
-            # Alertmanager lists an alert at once, and tells of it only after the group_wait of its route.
+            # Alertmanager lists an alert at once, and tells of it only after the group_wait of its route. A start in the
+            # future, which it gives an alert that came without one, says nothing.
             told_by = now - await self._group_wait()
             missed = [
                 alert
                 for alert in missed
-                if alert.starts_at <= told_by and alert.fingerprint not in snapshot.unprocessed
+                if not told_by < alert.starts_at <= now and alert.fingerprint not in snapshot.unprocessed
             ]
         missed = [alert for alert in missed if not await self._ended_since(alert, asked_at)]
         over = _over(snapshot, stored.values(), asked_at, now, self._seen_before(snapshot))
