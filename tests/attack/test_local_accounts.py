@@ -174,6 +174,7 @@ async def test_serve_makes_the_credential_for_its_user_alone(tmp_path: Path) -> 
             with pytest.raises(urllib.error.HTTPError) as wrong:
                 await asyncio.to_thread(remediator.request, path, body, headers={})
             assert wrong.value.code == 401
+            wrong.value.close()
         # The command line reads it by itself, from any folder.
         command = [sys.executable, "-m", "remediator", "heal", "shop", "--url", remediator.url]
         done = await asyncio.to_thread(subprocess.run, command, cwd="/", capture_output=True, text=True)

@@ -45,6 +45,7 @@ class RealHaproxy:
                 code: int = response.status
                 return code
         except urllib.error.HTTPError as error:
+            error.close()
             return error.code
         except OSError:
             return 0

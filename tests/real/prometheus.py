@@ -252,6 +252,9 @@ class _Server:
                 return probe.connect_ex(("127.0.0.1", self.port)) == 0
         try:
             self.request("/-/ready")
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
         except (OSError, urllib.error.URLError):
             return False
         return True

@@ -178,6 +178,9 @@ def _wait_until_ready(folder: Path, name: str, process: subprocess.Popen[bytes],
         try:
             with urllib.request.urlopen(f"{url}/-/ready", timeout=5):
                 return
+        except urllib.error.HTTPError as error:
+            error.close()
+            time.sleep(0.05)
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
     raise DemoError("\n    ".join([f"cannot start {name}:", *last_lines(folder, name)]))
