@@ -94,7 +94,9 @@ class StoreSync:
             for run in incident.runs:
                 state.put_run(run)
             self._schedule.put(incident.service, now)
-            await self._load_unseen(incident.service)
+            if not state.rulebook.thresholds_for(incident.plan.service):
+                # Only where alerts alone judge does it count what their senders cannot see.
+                await self._load_unseen(incident.service)
         await self.take_in(await self._store.firing_alerts(), now)
 
     async def _load_unseen(self, service: str) -> None:
