@@ -78,12 +78,14 @@ async def serve(options: Options, clock: Clock | None = None) -> int:
     quiet_exhaustion(loop)
     ending = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
-        system = await _assemble(options, loaded, security, clock, ending, stack, limit)
+        async with _ended_by_signals(ending):
+            system = await _assemble(options, loaded, security, clock, ending, stack, limit)
+        if ending.is_set():
+            log.info("ends before it had started")
+            return 0
         manager = ServiceManager()
         feeding = manager.feed_watchdog(lambda within: _decides(system, within))
         await stack.enter_async_context(running(feeding, lambda _: ending.set()))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ending.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: _spawn(stack, _reload(system)))
         if early.is_set():
             _spawn(stack, _reload(system))
@@ -92,6 +94,32 @@ async def serve(options: Options, clock: Clock | None = None) -> int:
         manager.notify("STOPPING=1")
         log.info("ends")
     return 0
+
+
+@contextlib.asynccontextmanager
+async def _ended_by_signals(ending: asyncio.Event) -> AsyncIterator[None]:
+    """Have SIGTERM and SIGINT set `ending`. While this block lasts they end it too: a start may wait minutes for its
+    store."""
+    loop, task, starting = asyncio.get_running_loop(), asyncio.current_task(), True
+
+    def end() -> None:
+        if task is not None and starting and not ending.is_set():
+            task.cancel()
+        ending.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+        starting = False
+        # A signal at the very end of the start is delivered here.
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        if task is None or not ending.is_set():
+            raise
+        task.uncancel()
+    finally:
+        starting = False
 
 
 def _decides(system: Runtime, within: float) -> bool:

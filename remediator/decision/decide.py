@@ -30,6 +30,9 @@ PROBE_FRESH = 15.0
 UNDO_ATTEMPTS = 3
 """How often it is tried to put something back before people are called."""
 
+START_AGAIN = 5.0
+"""Seconds until a step is tried again that the machine had no room to start."""
+
 LOOK_AGAIN = 1.0
 """Seconds until the next look while the last one is not enough to tell."""
 
@@ -197,6 +200,11 @@ def _pursue(case: Case, incident: Incident) -> Decision:
         and runbook.steps[last.step].on_interrupt is OnInterrupt.ESCALATE
     ):
         return Close(f"{last.action} was interrupted and its on_interrupt is escalate", Verdict.EXHAUSTED)
+    latest = incident.runs[-1] if incident.runs else None
+    if latest is not None and latest.outcome is Outcome.NOT_STARTED and latest.ended_at is not None:
+        again = latest.ended_at + START_AGAIN
+        if now < again:
+            return Wait(f"{latest.action} was not started, and is tried again", again)
     window = _window(incident, last)
     if window is not None and now < window:
         return Wait(f"verifies {last.action if last else ''}: {case.judgement.text}", window)

@@ -25,7 +25,7 @@ from remediator.template.compile import TemplateKind, compile_template, shortene
 log = logging.getLogger(__name__)
 
 LATE = 2.0
-"""Seconds that may pass from the decision on a step until it is started."""
+"""Seconds that the commit of a step's start may take for the step to be started."""
 RETRY = 1.0
 """Seconds until a write that failed is tried again."""
 PROBES = 8
@@ -65,7 +65,7 @@ class StepTasks:
 
     async def begin(self, case: Case, incident: Incident, decision: d.Gather | d.RunStep | d.Undo) -> StepRun:
         """Commit that a step starts, and only then spawn it."""
-        plan, now, context = incident.plan, case.now, case.context
+        plan, context = incident.plan, case.context
         index, attempt, step = _step_of(decision)
         call, action, limit = "", "diagnose", diagnose_timeout(plan)
         if step is not None:
@@ -74,6 +74,8 @@ class StepTasks:
                 call = describe(plan, step, context)
             except RefusedError:
                 pass  # Performing it will say why.
+        # Not the cycle's `now`: what the cycle had to read first is no part of the step's time.
+        now = self._clock.now()
         run = await self._store.begin_step(incident.id, index, attempt, action, decision.text, call, now, now + limit)
         self._state.start_run(run)
         late = self._clock.now() - now > LATE
@@ -129,7 +131,7 @@ class StepTasks:
         try:
             if late:
                 # It would be at work for longer than the next leader would wait for it.
-                result, call = Result(Outcome.FAILED, "was not started, as it took too long to record it"), ""
+                result, call = Result(Outcome.NOT_STARTED, "was not started, as it took too long to record it"), ""
             elif step is None:
                 result, call = await diagnose(plan, context, self._run)
             else:

@@ -38,7 +38,8 @@ class Outcome(StrEnum):
     """It was running when its owner died. It may or may not have taken effect."""
 
     NOT_STARTED = "not_started"
-    """The machine had no process, descriptor or memory to spare for it. Nothing was run; it is tried again."""
+    """The machine had no process, descriptor or memory to spare for it, or it took too long to record its start. Nothing
+    was run; it is tried again."""
 
     @property
     def ran(self) -> bool:

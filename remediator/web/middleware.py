@@ -73,7 +73,10 @@ def answer_errors(error_page: ErrorPage) -> Middleware:
         except RemediatorError as error:
             status, kind, message = 422, "refused", str(error)
         except ConnectionError:
-            raise
+            if not _went_away(request):
+                raise
+            # Nobody reads this answer. Raised on, it would be logged as an error of this program.
+            return web.Response(status=499, reason="Client Closed Request")
         except Exception:
             # The outermost handler: the client always gets an answer, and it reveals nothing.
             log.exception("cannot answer %s %s", request.method, request.path)
@@ -86,6 +89,11 @@ def answer_errors(error_page: ErrorPage) -> Middleware:
         return response
 
     return middleware
+
+
+def _went_away(request: web.Request) -> bool:
+    """Whether the client's connection is lost."""
+    return request.transport is None or request.transport.is_closing()
 
 
 @web.middleware

@@ -1,4 +1,4 @@
-"""Starting in bad times: a database that is away, a signal that comes early."""
+"""Starting in bad times: a database that is away, signals that come early."""
 
 from __future__ import annotations
 
@@ -53,3 +53,24 @@ async def test_what_waiting_does_not_mend_ends_it_at_once(tmp_path: Path) -> Non
     assert remediator.process is not None
     assert await asyncio.to_thread(remediator.process.wait, 60) == 2
     assert "it is not an SQLite database" in remediator.log
+
+
+async def test_told_to_end_while_it_waits_for_its_database_it_ends_at_once(tmp_path: Path) -> None:
+    with RealPostgresql() as server:
+        server.kill()
+        remediator = remediator_on(server, tmp_path)
+        remediator.start(ready=False)
+        try:
+            await until(lambda: "cannot start yet, tries again" in remediator.log)
+            assert await asyncio.to_thread(remediator.stop) == 0
+            assert "ends before it had started" in remediator.log
+        finally:
+            remediator.kill()
+
+
+async def test_told_to_end_as_soon_as_it_answers_it_ends_as_at_any_time(tmp_path: Path) -> None:
+    """It answers before its start is over."""
+    for _ in range(5):
+        remediator = RealRemediator(tmp_path, prometheus=NOBODY, rules=RULES)
+        await asyncio.to_thread(remediator.start)
+        assert await asyncio.to_thread(remediator.stop) == 0

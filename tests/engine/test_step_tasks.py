@@ -13,23 +13,42 @@ from remediator.model.action import Call, Outcome, Result
 from remediator.model.incident import StepRun, Verdict
 
 
-async def test_a_step_that_took_too_long_to_record_is_not_started(tmp_path: Path) -> None:
-    """It would be at work for longer than whoever finds it interrupted would wait for it."""
+async def test_a_step_that_took_too_long_to_record_is_started_once_it_is_recorded_in_time(tmp_path: Path) -> None:
+    """Late, it would be at work for longer than whoever finds it interrupted would wait for it. Nothing was done."""
     async with world(tmp_path) as w:
-        begin = w.store.begin_step
+        begin, takes = w.store.begin_step, 3.0
 
         async def slowly(*args: Any) -> StepRun:
             run: StepRun = await begin(*args)
-            await w.clock.wait(asyncio.Event(), 3.0)
+            await w.clock.wait(asyncio.Event(), takes)
             return run
 
         w.store.begin_step = slowly  # type: ignore[method-assign]
         w.set("error_ratio", checkout=0.2)
-        await w.pass_time(20)
+        await w.pass_time(30)
         assert w.commands == []
         (incident,) = await w.incidents()
-        assert incident.runs[0].outcome is Outcome.FAILED
+        assert incident.verdict is None
+        assert {run.outcome for run in incident.runs} <= {Outcome.NOT_STARTED, None}
+        assert len(incident.runs) < 6
         assert any("took too long to record" in entry.text for entry in await w.journal())
+        takes = 0.0
+        await w.pass_time(10)
+        assert w.commands == ["ctl restart checkout"]
+
+
+async def test_what_a_cycle_had_to_read_first_makes_no_step_late(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        read = w.engine._sync.read
+
+        async def slowly(now: float) -> None:
+            await read(now)
+            await w.clock.wait(asyncio.Event(), 5.0)
+
+        w.engine._sync.read = slowly  # type: ignore[method-assign]
+        w.set("error_ratio", checkout=0.2)
+        await w.pass_time(40)
+        assert w.commands == ["ctl restart checkout"]
 
 
 async def test_what_is_left_of_an_interrupted_run_is_ended_before_the_next_step(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ async def test_bad_http_is_refused(site: Site, request_: bytes) -> None:
     assert (await site.ask("POST", "/webhook", json=body()))[0] == 200
 
 
-async def test_a_client_that_goes_away_leaves_nothing_behind(site: Site) -> None:
+async def test_a_client_that_goes_away_leaves_nothing_behind(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(b'POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"alerts":')
     await writer.drain()
@@ -165,6 +165,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(site: Site) -> None
             await asyncio.sleep(0)
     assert site.taken_in == []
     assert (await site.ask("POST", "/webhook", json=body()))[0] == 200
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_many_alerts_at_once(site: Site) -> None:
