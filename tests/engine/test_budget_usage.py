@@ -85,4 +85,4 @@ class Bookkeeping(RuleBasedStateMachine):
 
 
 Bookkeeping.TestCase.settings = settings(max_examples=60)
-TestLedger = Bookkeeping.TestCase
+TestBudgetUsage = Bookkeeping.TestCase

@@ -49,6 +49,7 @@ def pages(w: World) -> list[str]:
 # Mass failure.
 
 
+@pytest.mark.slow
 async def test_when_most_of_the_fleet_turns_bad_at_once_nothing_is_run_and_people_hear_of_it_once(
     tmp_path: Path,
 ) -> None:
@@ -68,6 +69,7 @@ async def test_when_most_of_the_fleet_turns_bad_at_once_nothing_is_run_and_peopl
         assert pages(w) == []
 
 
+@pytest.mark.slow
 async def test_a_blackout_of_prometheus_runs_nothing_and_is_one_page(tmp_path: Path) -> None:
     async with world(tmp_path, fleet(1000), NO_BREACH) as w:
         w.sight = QueryStatus.UNREACHABLE
@@ -253,6 +255,7 @@ async def test_new_trouble_later_begins_at_the_first_step(tmp_path: Path) -> Non
         assert w.commands == ["ctl restart checkout", "ctl restart checkout"]
 
 
+@pytest.mark.slow
 async def test_the_breaker_gives_up_calls_people_and_tries_again_once_its_time_has_passed(tmp_path: Path) -> None:
     rules = RULES.replace("{cooldown: 5m}", "{cooldown: 1m, breaker: 2/1h}").replace("[restart, rollback]", "[restart]")
     async with world(tmp_path, rules) as w:
@@ -746,6 +749,7 @@ async def test_what_alertmanager_keeps_from_people_is_left_alone_until_it_does_n
         assert w.commands == ["ctl restart checkout"]
 
 
+@pytest.mark.slow
 async def test_a_large_fleet_is_not_asked_all_at_once(tmp_path: Path) -> None:
     rules = fleet(60).replace("{command: {", "{command: {probe: [ctl, probe], ")
     async with world(tmp_path, rules, Policy(settle=0.0, panic=NO_PANIC)) as w:

@@ -473,6 +473,7 @@ ACTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(acts=ACTS)
 def test_neither_lost_nor_doubled_whatever_happens(tmp_path_factory: pytest.TempPathFactory, acts: list[Any]) -> None:

@@ -377,6 +377,7 @@ class TestShell:
         )
         assert render("echo {{ labels.markup }}", TemplateKind.SHELL) == "echo '<b>'\"'\"'</b>'"
 
+    @pytest.mark.slow
     @settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
     @given(
         st.lists(

@@ -168,6 +168,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(site: Site, caplog:
     assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+@pytest.mark.slow
 async def test_many_alerts_at_once(site: Site) -> None:
     answers = await asyncio.gather(*(site.ask("POST", "/webhook", json=_group(number, 1000)) for number in range(10)))
     assert [status for status, _ in answers] == [200] * 10

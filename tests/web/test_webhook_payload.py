@@ -171,6 +171,7 @@ def test_bounds() -> None:
     assert reason(json.dumps(payload(alert(status="pending"))).encode()) == "bad_status"
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.binary(max_size=400) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_decoded_or_refused(body: bytes) -> None:
@@ -186,6 +187,7 @@ _json = st.recursive(
 _names = st.sampled_from(["status", "labels", "annotations", "startsAt", "endsAt", "fingerprint", "generatorURL"])
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.dictionaries(_names, _json), _json)
 def test_any_json_is_decoded_or_refused(changes: dict[str, Any], truncated: Any) -> None:

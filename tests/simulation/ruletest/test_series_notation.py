@@ -100,6 +100,7 @@ def test_any_text_gives_values_or_an_error_within_it(text: str) -> None:
     assert said
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool, of the package prometheus")
 @settings(max_examples=25)
 @given(st.lists(items, min_size=1, max_size=5))
