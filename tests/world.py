@@ -66,7 +66,7 @@ class World:
     values: dict[str, dict[str, float]] = field(default_factory=dict)
     effects: dict[str, Effect] = field(default_factory=dict)
     ran: list[tuple[float, str]] = field(default_factory=list)
-    sight: QueryStatus = QueryStatus.SEEN
+    query_status: QueryStatus = QueryStatus.SEEN
     guards: dict[str, bool] = field(default_factory=dict)
     under_way: int = 0
     most_under_way: int = 0
@@ -131,12 +131,12 @@ class World:
 
     def answer(self, expr: str) -> Answer:
         now = self.clock.now()
-        if self.sight is not QueryStatus.SEEN:
-            return Answer(at=now, sight=self.sight, series=[], error=f"Prometheus: {self.sight}")
+        if self.query_status is not QueryStatus.SEEN:
+            return Answer(at=now, query_status=self.query_status, series=[], error=f"Prometheus: {self.query_status}")
         if expr in self.guards:
-            return Answer(at=now, sight=QueryStatus.SEEN, series=[Series({}, 1.0)] if self.guards[expr] else [])
+            return Answer(at=now, query_status=QueryStatus.SEEN, series=[Series({}, 1.0)] if self.guards[expr] else [])
         series = [Series({"service": name}, value) for name, value in self.values.get(expr.strip(), {}).items()]
-        return Answer(at=now, sight=QueryStatus.SEEN, series=series)
+        return Answer(at=now, query_status=QueryStatus.SEEN, series=series)
 
     async def query(self, expr: str) -> Answer:
         return self.answer(expr)

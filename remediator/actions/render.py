@@ -302,8 +302,8 @@ async def _present(
 
 
 def _count_of(answer: Answer) -> int:
-    if answer.sight is not QueryStatus.SEEN:
-        raise _UnreadableError(f"cannot read the present count: {answer.error or answer.sight}")
+    if answer.query_status is not QueryStatus.SEEN:
+        raise _UnreadableError(f"cannot read the present count: {answer.error or answer.query_status}")
     if len(answer.series) != 1:
         raise _UnreadableError(f"the query for the present count gives {len(answer.series)} series instead of one")
     value = answer.series[0].value

@@ -45,8 +45,8 @@ def account(why: dict[str, Any]) -> Iterator[str]:
     yield f"{service['name']} is {service['health']}{since}: {service['text']}"
     for reading in service["readings"]:
         value = "no value" if reading["value"] is None else f"{_number(reading['value'])}"
-        sight = "" if reading["sight"] == "seen" else f" ({reading['sight'].replace('_', ' ')})"
-        yield f"  {reading['threshold']} = {value}, {reading['health']}{sight}, looked at {ago(reading['seenAt'])}"
+        status = "" if reading["sight"] == "seen" else f" ({reading['sight'].replace('_', ' ')})"
+        yield f"  {reading['threshold']} = {value}, {reading['health']}{status}, looked at {ago(reading['seenAt'])}"
     if not service["readings"]:
         yield "  No threshold judges it; its alerts do."
     for alert in why["alerts"]:

@@ -175,6 +175,6 @@ def unseen(judgement: Judgement, required: Iterable[str]) -> tuple[str, ...]:
     healthy = {
         reading.threshold
         for reading in judgement.readings
-        if reading.health is Health.HEALTHY and reading.sight is QueryStatus.SEEN
+        if reading.health is Health.HEALTHY and reading.query_status is QueryStatus.SEEN
     }
     return tuple(name for name in required if name not in healthy)

@@ -70,8 +70,8 @@ class Window(msgspec.Struct, frozen=True):
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One service at one time. `decide` and the gates see this and nothing else.
 
-    `alerts` are the ones that fire, oldest first. `looking` says that the thresholds have not yet been evaluated since
-    the newest of them came. `choice` is what an incident opened now would carry out (with an incident open: only when
+    `alerts` are the ones that fire, oldest first. `awaits_evaluation` says that the thresholds
+    have not been evaluated since the newest of them came. `choice` is what an incident opened now would carry out (with an incident open: only when
     its own runbook is not for this health); `plan` that of the open incident, or else of the choice.
     """
 
@@ -80,7 +80,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     judgement: Judgement
     policy: Policy = Policy()
     alerts: tuple[StoredAlert, ...] = ()
-    looking: bool = False
+    awaits_evaluation: bool = False
     choice: Choice | None = None
     incident: Incident | None = None
     previous: Incident | None = None

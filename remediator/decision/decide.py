@@ -1,6 +1,6 @@
 """What to do about one service now: a pure function of its case. Each decision carries the sentence that explains it.
 
-The ladder, first match wins. No incident: nothing wrong, unless something is to be put back; no runbook; held by a gate;
+The first match wins. No incident: nothing wrong, unless something is to be put back; no runbook; held by a gate;
 open. An incident: a step runs -> wait, or interrupt it when it is certainly over; healthy for long enough -> put back
 what was taken out, then close; within the verify window -> wait; no step left, or no answer to a question -> close as
 exhausted; pass a step over; ask a guard; held by a gate; probe the target; gather evidence; run the step.
@@ -81,7 +81,7 @@ class Open(msgspec.Struct, frozen=True):
 
     @property
     def first(self) -> tuple[int, int]:
-        """With which step, by its index, and which attempt at it the ladder begins."""
+        """With which step, by its index, and which attempt at it, the incident begins."""
         if self.relapse is None:
             return 0, 1
         next_step = find_next_step(self.relapse)
@@ -141,7 +141,7 @@ def decide(case: Case) -> Decision:
 def _consider(case: Case) -> Decision:
     if not case.alerts:
         return _put_back_later(case) or Idle(case.judgement.text)
-    if case.looking:
+    if case.awaits_evaluation:
         newest = max(stored.received_at for stored in case.alerts)
         return Wait("evaluates its thresholds", newest + case.policy.patience)
     choice = case.choice
@@ -185,12 +185,12 @@ def _pursue(case: Case, incident: Incident) -> Decision:
     if running is not None:
         if running.id not in case.live:
             return Interrupt(f"{running.action} was running when its owner died: its outcome is unknown", running)
-        if now >= running.over_by:
+        if now >= running.latest_end:
             return Interrupt(f"{running.action} is lost: its end is overdue, its outcome unknown", running)
-        return Wait(f"{running.action} is running", running.over_by)
+        return Wait(f"{running.action} is running", running.latest_end)
 
     last = incident.last_run
-    settled = _settled(case, incident, last)
+    settled = _recovered(case, incident, last)
     if settled is not None:
         return settled
     if (
@@ -258,7 +258,7 @@ def _pursue(case: Case, incident: Incident) -> Decision:
     return RunStep(f"runs {next_step.step.name}{number}", next_step)
 
 
-def _settled(case: Case, incident: Incident, last: StepRun | None) -> Decision | None:
+def _recovered(case: Case, incident: Incident, last: StepRun | None) -> Decision | None:
     """Healthy for long enough closes the incident; healthy, but not yet so long, is worth waiting for."""
     if case.health is not Health.HEALTHY or (case.asked and last is None):
         return None
@@ -283,7 +283,9 @@ def _settled(case: Case, incident: Incident, last: StepRun | None) -> Decision |
 def _unfinished(case: Case, incident: Incident) -> Wait | None:
     """What was given up, such as the gathering of evidence of a leader that died, may still be at work."""
     run = incident.left_over(case.now)
-    return Wait(f"{run.action}, whose end is unknown, may still be at work", run.over_by) if run is not None else None
+    return (
+        Wait(f"{run.action}, whose end is unknown, may still be at work", run.latest_end) if run is not None else None
+    )
 
 
 def _put_back(case: Case, incident: Incident) -> Decision:
@@ -304,7 +306,7 @@ def _window(incident: Incident, last: StepRun | None) -> float | None:
         return None
     if last.outcome is Outcome.UNKNOWN:
         own = 0.0 if may_rerun(incident, last) else last.ended_at + incident.plan.runbook.verify.within
-        return max(last.over_by, own)
+        return max(last.latest_end, own)
     return last.ended_at + incident.plan.runbook.verify.within
 
 

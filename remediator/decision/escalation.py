@@ -28,7 +28,7 @@ UNHEALED = 900.0
 
 
 def pages(
-    told: Sequence[Case],
+    troubled: Sequence[Case],
     panic: Panic | None,
     dark_since: float | None,
     waiting: Mapping[str, Hold],
@@ -37,7 +37,7 @@ def pages(
 ) -> list[PageAlert]:
     """Every page that is to fire now.
 
-    `told` are the cases of all services that have an open incident, were given up, or wait without an incident; `waiting`
+    `troubled` are the cases of all services that have an open incident, were given up, or wait without an incident; `waiting`
     is what holds the last of these. `dark_since` is since when Prometheus does not answer; None while it does. `which` names those that do
     not, when others do.
     """
@@ -53,12 +53,12 @@ def pages(
             summary = f"Prometheus {which} has not answered for {lasted}: nothing that it sees is healed"
         found.append(_everywhere("RemediationBlocked", summary, "critical", dark_since, gate=Gate.BLIND))
     roots: dict[str, list[str]] = {}
-    for case in told:
+    for case in troubled:
         hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
         if hold is not None and hold.gate is Gate.DEPENDENCY:
             for root in case.dependencies:
                 roots.setdefault(root.name, []).append(case.service.name)
-    for case in told:
+    for case in troubled:
         hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
         found.extend(_of(case, hold, roots.get(case.service.name, []), quiet=(dark and not which) or panic is not None))
     return found
@@ -86,10 +86,10 @@ def may_call(plan: Plan, hold: Hold | None, held_from: float, now: float) -> boo
     return now >= held_from + (UNHEALED if hold.gate.paging is Paging.ROOT else plan.runbook.escalate.after)
 
 
-def settled(case: Case) -> bool:
-    """Whether there is nothing left to say of a service that was given up: another incident has ended since, or it is
-    well, and nothing is owed. Well it is when it has been healthy for long enough, or ever since it was first looked at:
-    then it has been so since before a restart."""
+def may_resolve(case: Case) -> bool:
+    """Whether RemediationFailed of a service may resolve: another incident has ended since, or the service has recovered
+    and nothing is owed. It has recovered when it was healthy for `healthy_for`, or at every evaluation since the start:
+    then it was healthy before the restart."""
     before, judged = case.previous, case.judgement
     if before is None or before.verdict is not Verdict.EXHAUSTED:
         return True
@@ -112,7 +112,7 @@ def _of(case: Case, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -
     name, before, plan = case.service.name, case.previous, case.plan
     also = f"; {', '.join(sorted(waiters))} wait{'s' if len(waiters) == 1 else ''} for it" if waiters else ""
     # Before the first look nothing is known: what people were told before a restart goes on for some minutes by itself.
-    gave_up = before is not None and case.prometheus_status.back > 0 and not settled(case)
+    gave_up = before is not None and case.prometheus_status.back > 0 and not may_resolve(case)
     if gave_up and before is not None:
         summary = f"{name} is {case.health} and could not be healed: {before.closing}{also}"
         yield _about(case, before.plan, "RemediationFailed", summary, "critical", before.closed_at or 0.0, before)
@@ -193,4 +193,4 @@ def _rendered(texts: Mapping[str, str], case: Case) -> dict[str, str]:
     return {name: text for name, text in rendered.items() if text}
 
 
-__all__ = ["heal_silences", "may_call", "pages", "settled"]
+__all__ = ["heal_silences", "may_call", "may_resolve", "pages"]

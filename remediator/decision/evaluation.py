@@ -1,6 +1,7 @@
-"""What one round of looking makes of the answers: series shared out among services, tracks moved on, alerts. Pure.
+"""One evaluation of the thresholds: share the series of the answers out among services, advance each threshold's state,
+and make alerts. Pure.
 
-Made for worker threads: everything that goes in stays as it is, and what comes out takes its place in one assignment.
+The functions run in worker threads: they change no argument, and the caller replaces its `Evaluation` by the result.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class _Worst(msgspec.Struct, frozen=True, gc=False):
     owner: Owner
     value: float
     health: Health
-    sight: QueryStatus
+    query_status: QueryStatus
 
 
 class ThresholdEvaluation(msgspec.Struct, frozen=True):
@@ -62,27 +63,27 @@ class ThresholdEvaluation(msgspec.Struct, frozen=True):
 
     threshold: Threshold
     at: float
-    sight: QueryStatus
+    query_status: QueryStatus
     error: str
     tracks: dict[str, ThresholdState]
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """The outcome of a round, and all that the next one starts from.
+    """The result of evaluating all thresholds once, from which the next evaluation starts.
 
-    `looks` goes by threshold name. `known` are the templated services that series have named, `made` the labels that
-    did so. `owners` remembers whose the series of the last answers were.
+    `by_threshold` is keyed by threshold name. `known` are the templated services that series have named, `made` the
+    labels that named them. `owners` maps the series of the last answers to their services.
     """
 
     rulebook: Rulebook
-    looks: dict[str, ThresholdEvaluation] = {}
+    by_threshold: dict[str, ThresholdEvaluation] = {}
     known: dict[str, Service] = {}
     made: dict[str, dict[str, str]] = {}
     owners: Owners = {}
 
 
 class Changes:
-    """What a round has changed: services by name, and alerts to hand on. `unrest` says that a breach is under way."""
+    """What an evaluation changed: services by name, and alerts to take in. `unrest` says that a breach is pending."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -90,38 +91,40 @@ class Changes:
         self.unrest = False
 
     def add(self, other: Changes) -> None:
-        """Take in what another part of the round has changed."""
+        """Add what another part of the evaluation changed."""
         self.names |= other.names
         self.alerts += other.alerts
         self.unrest = self.unrest or other.unrest
 
 
 class EvaluationPart(msgspec.Struct, frozen=True):
-    """One threshold's part of a round: its look, what that changed, and the owners that are templated services."""
+    """One threshold's part of an evaluation: its result, its changes, and the owners that are templated services."""
 
-    look: ThresholdEvaluation
+    result: ThresholdEvaluation
     changes: Changes
     templated: list[Owner]
 
 
-def view(
+def evaluate_threshold(
     evaluation: Evaluation, threshold: Threshold, answer: Answer, owners: Owners, now: float, stale_after: float
 ) -> EvaluationPart:
     """Share out an answer's series and move the track of each service on. `owners` are those met so far in this round,
     and is added to."""
-    before = evaluation.looks.get(threshold.name)
+    before = evaluation.by_threshold.get(threshold.name)
     tracks = before.tracks if before is not None else {}
     gap = before is not None and now - before.at > stale_after
-    sight, error = answer.sight, answer.error
-    if sight is QueryStatus.SEEN and answer.warnings:
-        sight, error = QueryStatus.PARTIAL, "; ".join(answer.warnings)
+    query_status, error = answer.query_status, answer.error
+    if query_status is QueryStatus.SEEN and answer.warnings:
+        query_status, error = QueryStatus.PARTIAL, "; ".join(answer.warnings)
     worst = _share_out(evaluation, threshold, answer, owners)
     after: dict[str, ThresholdState] = {}
     for name, seen in worst.items():
-        health, seen_as = (Health.UNKNOWN, sight) if sight is QueryStatus.PARTIAL else (seen.health, seen.sight)
+        health, seen_as = (
+            (Health.UNKNOWN, query_status) if query_status is QueryStatus.PARTIAL else (seen.health, seen.query_status)
+        )
         track = tracks.get(name)
         after[name] = advance(track, threshold, now, health, seen_as, seen.value, seen.owner.labels, gap=gap)
-    missing = QueryStatus.NO_DATA if sight is QueryStatus.SEEN else sight
+    missing = QueryStatus.NO_DATA if query_status is QueryStatus.SEEN else query_status
     for name, track in tracks.items():
         if name not in after:
             after[name] = advance(track, threshold, now, Health.UNKNOWN, missing, None, track.series, gap=gap)
@@ -139,34 +142,35 @@ def view(
             changes.alerts.append(alert)
     named = evaluation.rulebook.named
     templated = [seen.owner for name, seen in worst.items() if name not in named]
-    return EvaluationPart(ThresholdEvaluation(threshold, now, sight, error, after), changes, templated)
+    return EvaluationPart(ThresholdEvaluation(threshold, now, query_status, error, after), changes, templated)
 
 
 def put_together(
-    evaluation: Evaluation, views: Sequence[EvaluationPart], owners: Owners, changes: Changes, now: float
+    evaluation: Evaluation, parts: Sequence[EvaluationPart], owners: Owners, changes: Changes, now: float
 ) -> Evaluation:
     """The world after a round, with the services that came into being and without those that are forgotten."""
-    looks = {part.look.threshold.name: part.look for part in views}
-    for part in views:
+    by_threshold = {part.result.threshold.name: part.result for part in parts}
+    for part in parts:
         changes.add(part.changes)
-    if any(part.look.sight is not QueryStatus.SEEN for part in views):
+    if any(part.result.query_status is not QueryStatus.SEEN for part in parts):
         # What was not answered this time will be again.
         owners = {**evaluation.owners, **owners}
     if len(owners) > _REMEMBERED:
         owners = {}
     known, made = evaluation.known, evaluation.made
-    new = [o for part in views for o in part.templated if known.get(o.service.name) != o.service]
+    new = [o for part in parts for o in part.templated if known.get(o.service.name) != o.service]
     if new:
         known = {**known, **{owner.service.name: owner.service for owner in new}}
         made = {**made, **{owner.service.name: owner.labels for owner in new}}
-    gone = _long_absent(looks.values(), now).difference(evaluation.rulebook.named)
+    gone = _long_absent(by_threshold.values(), now).difference(evaluation.rulebook.named)
     if gone:
         known = {name: service for name, service in known.items() if name not in gone}
         made = {name: labels for name, labels in made.items() if name not in gone}
-        looks = {
-            name: _without(look, gone.__contains__, evaluation.rulebook, now, changes) for name, look in looks.items()
+        by_threshold = {
+            name: _without(result, gone.__contains__, evaluation.rulebook, now, changes)
+            for name, result in by_threshold.items()
         }
-    return Evaluation(evaluation.rulebook, looks, known, made, owners)
+    return Evaluation(evaluation.rulebook, by_threshold, known, made, owners)
 
 
 def change_over(evaluation: Evaluation, rulebook: Rulebook, now: float, changes: Changes) -> Evaluation:
@@ -185,18 +189,18 @@ def change_over(evaluation: Evaluation, rulebook: Rulebook, now: float, changes:
         return name in evaluation.rulebook.named or name in evaluation.made
 
     current = {threshold.name: threshold for threshold in rulebook.thresholds}
-    looks = {}
-    for name, look in evaluation.looks.items():
-        kept = current.get(name) == look.threshold
-        threshold = look.threshold
+    by_threshold = {}
+    for name, result in evaluation.by_threshold.items():
+        kept = current.get(name) == result.threshold
+        threshold = result.threshold
 
         def gone(service: str, kept: bool = kept, threshold: Threshold = threshold) -> bool:
             return not kept or unjudged(threshold, service)
 
-        look = _without(look, gone, evaluation.rulebook, now, changes)
+        result = _without(result, gone, evaluation.rulebook, now, changes)
         if kept:
-            looks[name] = look
-    return Evaluation(rulebook, looks, known, {name: evaluation.made[name] for name in known})
+            by_threshold[name] = result
+    return Evaluation(rulebook, by_threshold, known, {name: evaluation.made[name] for name in known})
 
 
 def restored(evaluation: Evaluation, alerts: Iterable[Alert], now: float) -> tuple[Evaluation, list[Alert]]:
@@ -220,10 +224,10 @@ def restored(evaluation: Evaluation, alerts: Iterable[Alert], now: float) -> tup
         failed = level if alert.annotations.get("health") == Health.FAILED else NO_BREACH
         track = ThresholdState(Health.UNKNOWN, now, QueryStatus.STALE, None, NO_SERIES, level, failed)
         tracks.setdefault(threshold.name, {})[name] = track
-    looks = {
+    by_threshold = {
         name: ThresholdEvaluation(thresholds[name], now, QueryStatus.STALE, "", found) for name, found in tracks.items()
     }
-    return msgspec.structs.replace(evaluation, looks=looks), ended
+    return msgspec.structs.replace(evaluation, by_threshold=by_threshold), ended
 
 
 def _share_out(evaluation: Evaluation, threshold: Threshold, answer: Answer, owners: Owners) -> dict[str, _Worst]:
@@ -238,12 +242,12 @@ def _share_out(evaluation: Evaluation, threshold: Threshold, answer: Answer, own
         if owner is None or threshold.name not in owner.thresholds:
             continue
         name, value = owner.service.name, series.value
-        health, sight = judge_value(threshold, value)
+        health, query_status = judge_value(threshold, value)
         if series.histogram:
-            sight = QueryStatus.NATIVE_HISTOGRAM
+            query_status = QueryStatus.NATIVE_HISTOGRAM
         other = found.get(name)
         if other is None or _worse(threshold, health, value, other):
-            found[name] = _Worst(owner, value, health, sight)
+            found[name] = _Worst(owner, value, health, query_status)
     return found
 
 
@@ -300,9 +304,9 @@ def _alert(
     )
 
 
-def _long_absent(looks: Iterable[ThresholdEvaluation], now: float) -> set[str]:
+def _long_absent(results: Iterable[ThresholdEvaluation], now: float) -> set[str]:
     """Services without a series in any threshold's answers for so long that templated ones are forgotten."""
-    tracks = [item for look in looks for item in look.tracks.items()]
+    tracks = [item for result in results for item in result.tracks.items()]
     long_ago = now - FORGET
     absent = {name for name, track in tracks if track.absent is not None and track.absent < long_ago}
     if not absent:
@@ -311,17 +315,17 @@ def _long_absent(looks: Iterable[ThresholdEvaluation], now: float) -> set[str]:
 
 
 def _without(
-    look: ThresholdEvaluation, gone: Callable[[str], bool], rulebook: Rulebook, now: float, changes: Changes
+    result: ThresholdEvaluation, gone: Callable[[str], bool], rulebook: Rulebook, now: float, changes: Changes
 ) -> ThresholdEvaluation:
     """A look without some services; their breaches end, since nobody watches them any more."""
     kept = {}
-    for name, track in look.tracks.items():
+    for name, track in result.tracks.items():
         if not gone(name):
             kept[name] = track
             continue
         changes.names.add(name)
         nothing = ThresholdState(Health.UNKNOWN, now, QueryStatus.NO_DATA, None, NO_SERIES)
-        alert = _alert(rulebook, look.threshold, name, track, nothing, now, "")
+        alert = _alert(rulebook, result.threshold, name, track, nothing, now, "")
         if alert is not None:
             changes.alerts.append(alert)
-    return msgspec.structs.replace(look, tracks=kept)
+    return msgspec.structs.replace(result, tracks=kept)

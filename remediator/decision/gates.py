@@ -188,7 +188,7 @@ def cooldown(case: Case) -> Hold | None:
     plan, left_over = case.plan, case.previous.left_over(case.now) if case.previous else None
     if left_over is not None:
         text = f"{left_over.action}, whose end is unknown, may still be at work"
-        return Hold(Gate.COOLDOWN, text, left_over.over_by)
+        return Hold(Gate.COOLDOWN, text, left_over.latest_end)
     if plan is None or case.forced:
         return None
     wait = plan.runbook.limits.cooldown

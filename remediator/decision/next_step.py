@@ -1,4 +1,4 @@
-"""The ladder: which step of its runbook is an incident's next. Pure."""
+"""Which step of its runbook is an incident's next. Pure."""
 
 from __future__ import annotations
 

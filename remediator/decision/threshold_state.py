@@ -38,7 +38,7 @@ class ThresholdState(msgspec.Struct, frozen=True, gc=False):
 
     health: Health
     since: float
-    sight: QueryStatus
+    query_status: QueryStatus
     value: float | None
     series: dict[str, str]
     degraded: BreachState = NO_BREACH
@@ -67,7 +67,7 @@ class ThresholdState(msgspec.Struct, frozen=True, gc=False):
     @property
     def state(self) -> tuple[Health, QueryStatus, bool, bool]:
         """What is worth waking someone for when it changes."""
-        return (self.health, self.sight, self.pending, self.kept)
+        return (self.health, self.query_status, self.pending, self.kept)
 
 
 NO_SERIES: dict[str, str] = {}
@@ -99,7 +99,7 @@ def advance(
     threshold: Threshold,
     now: float,
     health: Health,
-    sight: QueryStatus,
+    query_status: QueryStatus,
     value: float | None,
     series: dict[str, str],
     *,
@@ -107,22 +107,30 @@ def advance(
 ) -> ThresholdState:
     """The track after a look at `now`.
 
-    `health` is what the worst series says by itself, and counts only when the sight is SEEN. `gap` says that the look
+    `health` is what the worst series says by itself, and counts only when the status is SEEN. `gap` says that the look
     before was too long ago for anyone to know what was between.
     """
-    if track is not None and track.inactive and health is Health.HEALTHY and sight is QueryStatus.SEEN and not gap:
+    if (
+        track is not None
+        and track.inactive
+        and health is Health.HEALTHY
+        and query_status is QueryStatus.SEEN
+        and not gap
+    ):
         unchanged = track.value == value and track.series is series
-        return track if unchanged else ThresholdState(Health.HEALTHY, track.since, sight, value, series)
+        return track if unchanged else ThresholdState(Health.HEALTHY, track.since, query_status, value, series)
     before = (track.degraded, track.failed) if track is not None else (NO_BREACH, NO_BREACH)
     degraded, failed = (_unseen(before[0]), _unseen(before[1])) if gap else before
-    if sight is not QueryStatus.SEEN:
+    if query_status is not QueryStatus.SEEN:
         absent = None
-        if sight is QueryStatus.NO_DATA:
+        if query_status is QueryStatus.NO_DATA:
             absent = track.absent if track is not None and track.absent is not None else now
-        if track is not None and track.sight is sight and track.value == value and track.absent == absent:
+        if track is not None and track.query_status is query_status and track.value == value and track.absent == absent:
             return track
         since = track.since if track is not None and track.health is Health.UNKNOWN else now
-        return ThresholdState(Health.UNKNOWN, since, sight, value, series, _unseen(degraded), _unseen(failed), absent)
+        return ThresholdState(
+            Health.UNKNOWN, since, query_status, value, series, _unseen(degraded), _unseen(failed), absent
+        )
     degraded = _step(degraded, health.bad, now, threshold)
     failed = _step(failed, health is Health.FAILED, now, threshold)
     since, counted = now, Health.HEALTHY
@@ -134,7 +142,7 @@ def advance(
     unsettled = counted is Health.HEALTHY and (degraded.since is not None or before[0].since is not None)
     if track is not None and track.health is counted and not unsettled and not gap:
         since = track.since
-    return ThresholdState(counted, since, sight, value, series, degraded, failed)
+    return ThresholdState(counted, since, query_status, value, series, degraded, failed)
 
 
 def _step(level: BreachState, breached: bool, now: float, threshold: Threshold) -> BreachState:
@@ -169,7 +177,7 @@ def reading(threshold: Threshold, track: ThresholdState, at: float, error: str) 
         track.health,
         at,
         track.since,
-        track.sight,
+        track.query_status,
         track.value,
         track.series,
         _sentence(threshold, track, at, error),
@@ -180,7 +188,7 @@ def _sentence(threshold: Threshold, track: ThresholdState, at: float, error: str
     name, value = threshold.name, ""
     if track.value is not None:
         value = format_value(track.value, threshold.unit)
-    if track.sight is not QueryStatus.SEEN:
+    if track.query_status is not QueryStatus.SEEN:
         return f"{name} {_unseen_text(track, value, at, error)}"
     failed = threshold.failed is not None and (track.health is Health.FAILED or track.failed.since is not None)
     level, comparison = (track.failed, threshold.failed) if failed else (track.degraded, threshold.degraded)
@@ -198,17 +206,17 @@ def _sentence(threshold: Threshold, track: ThresholdState, at: float, error: str
 
 
 def _unseen_text(track: ThresholdState, value: str, at: float, error: str) -> str:
-    if track.sight is QueryStatus.NO_DATA:
+    if track.query_status is QueryStatus.NO_DATA:
         if track.absent is None:
             return "has no series for it"
         return f"has had no series for it for {rough_duration(at - track.absent)}"
-    if track.sight in (QueryStatus.NOT_A_NUMBER, QueryStatus.INFINITE):
+    if track.query_status in (QueryStatus.NOT_A_NUMBER, QueryStatus.INFINITE):
         return f"is {value}, which says nothing"
-    if track.sight is QueryStatus.NATIVE_HISTOGRAM:
+    if track.query_status is QueryStatus.NATIVE_HISTOGRAM:
         return "is a native histogram, which says nothing: make a number of it, as with histogram_quantile(…)"
-    if track.sight is QueryStatus.STALE:
+    if track.query_status is QueryStatus.STALE:
         return "has not been looked at since the start"
-    if track.sight is QueryStatus.PARTIAL:
+    if track.query_status is QueryStatus.PARTIAL:
         return f"is {value or 'nothing'} by data that may be incomplete: {error}"
     return f"cannot be seen: {error}"
 

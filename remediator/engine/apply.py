@@ -113,7 +113,7 @@ class Applier:
                 self._step_tasks.ask(case, exprs, probe=probe)
             case d.Gather() | d.RunStep() | d.Undo():
                 run = await self._step_tasks.begin(case, incident, decision)
-                self._schedule.put(name, run.over_by)
+                self._schedule.put(name, run.latest_end)
             case d.PassOver(text, next_step):
                 run = await self._store.pass_over(incident.id, next_step.index, next_step.step.name, text, now)
                 self._state.put_run(run)

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from remediator.clients.prometheus.client import Answer
-from remediator.decision import evaluation as rounds
+from remediator.decision import evaluation as pure
 from remediator.decision.assessment import PrometheusStatus
 from remediator.decision.evaluation import Changes, Evaluation, EvaluationPart, Owners, ThresholdEvaluation
 from remediator.decision.threshold_state import NO_SERIES, ThresholdState, reading
@@ -138,8 +138,10 @@ class Evaluator:
 
     def nothing_new(self, at: float) -> None:
         """Record an evaluation at this time with unchanged results. Simulations skip those."""
-        looks = {name: msgspec.structs.replace(look, at=at) for name, look in self._evaluation.looks.items()}
-        self._evaluation = msgspec.structs.replace(self._evaluation, looks=looks)
+        by_threshold = {
+            name: msgspec.structs.replace(result, at=at) for name, result in self._evaluation.by_threshold.items()
+        }
+        self._evaluation = msgspec.structs.replace(self._evaluation, by_threshold=by_threshold)
         self.evaluated_at = at
         self._statuses = {
             name: msgspec.structs.replace(status, at=at) if status.answers else status
@@ -155,14 +157,14 @@ class Evaluator:
         thresholds = self._rulebook.thresholds_for(service)
         if not thresholds:
             return msgspec.structs.replace(UNSEEN, at=self.seen_at, text="no threshold judges it")
-        looked = [(threshold, self._look_of(threshold)) for threshold in thresholds]
+        results = [(threshold, self._result_of(threshold)) for threshold in thresholds]
         readings = [
-            self._reading(look, track, now)
-            for _, look in looked
-            if look is not None and (track := look.tracks.get(service.name)) is not None
+            self._reading(result, track, now)
+            for _, result in results
+            if result is not None and (track := result.tracks.get(service.name)) is not None
         ]
         if not readings:
-            readings = [self._blank(threshold, look) for threshold, look in looked]
+            readings = [self._blank(threshold, result) for threshold, result in results]
         return _judged(tuple(readings)).aged(now, self._stale_after)
 
     def evaluate(self, names: Collection[str] = ()) -> None:
@@ -183,7 +185,7 @@ class Evaluator:
 
     async def restore(self, alerts: Sequence[Alert]) -> None:
         """Take up the threshold alerts that fired when remediator last ran; to be called before the first evaluation."""
-        self._evaluation, ended = rounds.restored(self._evaluation, alerts, self._clock.now())
+        self._evaluation, ended = pure.restored(self._evaluation, alerts, self._clock.now())
         self._send(ended)
 
     async def run(self) -> None:
@@ -229,27 +231,34 @@ class Evaluator:
         """All that is known after an evaluation. Rules that are swapped meanwhile are taken up by the next one."""
         evaluation, thread = self._evaluation, asyncio.get_running_loop().run_in_executor
         if evaluation.rulebook is not self._rulebook:
-            evaluation = await thread(self._threads, rounds.change_over, evaluation, self._rulebook, started, changes)
+            evaluation = await thread(self._threads, pure.change_over, evaluation, self._rulebook, started, changes)
         thresholds = evaluation.rulebook.thresholds
         # Those about which no threshold asks are asked whether they answer.
         idle = [name for name in self._sources if all(self._source(one.prometheus) != name for one in thresholds)]
         beats = asyncio.gather(*(thread(self._threads, self._sources[name], HEARTBEAT) for name in idle))
         if not thresholds:
-            self._note({name: [answer.sight] for name, answer in zip(idle, await beats, strict=True)}, started)
+            self._note({name: [answer.query_status] for name, answer in zip(idle, await beats, strict=True)}, started)
             return evaluation
         owners: Owners = {}
-        views = await asyncio.gather(
-            *(thread(self._threads, self.view, evaluation, threshold, owners, started) for threshold in thresholds)
+        parts = await asyncio.gather(
+            *(
+                thread(self._threads, self.evaluate_threshold, evaluation, threshold, owners, started)
+                for threshold in thresholds
+            )
         )
-        sights = {name: [answer.sight] for name, answer in zip(idle, await beats, strict=True)}
-        for view in views:
-            sights.setdefault(self._source(view.look.threshold.prometheus), []).append(view.look.sight)
-        self._note(sights, started)
-        for look in (view.look for view in views):
-            self._metrics.evaluations.labels(look.threshold.name, look.sight.value).inc()
-        return await thread(self._threads, rounds.put_together, evaluation, views, owners, changes, started)
+        query_statuses = {name: [answer.query_status] for name, answer in zip(idle, await beats, strict=True)}
+        for part in parts:
+            query_statuses.setdefault(self._source(part.result.threshold.prometheus), []).append(
+                part.result.query_status
+            )
+        self._note(query_statuses, started)
+        for result in (part.result for part in parts):
+            self._metrics.evaluations.labels(result.threshold.name, result.query_status.value).inc()
+        return await thread(self._threads, pure.put_together, evaluation, parts, owners, changes, started)
 
-    def view(self, evaluation: Evaluation, threshold: Threshold, owners: Owners, now: float) -> EvaluationPart:
+    def evaluate_threshold(
+        self, evaluation: Evaluation, threshold: Threshold, owners: Owners, now: float
+    ) -> EvaluationPart:
         """One threshold's part of an evaluation, queried and judged; in a worker thread."""
         return self.judge(
             evaluation, threshold, self._sources[self._source(threshold.prometheus)](threshold.expr), owners, now
@@ -260,17 +269,17 @@ class Evaluator:
     ) -> EvaluationPart:
         """The same, of an answer."""
         with self._judging:
-            return rounds.view(evaluation, threshold, answer, owners, now, self._stale_after)
+            return pure.evaluate_threshold(evaluation, threshold, answer, owners, now, self._stale_after)
 
     def _source(self, name: str) -> str:
         """The Prometheus of this name; the default one without a name, or where there is none of it."""
         return name if name in self._sources else self._default
 
-    def _note(self, sights: Mapping[str, Iterable[QueryStatus]], started: float) -> None:
+    def _note(self, query_statuses: Mapping[str, Iterable[QueryStatus]], started: float) -> None:
         """Record which Prometheis answered an evaluation."""
         statuses = {}
         for name, before in self._statuses.items():
-            answered = any(sight in _ANSWERED for sight in sights.get(name, ()))
+            answered = any(query_status in _ANSWERED for query_status in query_statuses.get(name, ()))
             at, since, back = before.at, before.since, before.back
             if answered:
                 unseen = started - at > self._stale_after
@@ -297,26 +306,28 @@ class Evaluator:
             log.error("cannot hand on %d alerts of thresholds, tries again: %s", len(batch), error)
             self._outbox = {**batch, **self._outbox}
 
-    def _look_of(self, threshold: Threshold) -> ThresholdEvaluation | None:
-        look = self._evaluation.looks.get(threshold.name)
-        return look if look is not None and look.threshold == threshold else None
+    def _result_of(self, threshold: Threshold) -> ThresholdEvaluation | None:
+        result = self._evaluation.by_threshold.get(threshold.name)
+        return result if result is not None and result.threshold == threshold else None
 
-    def _reading(self, look: ThresholdEvaluation, track: ThresholdState, now: float) -> Reading:
-        seen = reading(look.threshold, track, look.at, look.error)
-        if now - look.at <= self._stale_after:
+    def _reading(self, result: ThresholdEvaluation, track: ThresholdState, now: float) -> Reading:
+        seen = reading(result.threshold, track, result.at, result.error)
+        if now - result.at <= self._stale_after:
             return seen
-        stale_at = look.at + self._stale_after
-        text = f"{look.threshold.name} was last looked at {now - look.at:.0f}s ago"
-        return msgspec.structs.replace(seen, health=Health.UNKNOWN, since=stale_at, sight=QueryStatus.STALE, text=text)
+        stale_at = result.at + self._stale_after
+        text = f"{result.threshold.name} was last looked at {now - result.at:.0f}s ago"
+        return msgspec.structs.replace(
+            seen, health=Health.UNKNOWN, since=stale_at, query_status=QueryStatus.STALE, text=text
+        )
 
-    def _blank(self, threshold: Threshold, look: ThresholdEvaluation | None) -> Reading:
+    def _blank(self, threshold: Threshold, result: ThresholdEvaluation | None) -> Reading:
         """The reading of a threshold that has never had a series for the service."""
-        if look is None:
+        if result is None:
             text = f"{threshold.name} has not been looked at yet"
             return Reading(threshold.name, Health.UNKNOWN, self._created, self._created, QueryStatus.STALE, text=text)
-        sight = QueryStatus.NO_DATA if look.sight is QueryStatus.SEEN else look.sight
-        track = ThresholdState(Health.UNKNOWN, self._created, sight, None, NO_SERIES)
-        return reading(threshold, track, look.at, look.error)
+        query_status = QueryStatus.NO_DATA if result.query_status is QueryStatus.SEEN else result.query_status
+        track = ThresholdState(Health.UNKNOWN, self._created, query_status, None, NO_SERIES)
+        return reading(threshold, track, result.at, result.error)
 
 
 def _together(statuses: Iterable[PrometheusStatus]) -> PrometheusStatus:

@@ -262,7 +262,7 @@ class Engine:
         dark_since = min(dark.values(), default=None)
         which = "" if len(dark) == len(statuses) else " ".join(sorted(dark))
         cases = self._observer.troubled_cases(now)
-        state.drop_given_up(lambda name: name in cases and not escalate.settled(cases[name]))
+        state.drop_given_up(lambda name: name in cases and not escalate.may_resolve(cases[name]))
         troubled = [case for _, case in sorted(cases.items())]
         return escalate.pages(troubled, self._observer.panic(now), dark_since, state.waiting, now, which)
 

@@ -100,7 +100,7 @@ class Observer:
             judgement=judgement,
             policy=state.policy,
             alerts=alerts,
-            looking=incident is None and self._awaits_evaluation(service, alerts, now),
+            awaits_evaluation=incident is None and self._awaits_evaluation(service, alerts, now),
             choice=choice,
             incident=incident,
             previous=state.previous.get(name),

@@ -88,10 +88,10 @@ class Reconciler:
             await self._clock.wait(self._woken, SILENCES)
 
     async def once(self) -> None:
-        """Look at the silences, and compare the alerts if it is time. `compared` is told even when Alertmanager could
-        not be asked: nobody shall wait for it for ever."""
+        """Read the silences, and compare the alerts when that is due. `on_compared` is called even when Alertmanager could
+        not be asked, so that nothing waits for it for ever."""
         try:
-            await self._look_at_silences()
+            await self._read_silences()
             if self._asked or self._clock.now() - self._compared_at >= INTERVAL:
                 await self._compare()
                 self._asked, self._compared_at = False, self._clock.now()
@@ -107,7 +107,7 @@ class Reconciler:
             self._out_of_reach = False
         self._on_compared()
 
-    async def _look_at_silences(self) -> None:
+    async def _read_silences(self) -> None:
         others = (silence for silence in await self._alertmanagers.silences() if silence.author != AUTHOR)
         silences = tuple(sorted(others, key=lambda silence: silence.id))
         if silences != self._silences:
@@ -133,11 +133,11 @@ class Reconciler:
         if missed:
             # Alertmanager lists an alert at once, and tells of it only after the group_wait of its route. A start in the
             # future, which it gives an alert that came without one, says nothing.
-            told_by = now - await self._group_wait()
+            delivered_before = now - await self._group_wait()
             missed = [
                 alert
                 for alert in missed
-                if not told_by < alert.starts_at <= now and alert.fingerprint not in snapshot.unprocessed
+                if not delivered_before < alert.starts_at <= now and alert.fingerprint not in snapshot.unprocessed
             ]
         missed = [alert for alert in missed if not await self._ended_since(alert, asked_at)]
         over = _over(snapshot, stored.values(), asked_at, now, self._seen_before(snapshot))

@@ -168,7 +168,7 @@ class EngineState:
     def forget(self, before: float) -> None:
         """Drop what no budget, window or page reaches back to."""
         self.usage.forget(before)
-        self._at_work = {run: over_by for run, over_by in self._at_work.items() if over_by > before}
+        self._at_work = {run: latest_end for run, latest_end in self._at_work.items() if latest_end > before}
         for name, closings in list(self.closings.items()):
             if closings[0].closed_at < before:
                 kept = tuple(closing for closing in closings if closing.closed_at >= before)
@@ -183,7 +183,7 @@ class EngineState:
         """Take in a step run that began, ended or was left out."""
         self.usage.put(run)
         if run.running or run.outcome is Outcome.UNKNOWN:
-            self._at_work[run.id] = run.over_by
+            self._at_work[run.id] = run.latest_end
         else:
             self._at_work.pop(run.id, None)
         incident = self.open.get(run.service)
@@ -308,7 +308,7 @@ class EngineState:
     def orphans(self, now: float) -> int:
         """How many commands may still be at work that this process does not run: it or another one that led was killed,
         or lost sight of them."""
-        return sum(now < over_by for run, over_by in self._at_work.items() if run not in self.live)
+        return sum(now < latest_end for run, latest_end in self._at_work.items() if run not in self.live)
 
     def size(self) -> int:
         """How many services are known; one that is known in several ways counts each time."""

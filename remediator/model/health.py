@@ -101,7 +101,7 @@ class Reading(msgspec.Struct, frozen=True):
     health: Health
     at: float
     since: float
-    sight: QueryStatus = QueryStatus.SEEN
+    query_status: QueryStatus = QueryStatus.SEEN
     value: float | None = None
     series: dict[str, str] = {}
     text: str = ""

@@ -97,16 +97,16 @@ class StepRun(msgspec.Struct, frozen=True):
         return self.ended_at is None
 
     @property
-    def over_by(self) -> float:
-        """When it is certainly over, if nobody saw it end. It had begun before it was given up, so that is no later than
-        one whole run after it, whatever the deadline says by a clock that was set back."""
+    def latest_end(self) -> float:
+        """The latest time at which an orphaned run can still be at work. It is at most one whole run after it was given
+        up, because the stored deadline may come from a clock that was set back later."""
         limit = self.deadline - self.started_at
         deadline = self.deadline if self.ended_at is None else min(self.deadline, self.ended_at + limit)
         return deadline + UNWATCHED + SystemClock.CATCHES_UP * limit
 
     def may_be_at_work(self, now: float) -> bool:
         """Whether it may still be at work though it was given up."""
-        return self.outcome is Outcome.UNKNOWN and now < self.over_by
+        return self.outcome is Outcome.UNKNOWN and now < self.latest_end
 
     @property
     def title(self) -> str:
@@ -163,7 +163,7 @@ class Incident(msgspec.Struct, frozen=True):
 
     def left_over(self, now: float) -> StepRun | None:
         """What was given up and may still be at work: of several the one that is certainly over last."""
-        return max((run for run in self.runs if run.may_be_at_work(now)), key=lambda run: run.over_by, default=None)
+        return max((run for run in self.runs if run.may_be_at_work(now)), key=lambda run: run.latest_end, default=None)
 
     @property
     def open(self) -> bool:

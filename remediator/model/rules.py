@@ -231,7 +231,7 @@ class Limits(msgspec.Struct, frozen=True):
         Rate | None, Meta(description="After so many heals that did not help or last, give the service up: 3/6h.")
     ] = None
     relapse: Annotated[
-        Duration, Meta(description="Trouble so soon after a recovery is the same again: the ladder goes on from there.")
+        Duration, Meta(description="Trouble so soon after a recovery is the same again: its steps go on from there.")
     ] = 600.0
 
 

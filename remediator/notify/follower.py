@@ -1,9 +1,9 @@
-"""Telling the outside what the journal says: each announcer is followed for by a task of its own, at its own pace.
+"""Announcing what the journal says: a task for each announcer follows the journal at its own pace.
 
-`Follower` owns order, place and patience: entries are told one by one, in the order in which they were committed, and
-one that fails for a reason that may pass is told again until it succeeds. So a neighbour that is down delays what it is
-told, and nothing else. `log`, `metrics` and `grafana` hold the announcers, which own what is said. `alertmanager` follows
-nothing: what people are to hear is a state, and is kept.
+`Follower` owns order, position and patience: it announces entries one by one, in the order in which they were committed,
+and repeats one that fails for a reason that may pass. So a neighbour that is down delays its own announcements only.
+`log`, `metrics` and `grafana` hold the announcers, which own what is said. `alertmanager` follows nothing: what people
+have to hear is a state, and it keeps that state up to date.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _T = TypeVar("_T")
 
 
 class Announcer(Protocol):
-    """One way of telling. A durable one has its place in the journal remembered, and is told of everything at least
-    once, over restarts too; any other is told of what is written while the process runs."""
+    """Announces journal entries in one way. The store keeps the position of a durable one, which gets every entry at
+    least once, over restarts too. Any other gets the entries that are written while the process runs."""
 
     @property
     def name(self) -> str:
@@ -74,20 +74,20 @@ class Follower:
         self._failures = metrics.announcer_failures.labels(announcer.name)
         self._dropped = metrics.announcer_dropped.labels(announcer.name)
         self._committed = committed or Broadcast()
-        self._told: int | None = None
+        self._position: int | None = None
 
     async def begin(self) -> None:
         """Settle where to begin: where it stopped last time, or at the journal's present end. `run` does so too; call
         this before anything is written, so that nothing written before `run` has its turn is missed."""
-        if self._told is not None:
+        if self._position is not None:
             return
         name, durable = self._announcer.name, self._announcer.durable
-        told = await self._store.cursor(name) if durable else None
-        if told is None:
-            told = await self._store.journal_end()
+        position = await self._store.cursor(name) if durable else None
+        if position is None:
+            position = await self._store.journal_end()
             if durable:
-                await self._store.move_cursor(name, told)
-        self._told = told
+                await self._store.move_cursor(name, position)
+        self._position = position
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -103,25 +103,25 @@ class Follower:
         await self._patiently(self.begin)
         while entries := await self._patiently(self._next_page):
             for entry in entries:
-                told = await self._tell(entry)
-                self._told = entry.id
-                # An announcer bears being told twice what it was told, but what was given up is not to come up again.
-                if self._announcer.durable and (entry is entries[-1] or not told):
+                announced = await self._tell(entry)
+                self._position = entry.id
+                # An announcer can take an entry twice, but an entry that was given up must not come again.
+                if self._announcer.durable and (entry is entries[-1] or not announced):
                     await self._patiently(self._store.move_cursor, self._announcer.name, entry.id)
         self._lag.set(0)
 
     async def _next_page(self) -> list[Entry]:
         await self._measure()
-        return await self._store.journal(after=self._told or 0, limit=_PAGE)
+        return await self._store.journal(after=self._position or 0, limit=_PAGE)
 
     async def _tell(self, entry: Entry) -> bool:
-        """Tell one entry, or give it up when repeating cannot help; whether it was told."""
+        """Announce one entry, or give it up when repeating cannot help. Returns whether it was announced."""
         try:
             await self._patiently(self._announcer.tell, entry)
         except (RemoteError, ConflictError) as error:
             _logger.error("gives up telling %s of entry %d (%s): %s", self._announcer.name, entry.id, entry.text, error)
         except Exception:
-            # A defect in telling one entry must neither keep the rest from being told nor end the daemon, which would
+            # A defect in one announcement must neither keep back the rest nor end the daemon, which would
             # come upon the same entry again after every restart.
             _logger.exception("gives up telling %s of entry %d (%s)", self._announcer.name, entry.id, entry.text)
         else:
@@ -155,9 +155,9 @@ class Follower:
         return done
 
     async def _measure(self) -> None:
-        if self._told is None:
+        if self._position is None:
             return
         try:
-            self._lag.set(await self._store.journal_end() - self._told)
+            self._lag.set(await self._store.journal_end() - self._position)
         except StoreError:
             pass  # Whatever is tried next says so.

@@ -163,8 +163,8 @@ class GrafanaAnnouncer:
 def _mark(key: str, service: str, at: float) -> str:
     """The tag that tells this annotation from every other. Numbers start at 1 in each new database, so the service and
     the very moment are part of it; all of it is in the store, so that every process finds the same."""
-    told = f"{key}\n{service}\n{at!r}"
-    return f"key:{hashlib.sha256(told.encode(errors='replace')).hexdigest()[:16]}"
+    identity = f"{key}\n{service}\n{at!r}"
+    return f"key:{hashlib.sha256(identity.encode(errors='replace')).hexdigest()[:16]}"
 
 
 def _place(incident: Incident, entry: Entry) -> tuple[str, int]:

@@ -70,7 +70,7 @@ class ScaleDoc(msgspec.Struct, frozen=True):
 
 
 class StepDoc(StepSettings, frozen=True):
-    """One rung: an action of the service's target, as the only key of another name, or run, shell or http."""
+    """One step: an action of the service's target, as the only key of another name, or run, shell or http."""
 
     hints: ClassVar[dict[str, str]] = {"on": "write when: (YAML reads a bare on as true)"}
     action: Annotated[

@@ -67,7 +67,7 @@ NONE = SeriesLabels()
 
 def series_labels(expr: str) -> SeriesLabels | None:
     """Which labels the series of an expression can have at most; None when its text is not understood."""
-    return _told(expr, _labels)
+    return _answer(expr, _labels)
 
 
 def look_back(expr: str, worse: int) -> float | None:
@@ -77,10 +77,10 @@ def look_back(expr: str, worse: int) -> float | None:
 
     Of several parts the shortest counts: a short window beside a long one is there to see a recovery soon.
     """
-    return _told(expr, lambda node: min(_reach(node, worse), default=0.0))
+    return _answer(expr, lambda node: min(_reach(node, worse), default=0.0))
 
 
-def _told(expr: str, question: Callable[[Node], T]) -> T | None:
+def _answer(expr: str, question: Callable[[Node], T]) -> T | None:
     try:
         return question(read(expr))
     except (NotUnderstood, RecursionError):

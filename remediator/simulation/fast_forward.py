@@ -174,19 +174,19 @@ def same_until(evaluation: Evaluation, environment: ScriptedEnvironment) -> floa
     """Until when every look sees what the last one saw."""
     until = math.inf
     for threshold in evaluation.rulebook.thresholds:
-        look = evaluation.looks.get(threshold.name)
-        if look is None or look.threshold != threshold:
+        result = evaluation.by_threshold.get(threshold.name)
+        if result is None or result.threshold != threshold:
             return -math.inf
-        if environment.changed_at >= look.at:
+        if environment.changed_at >= result.at:
             # Somebody has changed the script since: the next look tells what that means.
             return environment.changed_at
-        for track in look.tracks.values():
+        for track in result.tracks.values():
             # What is not seen neither comes to count nor ends.
-            if track.degraded is not NO_BREACH and track.sight is QueryStatus.SEEN:
+            if track.degraded is not NO_BREACH and track.query_status is QueryStatus.SEEN:
                 until = min(until, _turns(track.degraded, threshold), _turns(track.failed, threshold))
-            if track.absent is not None and track.absent + FORGET >= look.at:
+            if track.absent is not None and track.absent + FORGET >= result.at:
                 until = min(until, track.absent + FORGET)
-        until = min(until, environment.steady_until(threshold, look.at))
+        until = min(until, environment.steady_until(threshold, result.at))
     return until
 
 

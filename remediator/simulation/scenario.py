@@ -98,17 +98,17 @@ class Scenario(ScenarioView):
         """Set the values of one series in a query's answer from now on, one per interval. The last one stays."""
         self.environment.put(expr, labels, values, interval)
 
-    def refuse(self, expr: str, sight: QueryStatus = QueryStatus.EXECUTION, error: str = "") -> None:
+    def refuse(self, expr: str, query_status: QueryStatus = QueryStatus.EXECUTION, error: str = "") -> None:
         """Have Prometheus refuse this query until `answer_again`."""
-        self.environment.refuse(expr, sight, error)
+        self.environment.refuse(expr, query_status, error)
 
     def answer_again(self, expr: str) -> None:
         """Have Prometheus answer this query again."""
         self.environment.refuse(expr, QueryStatus.SEEN)
 
-    def prometheus_down(self, sight: QueryStatus = QueryStatus.UNREACHABLE) -> None:
+    def prometheus_down(self, query_status: QueryStatus = QueryStatus.UNREACHABLE) -> None:
         """Have Prometheus answer no query until `prometheus_up`."""
-        self.environment.refuse("", sight, "cannot reach Prometheus")
+        self.environment.refuse("", query_status, "cannot reach Prometheus")
 
     def prometheus_up(self) -> None:
         """Have Prometheus answer again."""

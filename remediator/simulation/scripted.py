@@ -138,11 +138,11 @@ class ScriptedEnvironment:
         """Answer queries that match the pattern, such as a rendered template, with the answer of this expression."""
         self._known_as.append((pattern, expr.strip()))
 
-    def refuse(self, expr: str, sight: QueryStatus, error: str = "") -> None:
-        """Refuse a query from now on, or answer it again when `sight` is SEEN. The expression '' stands for all."""
+    def refuse(self, expr: str, query_status: QueryStatus, error: str = "") -> None:
+        """Refuse a query from now on, or answer it again when `query_status` is SEEN. The expression '' stands for all."""
         self._refusals.pop(expr.strip(), None)
-        if sight is not QueryStatus.SEEN:
-            self._refusals[expr.strip()] = (sight, error or f"Prometheus: {sight}")
+        if query_status is not QueryStatus.SEEN:
+            self._refusals[expr.strip()] = (query_status, error or f"Prometheus: {query_status}")
         self.changed()
 
     def answer(self, expr: str) -> Answer:

@@ -26,7 +26,7 @@ async def by_promql(settings):
     client = Prometheus(settings, query_timeout=5.0, metrics=Metrics())
     try:
         answer = await client.query("up")
-        return "" if answer.sight is QueryStatus.SEEN else answer.error
+        return "" if answer.query_status is QueryStatus.SEEN else answer.error
     finally:
         await client.close()
 
@@ -203,11 +203,11 @@ async def test_a_token_is_kept_until_it_expires_or_is_refused():
 
     with token_server(answers) as tokens, Scripted(script) as server:
         client = Prometheus(HttpClient(server.url, oauth2=oauth2(tokens.url)), query_timeout=5.0, metrics=Metrics())
-        sights = [(await client.query("up")).sight for _ in range(5)]
+        query_statuses = [(await client.query("up")).query_status for _ in range(5)]
         await client.close()
     # t1 expires at once, so that each of the next queries has a new one.
     assert seen == ["Bearer t0", "Bearer t0", "Bearer t0", "Bearer t1", "Bearer t2"]
-    assert [sight is QueryStatus.SEEN for sight in sights] == [True, True, False, True, True]
+    assert [query_status is QueryStatus.SEEN for query_status in query_statuses] == [True, True, False, True, True]
 
 
 @both

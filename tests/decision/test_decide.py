@@ -32,7 +32,7 @@ def test_trouble_opens_an_incident_that_names_the_breached_thresholds() -> None:
 
 
 def test_an_alert_waits_for_the_look_it_asked_for() -> None:
-    decision = decide(case("failed", looking=True, alerts=(stored(at=NOW - 2),)))
+    decision = decide(case("failed", awaits_evaluation=True, alerts=(stored(at=NOW - 2),)))
     assert decision == d.Wait("evaluates its thresholds", NOW + 8)
 
 
@@ -93,8 +93,8 @@ def test_a_step_whose_owner_died_is_interrupted_not_run_again() -> None:
 def test_an_interrupted_step_is_not_followed_before_its_own_deadline() -> None:
     the_plan = plan(step(), step("rollback"), verify=Verify(1.0, 2.0))
     orphan = run(outcome=Outcome.UNKNOWN, started=NOW - 50, ended=NOW - 40)
-    assert NOW + 10 + UNWATCHED < orphan.over_by < NOW + 11 + UNWATCHED
-    waits = d.Wait("verifies restart: error_ratio 0.2", orphan.over_by)
+    assert NOW + 10 + UNWATCHED < orphan.latest_end < NOW + 11 + UNWATCHED
+    waits = d.Wait("verifies restart: error_ratio 0.2", orphan.latest_end)
     assert decide(case("failed", incident(the_plan, orphan))) == waits
 
 
@@ -103,7 +103,7 @@ def test_evidence_that_is_still_being_gathered_is_not_overlapped() -> None:
         step(), target=Target("t", actions={"diagnose": ActionSpec(("look",)), "restart": ActionSpec(("x",))})
     )
     lost = run(index=d.DIAGNOSE, action="diagnose", outcome=Outcome.UNKNOWN, started=NOW - 5, ended=NOW - 1)
-    waits = d.Wait("diagnose, whose end is unknown, may still be at work", lost.over_by)
+    waits = d.Wait("diagnose, whose end is unknown, may still be at work", lost.latest_end)
     assert decide(case("failed", incident(the_plan, lost))) == waits
     over = run(index=d.DIAGNOSE, action="diagnose", outcome=Outcome.UNKNOWN, started=NOW - 200, ended=NOW - 100)
     assert isinstance(decide(case("failed", incident(the_plan, over))), d.RunStep)
@@ -112,7 +112,7 @@ def test_evidence_that_is_still_being_gathered_is_not_overlapped() -> None:
 def test_what_was_interrupted_is_over_in_time_whatever_was_done_to_the_clock() -> None:
     # The clock was set back by an hour between its beginning and its end.
     lost = run(outcome=Outcome.UNKNOWN, started=NOW + 3600, ended=NOW)
-    assert NOW + 60 + UNWATCHED <= lost.over_by < NOW + 61 + UNWATCHED
+    assert NOW + 60 + UNWATCHED <= lost.latest_end < NOW + 61 + UNWATCHED
 
 
 def test_on_interrupt_rerun_runs_once_more_and_escalate_gives_up() -> None:

@@ -247,7 +247,7 @@ def test_nothing_is_run_while_what_was_interrupted_may_still_be_at_work() -> Non
     hold = gates.cooldown(case("failed", incident(forced=True), previous=before))
     assert text(hold) == "restart, whose end is unknown, may still be at work"
     assert hold is not None
-    assert hold.until == lost.over_by
+    assert hold.until == lost.latest_end
 
 
 def test_after_a_panic_one_command_runs_at_a_time() -> None:

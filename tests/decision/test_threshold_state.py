@@ -35,12 +35,12 @@ class ThresholdEvaluation:
     gap: bool = False
 
 
-def looked(rule, *looks, sight=QueryStatus.NO_DATA):
+def looked(rule, *looks, query_status=QueryStatus.NO_DATA):
     """The tracks after each of the looks."""
     tracks, track = [], None
     for look in looks:
         if look.health is None:
-            track = advance(track, rule, look.at, Health.UNKNOWN, sight, None, SERIES, gap=look.gap)
+            track = advance(track, rule, look.at, Health.UNKNOWN, query_status, None, SERIES, gap=look.gap)
         else:
             value = VALUES[look.health]
             track = advance(track, rule, look.at, look.health, QueryStatus.SEEN, value, SERIES, gap=look.gap)
@@ -195,7 +195,7 @@ def test_a_track_that_stays_as_it_is_is_the_same_object():
 
 
 @pytest.mark.parametrize(
-    ("value", "health", "sight"),
+    ("value", "health", "query_status"),
     [
         (0.2, F, QueryStatus.SEEN),
         (0.1, D, QueryStatus.SEEN),
@@ -206,8 +206,8 @@ def test_a_track_that_stays_as_it_is_is_the_same_object():
         (float("-inf"), Health.UNKNOWN, QueryStatus.INFINITE),
     ],
 )
-def test_failed_is_judged_first_and_what_is_no_number_says_nothing(value, health, sight):
-    assert judge_value(threshold(), value) == (health, sight)
+def test_failed_is_judged_first_and_what_is_no_number_says_nothing(value, health, query_status):
+    assert judge_value(threshold(), value) == (health, query_status)
 
 
 def test_of_two_values_the_one_further_beyond_its_bound_is_worse():
@@ -220,8 +220,8 @@ def test_of_two_values_the_one_further_beyond_its_bound_is_worse():
     assert beyond(exact, F, 9.0) > beyond(exact, F, 1.0)
 
 
-def sentence(rule, *looks, error="", sight=QueryStatus.NO_DATA):
-    return reading(rule, looked(rule, *looks, sight=sight)[-1], looks[-1].at, error).text
+def sentence(rule, *looks, error="", query_status=QueryStatus.NO_DATA):
+    return reading(rule, looked(rule, *looks, query_status=query_status)[-1], looks[-1].at, error).text
 
 
 @pytest.mark.parametrize(
@@ -244,12 +244,12 @@ def test_sentences(rule, looks, text):
 
 
 def test_sentences_of_what_is_not_seen():
-    assert sentence(threshold(), *at(H, U), sight=QueryStatus.TIMEOUT, error="no answer within 5s") == (
+    assert sentence(threshold(), *at(H, U), query_status=QueryStatus.TIMEOUT, error="no answer within 5s") == (
         "error_ratio cannot be seen: no answer within 5s"
     )
     for value, word in ((float("nan"), "NaN"), (float("inf"), "+Inf"), (float("-inf"), "-Inf")):
-        health, sight = judge_value(threshold(), value)
-        track = advance(None, threshold(), 100.0, health, sight, value, SERIES)
+        health, query_status = judge_value(threshold(), value)
+        track = advance(None, threshold(), 100.0, health, query_status, value, SERIES)
         assert reading(threshold(), track, 100.0, "").text == f"error_ratio is {word}, which says nothing"
     partial = advance(None, threshold(), 100.0, Health.UNKNOWN, QueryStatus.PARTIAL, 0.2, SERIES)
     assert reading(threshold(), partial, 100.0, "a store is away").text == (

@@ -121,9 +121,9 @@ def view(name: str, health: Health = Health.HEALTHY, at: float = 1.8e9, **others
         Health.DEGRADED: f"error_ratio {value} >= 0.05 for 15s",
         Health.UNKNOWN: "error_ratio: Prometheus cannot be reached",
     }.get(health, "every threshold is fine")
-    sight = QueryStatus.UNREACHABLE if health is Health.UNKNOWN else QueryStatus.SEEN
+    query_status = QueryStatus.UNREACHABLE if health is Health.UNKNOWN else QueryStatus.SEEN
     seen = None if health is Health.UNKNOWN else value
-    reading = Reading("error_ratio", health, at - 2, at - 95, sight, seen, {"service": name}, words)
+    reading = Reading("error_ratio", health, at - 2, at - 95, query_status, seen, {"service": name}, words)
     judgement = Judgement(health, at - 2, at - 95, words, (reading,))
     given = {"labels": {"service": name, "tier": "web"}, "alerts": 0, "runbook": "web", "target": "systemd"}
     return ServiceView(name=name, health=health, judgement=judgement, **{**given, **others})

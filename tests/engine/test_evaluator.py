@@ -94,8 +94,8 @@ class Watch:
     def set(self, expr="error_ratio", **values):
         self.answers[expr] = [({"service": name}, value) for name, value in values.items()]
 
-    def fail(self, sight, error="…", expr="error_ratio"):
-        self.answers[expr] = Answer(self.clock.now(), sight, error=error)
+    def fail(self, query_status, error="…", expr="error_ratio"):
+        self.answers[expr] = Answer(self.clock.now(), query_status, error=error)
 
     async def round(self, later=5.0):
         """One round, some seconds after the last."""
@@ -169,7 +169,7 @@ async def test_a_series_that_is_no_number_makes_healthy_doubtful_but_not_trouble
         ({"service": "search", "pod": "b"}, math.inf),
     ]
     await watch.round()
-    assert watch.judgement("checkout").readings[0].sight is QueryStatus.NOT_A_NUMBER
+    assert watch.judgement("checkout").readings[0].query_status is QueryStatus.NOT_A_NUMBER
     assert watch.health("checkout") is U
     assert watch.health("search") is F
 
@@ -225,25 +225,25 @@ async def test_healthy_since_is_that_of_the_threshold_that_recovered_last():
 
 
 @pytest.mark.parametrize(
-    "sight",
+    "query_status",
     [QueryStatus.BAD_DATA, QueryStatus.EXECUTION, QueryStatus.TIMEOUT, QueryStatus.UNREACHABLE, QueryStatus.BAD_ANSWER],
 )
-async def test_a_query_that_fails_is_unknown_for_all_its_services_and_never_trouble(sight):
+async def test_a_query_that_fails_is_unknown_for_all_its_services_and_never_trouble(query_status):
     watch = Watch(service("checkout"), service("search"), threshold())
     watch.set(checkout=0.01, search=0.2)
     await watch.round()
     watch.told()
-    watch.fail(sight, "the sentence of Prometheus")
+    watch.fail(query_status, "the sentence of Prometheus")
     await watch.round()
     for name in ("checkout", "search"):
         [reading] = watch.judgement(name).readings
-        assert (reading.health, reading.sight) == (U, sight)
+        assert (reading.health, reading.query_status) == (U, query_status)
         assert "the sentence of Prometheus" in reading.text
     assert watch.told() == []
     sample = watch.metrics.registry.get_sample_value
     labels = {"threshold": "error_ratio"}
     assert sample("remediator_evaluations_total", {**labels, "sight": "seen"}) == 1
-    assert sample("remediator_evaluations_total", {**labels, "sight": sight.value}) == 1
+    assert sample("remediator_evaluations_total", {**labels, "sight": query_status.value}) == 1
     assert sample("remediator_evaluation_duration_seconds_count") == 2
 
 
@@ -253,14 +253,16 @@ async def test_each_way_of_not_seeing_is_told_apart():
     await watch.round()
     watch.set(nan=math.nan, inf=math.inf, negative=-math.inf)
     await watch.round()
-    sights = {name: watch.judgement(name).readings[0].sight for name in ("gone", "nan", "inf", "negative")}
-    assert sights == {
+    query_statuses = {
+        name: watch.judgement(name).readings[0].query_status for name in ("gone", "nan", "inf", "negative")
+    }
+    assert query_statuses == {
         "gone": QueryStatus.NO_DATA,
         "nan": QueryStatus.NOT_A_NUMBER,
         "inf": QueryStatus.INFINITE,
         "negative": QueryStatus.INFINITE,
     }
-    assert {watch.health(name) for name in sights} == {U}
+    assert {watch.health(name) for name in query_statuses} == {U}
     assert watch.told() == []
 
 
@@ -272,9 +274,9 @@ async def test_warnings_make_an_answer_partial_and_conclude_nothing():
     watch.answers["error_ratio"] = Answer(0.0, QueryStatus.SEEN, series, warnings=("a store is away",), kind="vector")
     await watch.round()
     reading = watch.judgement("checkout").readings[0]
-    assert (reading.health, reading.sight, reading.value) == (U, QueryStatus.PARTIAL, 0.9)
+    assert (reading.health, reading.query_status, reading.value) == (U, QueryStatus.PARTIAL, 0.9)
     assert "a store is away" in reading.text
-    assert watch.judgement("search").readings[0].sight is QueryStatus.PARTIAL
+    assert watch.judgement("search").readings[0].query_status is QueryStatus.PARTIAL
     assert watch.told() == []
     sample = watch.metrics.registry.get_sample_value
     assert sample("remediator_evaluations_total", {"threshold": "error_ratio", "sight": "partial"}) == 1
@@ -309,7 +311,7 @@ async def test_a_native_histogram_blinds_its_own_service_alone():
         "worse": F,
     }
     reading = watch.judgement("cart").readings[0]
-    assert reading.sight is QueryStatus.NATIVE_HISTOGRAM
+    assert reading.query_status is QueryStatus.NATIVE_HISTOGRAM
     assert "histogram_quantile" in reading.text
     sample = watch.metrics.registry.get_sample_value
     assert sample("remediator_evaluations_total", {"threshold": "error_ratio", "sight": "seen"}) == 1
@@ -323,7 +325,7 @@ async def test_a_threshold_that_never_had_a_series_is_left_out_unless_all_are_so
     assert watch.health("checkout") is H
     judgement = watch.judgement("search")
     assert judgement.health is U
-    assert [(reading.threshold, reading.sight) for reading in judgement.readings] == [
+    assert [(reading.threshold, reading.query_status) for reading in judgement.readings] == [
         ("a", QueryStatus.NO_DATA),
         ("b", QueryStatus.NO_DATA),
     ]
@@ -332,12 +334,12 @@ async def test_a_threshold_that_never_had_a_series_is_left_out_unless_all_are_so
 async def test_before_the_first_round_there_are_readings_that_say_so():
     watch = Watch(service("checkout"), threshold())
     judgement = watch.judgement()
-    assert (judgement.health, judgement.readings[0].sight) == (U, QueryStatus.STALE)
+    assert (judgement.health, judgement.readings[0].query_status) == (U, QueryStatus.STALE)
     assert judgement.text == "error_ratio has not been looked at yet"
     watch.fail(QueryStatus.UNREACHABLE, "cannot reach Prometheus")
     await watch.round()
     judgement = watch.judgement()
-    assert (judgement.health, judgement.readings[0].sight) == (U, QueryStatus.UNREACHABLE)
+    assert (judgement.health, judgement.readings[0].query_status) == (U, QueryStatus.UNREACHABLE)
 
 
 async def test_a_look_that_is_too_old_is_stale():
@@ -348,7 +350,11 @@ async def test_a_look_that_is_too_old_is_stale():
     at = watch.clock.now()
     assert watch.evaluator.judgement(service_, at + 30.0).health is F
     judgement = watch.evaluator.judgement(service_, at + 31.0)
-    assert (judgement.health, judgement.readings[0].health, judgement.readings[0].sight) == (U, U, QueryStatus.STALE)
+    assert (judgement.health, judgement.readings[0].health, judgement.readings[0].query_status) == (
+        U,
+        U,
+        QueryStatus.STALE,
+    )
 
 
 async def test_after_a_gap_everyone_is_told_and_health_counts_anew():
@@ -452,7 +458,7 @@ async def test_after_a_restart_a_breach_that_is_still_seen_goes_on_at_once():
     watch = Watch(service("checkout"), threshold(for_=15.0))
     [alert] = await firing_before(Watch(service("checkout"), threshold()))
     await watch.evaluator.restore([alert])
-    assert (watch.health(), watch.judgement().readings[0].sight) == (U, QueryStatus.STALE)
+    assert (watch.health(), watch.judgement().readings[0].query_status) == (U, QueryStatus.STALE)
     watch.set(checkout=0.2)
     await watch.round()
     assert (watch.health(), watch.told()) == (F, [])
@@ -469,7 +475,7 @@ async def test_after_a_restart_a_breach_that_is_gone_ends_and_one_that_is_not_se
     await watch.round()
     watch.set()
     await watch.round()
-    assert (watch.told(), watch.judgement().readings[0].sight) == ([], QueryStatus.NO_DATA)
+    assert (watch.told(), watch.judgement().readings[0].query_status) == ([], QueryStatus.NO_DATA)
     watch.set(checkout=0.0)
     await watch.round()
     assert watch.told() == [("checkout", False, alert.starts_at, 1015.0)]
@@ -536,7 +542,9 @@ async def test_a_templated_service_is_forgotten_a_while_after_its_series_are_gon
     await watch.round(later=20.0)
     assert watch.evaluator.found_services == {}
     assert watch.told() == [("shop/web", False, 1005.0, watch.clock.now())]
-    assert watch.judgement("checkout").readings[0].sight is QueryStatus.NO_DATA, "a service that a file names stays"
+    assert watch.judgement("checkout").readings[0].query_status is QueryStatus.NO_DATA, (
+        "a service that a file names stays"
+    )
 
 
 async def test_an_outage_of_prometheus_forgets_nothing():

@@ -60,7 +60,7 @@ async def evaluating(server, *, timeout=5.0):
     def seen():
         now = SystemClock().now()
         judgements = {name: evaluator.judgement(service, now) for name, service in RULES.named.items()}
-        return {name: (found.health, found.readings[0].sight) for name, found in judgements.items()}
+        return {name: (found.health, found.readings[0].query_status) for name, found in judgements.items()}
 
     task = asyncio.create_task(evaluator.run())
     try:

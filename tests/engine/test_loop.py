@@ -209,12 +209,12 @@ async def test_the_same_alert_sent_a_hundred_times_heals_once(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "sight",
+    "query_status",
     [QueryStatus.UNREACHABLE, QueryStatus.BAD_DATA, QueryStatus.TIMEOUT, QueryStatus.EXECUTION, QueryStatus.BAD_ANSWER],
 )
-async def test_what_cannot_be_seen_is_not_touched(tmp_path: Path, sight: QueryStatus) -> None:
+async def test_what_cannot_be_seen_is_not_touched(tmp_path: Path, query_status: QueryStatus) -> None:
     async with world(tmp_path) as w:
-        w.sight = sight
+        w.query_status = query_status
         await w.fire(service="checkout", severity="critical")
         await w.pass_time(120)
         assert w.ran == []
@@ -228,14 +228,14 @@ async def test_going_blind_while_verifying_neither_recovers_nor_goes_on(tmp_path
         w.set("error_ratio", checkout=0.2)
         await w.pass_time(10)
         assert w.commands == ["ctl restart checkout"]
-        w.sight = QueryStatus.UNREACHABLE
+        w.query_status = QueryStatus.UNREACHABLE
         await w.pass_time(600)
         (incident,) = await w.incidents()
         assert incident.open
         assert incident.hold is not None
         assert incident.hold.gate == "blind"
         assert w.commands == ["ctl restart checkout"]
-        w.sight = QueryStatus.SEEN
+        w.query_status = QueryStatus.SEEN
         w.set("error_ratio", checkout=0.0)
         await w.pass_time(60)
         assert [i.verdict for i in await w.incidents()] == [Verdict.RECOVERED]
@@ -411,7 +411,7 @@ async def test_a_false_resolved_of_a_dead_prometheus_is_no_recovery(tmp_path: Pa
         alert = await w.fire(service="checkout", severity="critical")
         await w.pass_time(10)
         assert w.commands == ["ctl restart checkout"]
-        w.sight = QueryStatus.UNREACHABLE
+        w.query_status = QueryStatus.UNREACHABLE
         await w.pass_time(30)
         await w.resolve(alert)
         await w.pass_time(300)

@@ -155,13 +155,13 @@ async def test_an_alert_is_counted_with_its_first_disposition_and_never_again(tm
 
 async def test_an_operators_request_that_could_not_be_carried_out_is_dropped_after_its_time(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        w.sight = type(w.sight).UNREACHABLE
+        w.query_status = type(w.query_status).UNREACHABLE
         await w.pass_time(60)
         asked = asyncio.ensure_future(w.engine.heal("checkout", "ada", "please", False))
         await w.pass_time(330)
         answer = await asked
         assert answer is not None
-        w.sight = type(w.sight).SEEN
+        w.query_status = type(w.query_status).SEEN
         await w.pass_time(120)
         assert w.commands == []
         assert await w.incidents() == []

@@ -72,7 +72,7 @@ async def test_when_most_of_the_fleet_turns_bad_at_once_nothing_is_run_and_peopl
 @pytest.mark.slow
 async def test_a_blackout_of_prometheus_runs_nothing_and_is_one_page(tmp_path: Path) -> None:
     async with world(tmp_path, fleet(1000), NO_BREACH) as w:
-        w.sight = QueryStatus.UNREACHABLE
+        w.query_status = QueryStatus.UNREACHABLE
         w.set("error_ratio", **dict.fromkeys(w.rulebook.named, 0.5))
         for n in range(500):
             await w.fire("Down", service=f"s{n}", severity="critical")
@@ -84,12 +84,12 @@ async def test_a_blackout_of_prometheus_runs_nothing_and_is_one_page(tmp_path: P
 async def test_services_that_only_alerts_judge_are_not_touched_in_a_blackout(tmp_path: Path) -> None:
     rules = fleet(5).replace("'> 0.10'", "'> 0.10', match: ['service=\"s0\"']")
     async with world(tmp_path, rules, NO_BREACH) as w:
-        w.sight = QueryStatus.UNREACHABLE
+        w.query_status = QueryStatus.UNREACHABLE
         await w.pass_time(60)
         await w.fire("Down", service="s1", severity="critical")
         await w.pass_time(600)
         assert w.ran == []
-        w.sight = QueryStatus.SEEN
+        w.query_status = QueryStatus.SEEN
         await w.pass_time(30)
         assert w.commands == ["ctl restart s1"]
 
@@ -102,10 +102,10 @@ async def test_after_a_start_and_after_an_outage_it_looks_on_before_it_acts(tmp_
         assert w.ran == []
         await w.pass_time(10)
         assert w.commands == ["ctl restart checkout"]
-        w.sight = QueryStatus.UNREACHABLE
+        w.query_status = QueryStatus.UNREACHABLE
         w.set("error_ratio", checkout=0.0, search=0.5)
         await w.pass_time(90)
-        w.sight = QueryStatus.SEEN
+        w.query_status = QueryStatus.SEEN
         await w.clock.run_until(lambda: w.state.open.get("search"))
         opened = w.clock.now()
         await w.clock.run_until(lambda: len(w.ran) == 2)
@@ -499,7 +499,7 @@ async def test_what_a_process_that_was_killed_may_have_left_at_work_counts_again
         assert why.facts["commands running"] == "1 of 1"
         await w.clock.run_until(lambda: "ctl restart search" in w.commands)
         orphan = (await w.incidents())[0].runs[0]
-        assert w.clock.now() >= orphan.over_by
+        assert w.clock.now() >= orphan.latest_end
 
 
 async def test_heals_begin_slowly_after_a_panic_though_the_process_was_killed_meanwhile(tmp_path: Path) -> None:
@@ -656,13 +656,13 @@ async def test_going_blind_after_the_last_step_neither_exhausts_nor_recovers(tmp
     async with world(tmp_path) as w:
         w.set("error_ratio", checkout=0.5)
         await w.clock.run_until(lambda: len(w.ran) == 2)
-        w.sight = QueryStatus.UNREACHABLE
+        w.query_status = QueryStatus.UNREACHABLE
         await w.pass_time(900)
         (incident,) = await w.incidents()
         assert incident.open
         assert incident.hold is not None
         assert incident.hold.gate == "blind"
-        w.sight = QueryStatus.SEEN
+        w.query_status = QueryStatus.SEEN
         w.set("error_ratio", checkout=0.0)
         await w.pass_time(60)
         assert (await w.incidents())[0].verdict is Verdict.RECOVERED

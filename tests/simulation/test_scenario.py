@@ -377,8 +377,8 @@ def test_what_is_left_out_would_have_changed_nothing(
     tmp_path: Path, text: str, policy: Policy, interval: float, seed: int
 ) -> None:
     rules = rulebook(tmp_path, text)
-    leaping, looking = (told(rules, seed, policy, interval, leap=leap) for leap in (True, False))
-    for left_out, all_made in zip_longest(leaping, looking):
+    leaping, awaits_evaluation = (told(rules, seed, policy, interval, leap=leap) for leap in (True, False))
+    for left_out, all_made in zip_longest(leaping, awaits_evaluation):
         assert left_out == all_made, (left_out, all_made)
 
 

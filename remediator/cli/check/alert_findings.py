@@ -155,7 +155,7 @@ def _examples(rule: AlertRule, ask: Callable[[str], Answer]) -> Iterator[dict[st
 
 
 def _series(answer: Answer) -> list[dict[str, str]]:
-    if answer.sight is not QueryStatus.SEEN:
+    if answer.query_status is not QueryStatus.SEEN:
         return []
     found = sorted(answer.series, key=lambda series: sorted(series.labels.items()))
     return [
@@ -176,9 +176,9 @@ def _readings(rulebook: Rulebook, ask: Callable[[str, str], Answer]) -> Readings
     unanswered: set[str] = set()
     for threshold in rulebook.thresholds:
         answer = ask(threshold.expr, threshold.prometheus)
-        if answer.sight is QueryStatus.UNREACHABLE:
+        if answer.query_status is QueryStatus.UNREACHABLE:
             raise RemoteError(answer.error, retry=True)
-        if answer.sight is not QueryStatus.SEEN or answer.warnings:
+        if answer.query_status is not QueryStatus.SEEN or answer.warnings:
             unanswered.add(threshold.name)
             continue
         for series in answer.series:

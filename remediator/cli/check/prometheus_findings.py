@@ -62,10 +62,10 @@ def _asked(
     answered: set[str] = set()
     for expression in expressions(rules):
         answer = prometheis.query(expression.asked, expression.source)
-        if answer.sight is QueryStatus.UNREACHABLE:
+        if answer.query_status is QueryStatus.UNREACHABLE:
             return problems, seen, answer.error
         problems += _said(expression, answer)
-        if answer.sight is not QueryStatus.SEEN:
+        if answer.query_status is not QueryStatus.SEEN:
             problems.append(_refused(expression, answer))
         elif expression.threshold is not None and not answer.warnings:
             answered.add(expression.threshold.name)
@@ -93,7 +93,7 @@ def _said(expression: Expression, answer: Answer) -> Iterator[Problem]:
 
 
 def _refused(expression: Expression, answer: Answer) -> Problem:
-    if answer.sight is QueryStatus.BAD_DATA:
+    if answer.query_status is QueryStatus.BAD_DATA:
         return expression.refused(answer.error)
     return Problem(expression.at(None), "promql-failed", answer.error)
 

@@ -79,7 +79,7 @@ def _results(ask: Ask, asked: Iterable[Question]) -> tuple[list[QuestionResult],
     results, unanswered = [], []
     for question in asked:
         answer = _asked(ask, question.expr)
-        if answer.sight is not QueryStatus.SEEN:
+        if answer.query_status is not QueryStatus.SEEN:
             unanswered.append(f"{question.name}: {answer.error}")
             continue
         seen = tuple(series.labels for series in answer.series if math.isfinite(series.value))
@@ -135,7 +135,7 @@ def _counted(ask: Ask, label: str) -> Sequence[Series]:
     """The number of series of each existing metric for each set of the relevant labels."""
     labels = dict.fromkeys((*SERVICE_LABELS, *STATUS_LABELS, "namespace", *([label] if label else ())))
     answer = _asked(ask, f"count by (__name__, {', '.join(map(written_label, labels))}) ({_KNOWN})")
-    if answer.sight is not QueryStatus.SEEN:
+    if answer.query_status is not QueryStatus.SEEN:
         raise RemoteError(f"cannot ask for metrics: {answer.error}", retry=False)
     return answer.series
 
@@ -159,6 +159,6 @@ def _labels(ask: Ask) -> list[str]:
 def _asked(ask: Ask, expr: str) -> Answer:
     """The answer, whatever it says. RemoteError when there is none since Prometheus cannot be reached."""
     answer = ask(expr)
-    if answer.sight is QueryStatus.UNREACHABLE:
+    if answer.query_status is QueryStatus.UNREACHABLE:
         raise RemoteError(answer.error, retry=True)
     return answer

@@ -21,7 +21,7 @@ MOST_TEXTS = 2_500_000
 """How much an answer may hold. Small parts take more than ten times their size in memory, so its size says too little."""
 
 # By errorType, of Prometheus, Mimir and Cortex. A server is `unavailable` while it starts or its storage is not ready.
-_SIGHTS = {
+_QUERY_STATUSES = {
     "bad_data": QueryStatus.BAD_DATA,
     "execution": QueryStatus.EXECUTION,
     "internal": QueryStatus.EXECUTION,
@@ -70,14 +70,14 @@ class RangeSeries(msgspec.Struct, frozen=True, gc=False):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The answer to a query asked at `at`. Unless `sight` is SEEN, `error` says in a sentence why there is none.
+    """The answer to a query asked at `at`. Unless `query_status` is SEEN, `error` says in a sentence why there is none.
 
     With `warnings`, some data may be missing. `remarks` are the engine's warnings and infos about the expression itself.
     `kind` is Prometheus' resultType, `vector` or `scalar`.
     """
 
     at: float
-    sight: QueryStatus
+    query_status: QueryStatus
     series: list[Series] = []
     error: str = ""
     warnings: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class Answer(msgspec.Struct, frozen=True):
         None when there is no answer, or it may be incomplete. An empty answer may be so because of what the engine warns
         of, such as elements that it left out.
         """
-        if self.sight is not QueryStatus.SEEN or self.warnings:
+        if self.query_status is not QueryStatus.SEEN or self.warnings:
             return None
         if not self.series and any(remark.startswith(_ENGINE_WARNING) for remark in self.remarks):
             return None
@@ -104,7 +104,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Range(msgspec.Struct, frozen=True):
     """The answer to a range query; see `Answer`."""
 
-    sight: QueryStatus
+    query_status: QueryStatus
     lines: list[RangeSeries] = []
     error: str = ""
     warnings: tuple[str, ...] = ()
@@ -114,8 +114,8 @@ class Range(msgspec.Struct, frozen=True):
 class QueryFailure(Exception):
     """A query that was not answered, with the reason. `from_api` says that the query API gave it."""
 
-    def __init__(self, sight: QueryStatus, text: str, *, from_api: bool = True) -> None:
-        self.sight = sight
+    def __init__(self, query_status: QueryStatus, text: str, *, from_api: bool = True) -> None:
+        self.query_status = query_status
         self.text = text
         self.from_api = from_api
         super().__init__(text)
@@ -295,11 +295,11 @@ def _refused(response: requests.Response, decoded: _Envelope, shown: str) -> Que
     """The outcome for an error of the query API, in the server's own words."""
     kind = short(str(decoded.errorType))
     said = f"{kind}: {short(decoded.error)}"
-    sight = _SIGHTS.get(kind)
-    if sight is not None:
-        return QueryFailure(sight, f"Prometheus says {said}")
-    sight = QueryStatus.UNREACHABLE if response.status_code in _NOT_NOW else QueryStatus.BAD_ANSWER
-    return QueryFailure(sight, f"{shown} says {said} (HTTP {response.status_code})")
+    query_status = _QUERY_STATUSES.get(kind)
+    if query_status is not None:
+        return QueryFailure(query_status, f"Prometheus says {said}")
+    query_status = QueryStatus.UNREACHABLE if response.status_code in _NOT_NOW else QueryStatus.BAD_ANSWER
+    return QueryFailure(query_status, f"{shown} says {said} (HTTP {response.status_code})")
 
 
 def _stranger(response: requests.Response, body: bytes, shown: str) -> QueryFailure:

@@ -46,7 +46,7 @@ class Prometheus:
     ) -> None:
         self._timeout = query_timeout
         self._now = now
-        self._results = {sight: metrics.queries.labels(sight.value) for sight in QueryStatus}
+        self._results = {query_status: metrics.queries.labels(query_status.value) for query_status in QueryStatus}
         self._duration = metrics.query_duration
         members = [msgspec.structs.replace(client, url=url.rstrip("/")) for url in urls or (client.url,)]
         self._members = [
@@ -78,7 +78,7 @@ class Prometheus:
             try:
                 result: QueryResult = member.custom_query(expr, self._params())
             except QueryFailure as unseen:
-                return Answer(at, unseen.sight, error=unseen.text)
+                return Answer(at, unseen.query_status, error=unseen.text)
             return Answer(at, QueryStatus.SEEN, result.series, "", result.warnings, result.remarks, result.kind)
 
         answer = self._in_turn(ask)
@@ -93,7 +93,7 @@ class Prometheus:
             try:
                 result: QueryResult = member.custom_query_range(expr, first, last, str(step), self._params())
             except QueryFailure as unseen:
-                return Range(unseen.sight, error=unseen.text)
+                return Range(unseen.query_status, error=unseen.text)
             return Range(QueryStatus.SEEN, result.series, "", result.warnings, result.remarks)
 
         answer = self._in_turn(ask)
@@ -112,12 +112,12 @@ class Prometheus:
                 # The session returns its whole decoded answer in place of the field `result`.
                 result: QueryResult = member.get_label_names({"start": start, "end": end})["result"]
             except QueryFailure as unseen:
-                return Range(unseen.sight, error=unseen.text)
+                return Range(unseen.query_status, error=unseen.text)
             return Range(QueryStatus.SEEN, result.series, "", result.warnings)
 
         answer = self._in_turn(ask)
-        self._count(answer.sight, time.perf_counter() - started)
-        if answer.sight is not QueryStatus.SEEN or (answer.warnings and not answer.lines):
+        self._count(answer.query_status, time.perf_counter() - started)
+        if answer.query_status is not QueryStatus.SEEN or (answer.warnings and not answer.lines):
             return None
         return bool(answer.lines)
 
@@ -134,7 +134,7 @@ class Prometheus:
         answers: list[A] = []
         for index in ((first + offset) % count for offset in range(count)):
             answer = ask(self._members[index])
-            if answer.sight not in _PASSED_OVER and not answer.warnings:
+            if answer.query_status not in _PASSED_OVER and not answer.warnings:
                 self._asked_first = index
                 return answer
             answers.append(answer)
@@ -144,11 +144,11 @@ class Prometheus:
         # Shorter than our own limit, so that Prometheus gives up first and says why.
         return {"timeout": f"{max(1, round(self._timeout * 900))}ms"}
 
-    def _count(self, sight: QueryStatus, seconds: float) -> None:
-        self._results[sight].inc()
+    def _count(self, query_status: QueryStatus, seconds: float) -> None:
+        self._results[query_status].inc()
         self._duration.observe(seconds)
 
 
 def _counted(answer: Answer | Range) -> QueryStatus:
     """The status under which an answer is counted: one that may be incomplete is partial."""
-    return QueryStatus.PARTIAL if answer.warnings else answer.sight
+    return QueryStatus.PARTIAL if answer.warnings else answer.query_status

@@ -43,7 +43,7 @@ def missing_label(rules: RuleSet) -> Iterator[Problem]:
     lacking = [
         (located.item, _lacking(located.item, templates_of_target(rules, located))) for located in rules.services
     ]
-    told = set()
+    reported = set()
     for runbook in rules.runbooks:
         needs = list(_needs(templates_of_steps(rules, runbook))) if runbook.whole else []
         labels = {label for _, label in needs}
@@ -55,8 +55,8 @@ def missing_label(rules: RuleSet) -> Iterator[Problem]:
                 continue
             known = _known(rules, runbook.item, service)
             for place, label in (*needs, *of_target):
-                if label not in known and (place, label) not in told:
-                    told.add((place, label))
+                if label not in known and (place, label) not in reported:
+                    reported.add((place, label))
                     message = (
                         f"service {service.name} may have no label {label}, without which the step cannot be run:"
                         " no matcher guarantees it"

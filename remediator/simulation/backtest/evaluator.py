@@ -30,10 +30,12 @@ class RecordedEvaluator(Evaluator):
         self._environment = environment
         self._concern = concern
 
-    def view(self, scenario: Evaluation, threshold: Threshold, owners: Owners, now: float) -> EvaluationPart:
-        before = scenario.looks.get(threshold.name)
+    def evaluate_threshold(
+        self, scenario: Evaluation, threshold: Threshold, owners: Owners, now: float
+    ) -> EvaluationPart:
+        before = scenario.by_threshold.get(threshold.name)
         if before is None or not self._as_before(threshold, before, now):
-            return super().view(scenario, threshold, owners, now)
+            return super().evaluate_threshold(scenario, threshold, owners, now)
         concern = self._concern()
         names = [name for name, track in before.tracks.items() if track.degraded is not NO_BREACH or name in concern]
         concerned = msgspec.structs.replace(before, tracks={name: before.tracks[name] for name in names})
@@ -45,16 +47,16 @@ class RecordedEvaluator(Evaluator):
         )
         answer = Answer(now, QueryStatus.SEEN, list(values), kind="vector")
         seen = self.judge(
-            msgspec.structs.replace(scenario, looks={threshold.name: concerned}), threshold, answer, owners, now
+            msgspec.structs.replace(scenario, by_threshold={threshold.name: concerned}), threshold, answer, owners, now
         )
         owners.update(scenario.owners)
-        tracks = {**before.tracks, **seen.look.tracks}
-        return msgspec.structs.replace(seen, look=msgspec.structs.replace(seen.look, tracks=tracks), templated=[])
+        tracks = {**before.tracks, **seen.result.tracks}
+        return msgspec.structs.replace(seen, result=msgspec.structs.replace(seen.result, tracks=tracks), templated=[])
 
     def _as_before(self, threshold: Threshold, before: ThresholdEvaluation, now: float) -> bool:
         return (
             before.threshold == threshold
-            and before.sight is QueryStatus.SEEN
+            and before.query_status is QueryStatus.SEEN
             and self._environment.changed_at < before.at
             and self._environment.steady_until(threshold, before.at) > now
         )

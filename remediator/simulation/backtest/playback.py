@@ -133,9 +133,9 @@ class RecordedEnvironment(ScriptedEnvironment):
         unseen = recording.unseen_at(min(recording.step_at(self.now), recording.count - 1))
         if unseen is None:
             return answer
-        if unseen.sight is QueryStatus.PARTIAL:
+        if unseen.query_status is QueryStatus.PARTIAL:
             return msgspec.structs.replace(answer, warnings=(unseen.error,))
-        return Answer(self.now, unseen.sight, error=unseen.error)
+        return Answer(self.now, unseen.query_status, error=unseen.error)
 
     async def run(self, call: Call) -> Result:
         if call.env.get("REMEDIATOR_STEP") == "replicas":

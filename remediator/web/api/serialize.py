@@ -55,7 +55,7 @@ def serialize_reading(reading: Reading) -> Json:
     return {
         "threshold": reading.threshold,
         "health": reading.health,
-        "sight": reading.sight,
+        "sight": reading.query_status,
         "value": serialize_value(reading.value),
         "series": reading.series,
         "text": reading.text,

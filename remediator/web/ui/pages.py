@@ -255,9 +255,9 @@ def _fits(view: ServiceView, low: str) -> bool:
 
 def _timeline(found: Incident, entries: Sequence[Entry]) -> list[tuple[float, Entry | None, StepRun | None]]:
     """What happened in order. A step run tells more than the entries about it, so it stands in their place."""
-    told = (EntryKind.STEP_STARTED, EntryKind.STEP_ENDED, EntryKind.PASSED_OVER)
+    ended = (EntryKind.STEP_STARTED, EntryKind.STEP_ENDED, EntryKind.PASSED_OVER)
     items: list[tuple[float, Entry | None, StepRun | None]] = [
-        (entry.at, entry, None) for entry in entries if entry.kind not in told
+        (entry.at, entry, None) for entry in entries if entry.kind not in ended
     ]
     items += [(run.started_at, None, run) for run in found.runs]
     last = EntryKind.INCIDENT_CLOSED

@@ -45,7 +45,7 @@ async def ask(script, expr="up", *, timeout=HANGS, tls=None, **settings):
 
 @pytest.mark.parametrize("release", ["bookworm", "sid"])
 @pytest.mark.parametrize(
-    ("name", "status", "sight", "kind", "count"),
+    ("name", "status", "query_status", "kind", "count"),
     [
         ("vector", 200, QueryStatus.SEEN, "vector", 1),
         ("bool", 200, QueryStatus.SEEN, "vector", 4),
@@ -62,11 +62,11 @@ async def ask(script, expr="up", *, timeout=HANGS, tls=None, **settings):
         ("exec_error", 422, QueryStatus.EXECUTION, "", 0),
     ],
 )
-async def test_recorded_answers(release, name, status, sight, kind, count):
+async def test_recorded_answers(release, name, status, query_status, kind, count):
     body = (PAYLOADS / release / f"{name}.json").read_bytes()
     answer = await ask(lambda request: request.answer(body, status))
-    assert (answer.sight, answer.kind, len(answer.series)) == (sight, kind, count)
-    assert bool(answer.error) == (sight is not QueryStatus.SEEN)
+    assert (answer.query_status, answer.kind, len(answer.series)) == (query_status, kind, count)
+    assert bool(answer.error) == (query_status is not QueryStatus.SEEN)
 
 
 # What servers say beside the data: first what may be missing, then what the engine remarks about the expression.
@@ -119,7 +119,7 @@ async def test_missing_data_is_told_from_remarks_about_the_expression(beside, wa
             else:
                 answer = await client.query("up")
                 assert answer.true is (None if warnings else True)
-    assert (answer.sight, answer.warnings, answer.remarks) == (QueryStatus.SEEN, warnings, remarks)
+    assert (answer.query_status, answer.warnings, answer.remarks) == (QueryStatus.SEEN, warnings, remarks)
     counted = "partial" if warnings else "seen"
     assert metrics.registry.get_sample_value("remediator_queries_total", {"result": counted}) == 1
 
@@ -144,7 +144,7 @@ async def test_an_empty_guard_that_the_engine_warns_about_is_not_false():
 
 
 @pytest.mark.parametrize(
-    ("status", "error_type", "sight"),
+    ("status", "error_type", "query_status"),
     [
         (422, "422", QueryStatus.EXECUTION),
         (422, 422, QueryStatus.EXECUTION),
@@ -161,10 +161,10 @@ async def test_an_empty_guard_that_the_engine_warns_about_is_not_false():
         (200, "200", QueryStatus.BAD_ANSWER),
     ],
 )
-async def test_errors_of_compatible_servers_are_told_in_their_words(status, error_type, sight):
+async def test_errors_of_compatible_servers_are_told_in_their_words(status, error_type, query_status):
     body = {"status": "error", "errorType": error_type, "error": "cannot reach vmstorage-2"}
     answer = await ask(lambda request: request.answer(body, status))
-    assert (answer.sight, answer.series, answer.true) == (sight, [], None)
+    assert (answer.query_status, answer.series, answer.true) == (query_status, [], None)
     assert f"says {error_type}: cannot reach vmstorage-2" in answer.error
 
 
@@ -208,7 +208,7 @@ async def test_values_are_read_strictly(text, kind):
     answer = await ask(
         lambda request: request.answer({"status": "success", "data": {"resultType": kind, "result": result}})
     )
-    assert (answer.sight, answer.series) == (QueryStatus.BAD_ANSWER, [])
+    assert (answer.query_status, answer.series) == (QueryStatus.BAD_ANSWER, [])
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ async def test_recorded_remarks_of_a_new_release_do_not_blind():
 
 
 @pytest.mark.parametrize(
-    ("script", "sight", "words"),
+    ("script", "query_status", "words"),
     [
         (lambda r: r.answer("<html>Sign in</html>", content_type="text/html"), QueryStatus.BAD_ANSWER, "Sign in"),
         (lambda r: r.answer(""), QueryStatus.BAD_ANSWER, "no content"),
@@ -298,9 +298,9 @@ async def test_recorded_remarks_of_a_new_release_do_not_blind():
         (lambda r: r.write(b"nonsense\r\n\r\n"), QueryStatus.UNREACHABLE, "cannot reach"),
     ],
 )
-async def test_what_is_no_answer_has_a_name_and_a_sentence(script, sight, words):
+async def test_what_is_no_answer_has_a_name_and_a_sentence(script, query_status, words):
     answer = await ask(script)
-    assert answer.sight is sight
+    assert answer.query_status is query_status
     assert words in answer.error
     assert answer.series == []
     assert answer.true is None
@@ -312,7 +312,7 @@ async def test_a_body_that_breaks_off_is_unreachable():
         request.write(b'{"status":"succ')
         request.close_connection = True
 
-    assert (await ask(script)).sight is QueryStatus.UNREACHABLE
+    assert (await ask(script)).query_status is QueryStatus.UNREACHABLE
 
 
 async def test_nothing_listens():
@@ -320,13 +320,13 @@ async def test_nothing_listens():
         url = server.url
     async with client_of(url) as client:
         answer = await client.query("up")
-    assert answer.sight is QueryStatus.UNREACHABLE
+    assert answer.query_status is QueryStatus.UNREACHABLE
     assert "refused" in answer.error
 
 
 async def test_a_host_name_that_does_not_exist():
     async with client_of("http://prometheus.invalid:9090") as client:
-        assert (await client.query("up")).sight is QueryStatus.UNREACHABLE
+        assert (await client.query("up")).query_status is QueryStatus.UNREACHABLE
 
 
 def drip_body(request):
@@ -357,7 +357,7 @@ def say_nothing(request):
 @pytest.mark.parametrize("script", [drip_body, drip_chunks, drip_head, say_nothing])
 async def test_the_deadline_holds_for_the_whole_exchange(script):
     answer = await ask(script, timeout=0.3)
-    assert answer.sight is QueryStatus.TIMEOUT
+    assert answer.query_status is QueryStatus.TIMEOUT
     assert "within 0.3s" in answer.error
 
 
@@ -366,7 +366,7 @@ async def test_a_dripping_server_with_tls_is_left_at_the_deadline_too(tmp_path):
     context = authority.server_context("IP:127.0.0.1")
     tls_config = TlsConfig(ca_file=str(authority.ca))
     answer = await ask(drip_body, timeout=0.5, tls=context, tls_config=tls_config)
-    assert answer.sight is QueryStatus.TIMEOUT
+    assert answer.query_status is QueryStatus.TIMEOUT
 
 
 async def test_an_answer_without_end_is_refused(monkeypatch):
@@ -378,7 +378,7 @@ async def test_an_answer_without_end_is_refused(monkeypatch):
             request.write(b" " * 65536)
 
     answer = await ask(script)
-    assert answer.sight is QueryStatus.BAD_ANSWER
+    assert answer.query_status is QueryStatus.BAD_ANSWER
     assert "aggregate" in answer.error
 
 
@@ -403,7 +403,7 @@ async def test_an_answer_of_too_many_small_parts_is_refused_before_it_is_decoded
                 answer = await asyncio.to_thread(client.query_range_blocking, "up", 0, 99, 1)
             else:
                 answer = await client.query("up")
-    assert answer.sight is QueryStatus.BAD_ANSWER
+    assert answer.query_status is QueryStatus.BAD_ANSWER
     assert words in answer.error
     assert "aggregate" in answer.error
     assert metrics.registry.get_sample_value("remediator_queries_total", {"result": "bad_answer"}) == 1
@@ -419,7 +419,7 @@ async def test_a_compressed_bomb_is_refused(monkeypatch):
         request.head(200, "application/json", length=len(bomb), Content_Encoding="gzip")
         request.write(bomb)
 
-    assert (await ask(script)).sight is QueryStatus.BAD_ANSWER
+    assert (await ask(script)).query_status is QueryStatus.BAD_ANSWER
 
 
 async def test_a_long_query_goes_in_the_body():
@@ -461,7 +461,7 @@ async def test_a_refusal_of_both_is_told_in_the_words_of_the_server():
             answer = await client.query("up")
             await client.query("up")
         assert [request.command for request in server.requests] == ["POST", "GET"] * 2
-    assert answer.sight is QueryStatus.BAD_ANSWER
+    assert answer.query_status is QueryStatus.BAD_ANSWER
     assert "(HTTP 403): " in answer.error
     assert "User cannot create services/proxy" in answer.error
 
@@ -482,7 +482,7 @@ async def test_an_error_by_get_shows_that_get_is_let_through():
             request.answer({"status": "error", "errorType": "bad_data", "error": "1:1: parse error"}, 400)
 
     answer = await ask(script)
-    assert (answer.sight, answer.error) == (QueryStatus.BAD_DATA, "Prometheus says bad_data: 1:1: parse error")
+    assert (answer.query_status, answer.error) == (QueryStatus.BAD_DATA, "Prometheus says bad_data: 1:1: parse error")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -492,7 +492,7 @@ async def test_a_method_that_is_given_is_the_only_one(method):
         answer = await client.query("up")
         await client.close()
         assert [request.command for request in server.requests] == [method]
-    assert answer.sight is (QueryStatus.SEEN if method == "GET" else QueryStatus.BAD_ANSWER)
+    assert answer.query_status is (QueryStatus.SEEN if method == "GET" else QueryStatus.BAD_ANSWER)
 
 
 async def test_both_requests_have_one_deadline():
@@ -506,7 +506,7 @@ async def test_both_requests_have_one_deadline():
     started = time.monotonic()
     answer = await ask(script, timeout=0.5)
     assert time.monotonic() - started < 5
-    assert answer.sight in (QueryStatus.BAD_ANSWER, QueryStatus.TIMEOUT)
+    assert answer.query_status in (QueryStatus.BAD_ANSWER, QueryStatus.TIMEOUT)
 
 
 async def test_no_request_is_repeated():
@@ -524,7 +524,7 @@ async def test_connections_are_kept_and_bounded():
 
             async def one():
                 async with together:
-                    assert (await client.query("up")).sight is QueryStatus.SEEN
+                    assert (await client.query("up")).query_status is QueryStatus.SEEN
 
             await asyncio.gather(*(one() for _ in range(40)))
         assert server.connections <= 4
@@ -550,7 +550,7 @@ async def test_credentials_are_read_at_each_request(tmp_path):
             lost = await client.query("up")
         sent = [(r.headers["Authorization"], r.headers["X-Scope"]) for r in server.requests]
     assert sent == [("Bearer first", "shop"), ("Bearer second", "shop")]
-    assert lost.sight is QueryStatus.UNREACHABLE
+    assert lost.query_status is QueryStatus.UNREACHABLE
     assert "credentials file" in lost.error
 
 
@@ -572,7 +572,7 @@ async def test_an_address_with_a_password_is_not_shown():
         port = server.port
     async with client_of(f"http://ops:hunter2@127.0.0.1:{port}") as client:
         answer = await client.query("up")
-    assert answer.sight is QueryStatus.UNREACHABLE
+    assert answer.query_status is QueryStatus.UNREACHABLE
     assert "hunter2" not in answer.error
 
 
@@ -581,14 +581,14 @@ async def test_tls_trusts_the_given_authority_alone(tmp_path):
     context = authority.server_context("IP:127.0.0.1")
     with Scripted(lambda request: request.answer(VECTOR), context) as server:
         async with client_of(server.url, tls_config=TlsConfig(ca_file=str(authority.ca))) as client:
-            assert (await client.query("up")).sight is QueryStatus.SEEN
-            assert (await client.query("up")).sight is QueryStatus.SEEN
+            assert (await client.query("up")).query_status is QueryStatus.SEEN
+            assert (await client.query("up")).query_status is QueryStatus.SEEN
             assert server.connections == 1
         async with client_of(server.url) as client:
             stranger = await client.query("up")
         async with client_of(server.url, tls_config=TlsConfig(insecure_skip_verify=True)) as client:
-            assert (await client.query("up")).sight is QueryStatus.SEEN
-    assert stranger.sight is QueryStatus.UNREACHABLE
+            assert (await client.query("up")).query_status is QueryStatus.SEEN
+    assert stranger.query_status is QueryStatus.UNREACHABLE
     assert "certificate" in stranger.error
 
 
@@ -600,12 +600,12 @@ async def test_tls_knows_the_server_by_its_given_name(tmp_path):
     with Scripted(lambda request: request.answer(VECTOR), context) as server:
         named = TlsConfig(ca_file=str(authority.ca), server_name="prometheus.test")
         async with client_of(server.url, tls_config=named) as client:
-            assert (await client.query("up")).sight is QueryStatus.SEEN
+            assert (await client.query("up")).query_status is QueryStatus.SEEN
         async with client_of(server.url, tls_config=TlsConfig(ca_file=str(authority.ca))) as client:
-            assert (await client.query("up")).sight is QueryStatus.UNREACHABLE
+            assert (await client.query("up")).query_status is QueryStatus.UNREACHABLE
         other = TlsConfig(ca_file=str(authority.ca), server_name="elsewhere.test")
         async with client_of(server.url, tls_config=other) as client:
-            assert (await client.query("up")).sight is QueryStatus.UNREACHABLE
+            assert (await client.query("up")).query_status is QueryStatus.UNREACHABLE
     assert asked_for[0] == "prometheus.test"
 
 
@@ -617,13 +617,13 @@ async def test_a_client_certificate_is_shown_and_its_files_may_be_exchanged(tmp_
     config = TlsConfig(ca_file=str(authority.ca), cert_file=str(mounted[0]), key_file=str(mounted[1]))
     with Scripted(lambda request: request.answer(VECTOR), context) as server:
         async with client_of(server.url, tls_config=TlsConfig(ca_file=str(authority.ca))) as client:
-            assert (await client.query("up")).sight is QueryStatus.UNREACHABLE
+            assert (await client.query("up")).query_status is QueryStatus.UNREACHABLE
         async with client_of(server.url, tls_config=config) as client:
             missing = await client.query("up")
             mounted[0].write_bytes(cert.read_bytes())
             mounted[1].write_bytes(key.read_bytes())
-            assert (await client.query("up")).sight is QueryStatus.SEEN
-    assert missing.sight is QueryStatus.UNREACHABLE
+            assert (await client.query("up")).query_status is QueryStatus.SEEN
+    assert missing.query_status is QueryStatus.UNREACHABLE
     assert "cannot set up TLS" in missing.error
 
 
@@ -652,7 +652,7 @@ async def test_the_time_of_an_answer_is_that_of_the_question():
 
 async def test_a_query_that_cannot_be_sent_is_bad_data():
     answer = await ask(lambda request: request.answer(VECTOR), expr="up{a='\ud800'}")
-    assert answer.sight is QueryStatus.BAD_DATA
+    assert answer.query_status is QueryStatus.BAD_DATA
 
 
 @pytest.mark.parametrize(
@@ -738,7 +738,7 @@ async def test_of_a_replicated_pair_one_that_fails_is_passed_over(failing):
 async def test_an_error_in_the_expression_is_one_at_both_servers_of_a_pair():
     body = {"status": "error", "errorType": "bad_data", "error": "1:1: parse error"}
     async with pair_of(lambda request: request.answer(body, 400), lambda request: None) as (client, servers):
-        assert (await client.query("up")).sight is QueryStatus.BAD_DATA
+        assert (await client.query("up")).query_status is QueryStatus.BAD_DATA
         assert servers[1].requests == []
 
 
@@ -751,8 +751,8 @@ async def test_a_pair_is_blind_when_both_are_gone_and_partial_when_nothing_bette
 
     async with pair_of(busy, partial) as (client, servers):
         answer = await client.query("up")
-        assert (answer.sight, answer.warnings, answer.true) == (QueryStatus.SEEN, (PARTIAL,), None)
+        assert (answer.query_status, answer.warnings, answer.true) == (QueryStatus.SEEN, (PARTIAL,), None)
         servers[1].script = busy
-        assert (await client.query("up")).sight is QueryStatus.UNREACHABLE
+        assert (await client.query("up")).query_status is QueryStatus.UNREACHABLE
         servers[0].script = lambda request: request.answer(VECTOR)
         assert (await client.query("up")).true is True

@@ -26,42 +26,42 @@ async def client_of(url, *, timeout=HANGS, **settings):
 async def test_values_and_errors(tmp_path):
     async with RealPrometheus(tmp_path) as server, client_of(server.url) as client:
         answer = await client.query('label_replace(vector(0.2), "service", "checkout", "", "")')
-        assert (answer.sight, answer.kind, answer.error) == (QueryStatus.SEEN, "vector", "")
+        assert (answer.query_status, answer.kind, answer.error) == (QueryStatus.SEEN, "vector", "")
         assert answer.series == [Series({"service": "checkout"}, 0.2)]
 
         assert math.isnan((await client.query("vector(0) / 0")).series[0].value)
         assert (await client.query("vector(1) / 0")).series[0].value == math.inf
         assert (await client.query("vector(-1) / 0")).series[0].value == -math.inf
         empty = await client.query("no_such_metric")
-        assert (empty.sight, empty.series, empty.true) == (QueryStatus.SEEN, [], False)
+        assert (empty.query_status, empty.series, empty.true) == (QueryStatus.SEEN, [], False)
         scalar = await client.query("1 + 1")
         assert (scalar.kind, scalar.series, scalar.true) == ("scalar", [Series({}, 2.0)], True)
 
         broken = await client.query("sum by (service (up)")
-        assert broken.sight is QueryStatus.BAD_DATA
+        assert broken.query_status is QueryStatus.BAD_DATA
         assert "parse error" in broken.error
         both = 'label_replace(vector(1), "a", "1", "", "") or label_replace(vector(1), "a", "2", "", "")'
         clash = await client.query(f"sum({both}) * on () ({both})")
-        assert clash.sight is QueryStatus.EXECUTION
+        assert clash.query_status is QueryStatus.EXECUTION
         assert "many-to-one" in clash.error or "many-to-many" in clash.error
         matrix = await client.query("vector(1)[5m:1m]")
-        assert matrix.sight is QueryStatus.BAD_ANSWER
+        assert matrix.query_status is QueryStatus.BAD_ANSWER
         assert "matrix" in matrix.error
-        assert (await client.query('"text"')).sight is QueryStatus.BAD_ANSWER
+        assert (await client.query('"text"')).query_status is QueryStatus.BAD_ANSWER
 
 
 async def test_a_query_longer_than_any_url(tmp_path):
     async with RealPrometheus(tmp_path) as server, client_of(server.url) as client:
         names = "|".join(f"service-{number}" for number in range(20_000))
         answer = await client.query(f'vector(1) or up{{service=~"{names}"}}')
-        assert (answer.sight, answer.series) == (QueryStatus.SEEN, [Series({}, 1.0)])
+        assert (answer.query_status, answer.series) == (QueryStatus.SEEN, [Series({}, 1.0)])
 
 
 async def test_prometheus_gives_up_by_itself(tmp_path):
     heavy = "sum(max_over_time((sum(count_over_time(vector(1)[1h:1s])))[12h:1s]))"  # 50 ms without a limit
     async with RealPrometheus(tmp_path, flags=["--query.timeout=1ms"]) as server, client_of(server.url) as client:
         answer = await client.query(heavy)
-    assert answer.sight is QueryStatus.TIMEOUT
+    assert answer.query_status is QueryStatus.TIMEOUT
     assert "Prometheus says timeout" in answer.error
 
 
@@ -69,22 +69,22 @@ async def test_a_prometheus_that_hangs_and_comes_back(tmp_path):
     async with RealPrometheus(tmp_path) as server, client_of(server.url, timeout=0.5) as client:
 
         async def seen():
-            return (await client.query("vector(1)")).sight is QueryStatus.SEEN
+            return (await client.query("vector(1)")).query_status is QueryStatus.SEEN
 
         await until(seen)
         server.suspend()
-        assert (await client.query("vector(1)")).sight is QueryStatus.TIMEOUT
+        assert (await client.query("vector(1)")).query_status is QueryStatus.TIMEOUT
         server.resume()
         await until(seen)
 
 
 async def test_a_prometheus_that_dies_and_comes_back(tmp_path):
     async with RealPrometheus(tmp_path) as server, client_of(server.url) as client:
-        assert (await client.query("vector(1)")).sight is QueryStatus.SEEN
+        assert (await client.query("vector(1)")).query_status is QueryStatus.SEEN
         await in_thread(server.kill)()
-        assert (await client.query("vector(1)")).sight is QueryStatus.UNREACHABLE
+        assert (await client.query("vector(1)")).query_status is QueryStatus.UNREACHABLE
         await in_thread(server.start)()
-        assert (await client.query("vector(1)")).sight is QueryStatus.SEEN
+        assert (await client.query("vector(1)")).query_status is QueryStatus.SEEN
 
 
 async def test_scraped_series_are_seen(tmp_path):
@@ -121,5 +121,5 @@ async def test_a_server_behind_a_web_config(tmp_path, tls):
             await until(up)
         async with client_of(server.url, tls_config=tls_config) as client:
             refused = await client.query("vector(1)")
-    assert refused.sight is QueryStatus.BAD_ANSWER
+    assert refused.query_status is QueryStatus.BAD_ANSWER
     assert "credentials" in refused.error

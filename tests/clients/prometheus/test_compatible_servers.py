@@ -137,25 +137,30 @@ async def test_the_contract(server, tmp_path):
 
         await until(both, within=30)
         answer = await client.query("errors")
-        assert (answer.sight, answer.kind, answer.warnings, answer.remarks) == (QueryStatus.SEEN, "vector", (), ())
+        assert (answer.query_status, answer.kind, answer.warnings, answer.remarks) == (
+            QueryStatus.SEEN,
+            "vector",
+            (),
+            (),
+        )
         assert {series.labels["service"]: series.value for series in answer.series} == {"checkout": 0.25, "search": 3.0}
 
         empty = await client.query("no_such_metric")
-        assert (empty.sight, empty.series, empty.true) == (QueryStatus.SEEN, [], False)
+        assert (empty.query_status, empty.series, empty.true) == (QueryStatus.SEEN, [], False)
 
         two = await client.query("1 + 1")
         # VictoriaMetrics makes a vector of a number; both are true.
-        assert (two.sight, two.kind in ("scalar", "vector"), two.true) == (QueryStatus.SEEN, True, True)
+        assert (two.query_status, two.kind in ("scalar", "vector"), two.true) == (QueryStatus.SEEN, True, True)
         assert [series.value for series in two.series] == [2.0]
 
         broken = await client.query(BROKEN)
-        assert broken.sight in (QueryStatus.BAD_DATA, QueryStatus.EXECUTION)
+        assert broken.query_status in (QueryStatus.BAD_DATA, QueryStatus.EXECUTION)
         assert (broken.series, broken.true) == ([], None)
         assert broken.error.startswith("Prometheus says ")
 
         now = int(time.time()) // 15 * 15
         found = await asyncio.to_thread(client.query_range_blocking, "errors", now - 60, now + 60, 15)
-        assert (found.sight, found.warnings) == (QueryStatus.SEEN, ())
+        assert (found.query_status, found.warnings) == (QueryStatus.SEEN, ())
         assert {line.labels["service"]: line.points[-1][1] for line in found.lines} == {"checkout": 0.25, "search": 3.0}
         assert await asyncio.to_thread(client.remembers_blocking, now - 3600, now + 60) is True
 
@@ -170,7 +175,7 @@ async def test_partial_answers_and_remarks(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("expr", "sight", "words"),
+    ("expr", "query_status", "words"),
     [
         ("limited", QueryStatus.EXECUTION, "maximum number of chunks"),
         ("busy", QueryStatus.UNREACHABLE, "rate limited"),
@@ -178,10 +183,10 @@ async def test_partial_answers_and_remarks(server, tmp_path):
         ("stranger", QueryStatus.BAD_ANSWER, "no org id"),
     ],
 )
-async def test_what_mimir_refuses_is_told_in_its_words(expr, sight, words, tmp_path):
+async def test_what_mimir_refuses_is_told_in_its_words(expr, query_status, words, tmp_path):
     async with mimir(tmp_path) as url, client_of(url) as client:
         answer = await client.query(expr)
-    assert (answer.sight, answer.series) == (sight, [])
+    assert (answer.query_status, answer.series) == (query_status, [])
     assert words in answer.error
 
 

@@ -43,10 +43,10 @@ class Remembered:
         expr: str,
         when: Callable[[int], bool],
         error: str = "many-to-many",
-        sight: QueryStatus = QueryStatus.EXECUTION,
+        query_status: QueryStatus = QueryStatus.EXECUTION,
     ) -> None:
         """Queries of an expression that have a step at such a time are not answered."""
-        self.failing.append((expr, Range(sight, error=error), when))
+        self.failing.append((expr, Range(query_status, error=error), when))
 
     def warns(self, expr: str, when: Callable[[int], bool], warning: str = "a store is away") -> None:
         """Queries of an expression that have a step at such a time are answered with a warning."""
@@ -66,7 +66,7 @@ class Remembered:
             for failing, answer, when in self.failing
             if failing == expr and any(when(at - START) for at in range(start, end + 1, step))
         ]
-        if at_fault and at_fault[0].sight is not QueryStatus.SEEN:
+        if at_fault and at_fault[0].query_status is not QueryStatus.SEEN:
             return at_fault[0]
         for labels, value in self.series.get(expr, []):
             points = [(float(at), value(at - START)) for at in range(start, end + 1, step)]

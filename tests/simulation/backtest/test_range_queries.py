@@ -134,7 +134,7 @@ def test_too_many_samples_are_asked_for_in_parts_however_many_it_takes() -> None
 
 
 @pytest.mark.parametrize(
-    ("sight", "at_most", "sentence"),
+    ("query_status", "at_most", "sentence"),
     [
         (QueryStatus.BAD_DATA, 1, "cannot replay load: no$"),
         (QueryStatus.UNREACHABLE, 3, "cannot replay load: no; what was answered so far is kept: run it again to go on"),
@@ -143,11 +143,11 @@ def test_too_many_samples_are_asked_for_in_parts_however_many_it_takes() -> None
     ],
 )
 def test_what_says_nothing_of_the_time_ends_it(
-    monkeypatch: pytest.MonkeyPatch, sight: QueryStatus, at_most: int, sentence: str
+    monkeypatch: pytest.MonkeyPatch, query_status: QueryStatus, at_most: int, sentence: str
 ) -> None:
     monkeypatch.setattr(asking, "_RETRIES", (0.0, 0.0))
     remembered = load()
-    remembered.fails("load", lambda at: True, "no", sight)
+    remembered.fails("load", lambda at: True, "no", query_status)
     with pytest.raises(RemoteError, match=sentence):
         asked(remembered)
     assert len(remembered.asked) <= at_most
@@ -201,7 +201,7 @@ def test_a_rollout_hides_what_is_matched_with_it_until_the_old_is_gone(server: R
     (part,) = found.unseen
     # What is not scraped any more is seen for five minutes more.
     assert (part.first - found.step_at(NOON), part.end - found.step_at(NOON)) == (120, pytest.approx(140, abs=1))
-    assert (part.sight, part.error[:64]) == (
+    assert (part.query_status, part.error[:64]) == (
         QueryStatus.EXECUTION,
         "Prometheus says execution: found duplicate series for the match ",
     )

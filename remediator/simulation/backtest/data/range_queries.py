@@ -69,25 +69,27 @@ class RangeQueries:
         for wait in (*_RETRIES, 0.0):
             answer = self._prometheus.query_range_blocking(expr, start, end, self._step)
             self.asked += 1
-            if answer.sight is not QueryStatus.UNREACHABLE:
+            if answer.query_status is not QueryStatus.UNREACHABLE:
                 break
             time.sleep(wait)
         self.warnings.update(dict.fromkeys(answer.warnings))
-        hopeless = answer.sight in _TOO_MUCH and (end - start) // self._step < _LEAST
-        if hopeless or answer.sight in (QueryStatus.UNREACHABLE, QueryStatus.BAD_DATA):
-            later = answer.sight in (QueryStatus.UNREACHABLE, QueryStatus.TIMEOUT)
+        hopeless = answer.query_status in _TOO_MUCH and (end - start) // self._step < _LEAST
+        if hopeless or answer.query_status in (QueryStatus.UNREACHABLE, QueryStatus.BAD_DATA):
+            later = answer.query_status in (QueryStatus.UNREACHABLE, QueryStatus.TIMEOUT)
             remedy = "; what was answered so far is kept: run it again to go on" if later else ""
             raise RemoteError(f"cannot replay {shown(expr)}: {answer.error}{remedy}", retry=True)
         return answer
 
     def _fails_throughout(self, expr: str, whole: Range, start: int, end: int) -> bool:
         """Whether single steps spread over the stretch fail in the same way as the whole."""
-        if whole.sight in _TOO_MUCH:
+        if whole.query_status in _TOO_MUCH:
             return False
         steps = (end - start) // self._step
         places = {start + steps * place // (_SPREAD - 1) * self._step for place in range(_SPREAD)}
         ones = (self._ask(expr, at, at) for at in sorted(places))
-        return all(one.sight is whole.sight and bool(one.warnings) == bool(whole.warnings) for one in ones)
+        return all(
+            one.query_status is whole.query_status and bool(one.warnings) == bool(whole.warnings) for one in ones
+        )
 
     def _halves(self, start: int, end: int) -> list[tuple[int, int]]:
         middle = start + (end - start) // self._step // 2 * self._step
@@ -97,8 +99,8 @@ class RangeQueries:
     def _recorded(self, answer: Range, start: int, end: int) -> Recording:
         count = (end - start) // self._step + 1
         found = recorded(answer.lines, start, self._step, count)
-        if answer.sight is not QueryStatus.SEEN:
-            unseen = UnseenSpan(0, count, answer.sight, answer.error)
+        if answer.query_status is not QueryStatus.SEEN:
+            unseen = UnseenSpan(0, count, answer.query_status, answer.error)
         elif answer.warnings:
             unseen = UnseenSpan(0, count, QueryStatus.PARTIAL, "; ".join(answer.warnings))
         else:
@@ -113,7 +115,9 @@ def shown(expr: str) -> str:
 
 
 def _too_much(answer: Range) -> bool:
-    return answer.sight in _TOO_MUCH or (answer.sight is QueryStatus.EXECUTION and _TOO_MANY_SAMPLES in answer.error)
+    return answer.query_status in _TOO_MUCH or (
+        answer.query_status is QueryStatus.EXECUTION and _TOO_MANY_SAMPLES in answer.error
+    )
 
 
 def _telling(parts: list[Recording]) -> Recording | None:

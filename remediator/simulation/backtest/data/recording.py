@@ -44,7 +44,7 @@ class UnseenSpan(NamedTuple):
 
     first: int
     end: int
-    sight: QueryStatus
+    query_status: QueryStatus
     error: str
 
 

@@ -68,13 +68,13 @@ def plain_conditions(rulebook: Rulebook) -> Iterator[str]:
 def _counts(prometheus: Prometheus | PrometheusSources, expr: str, times: Sequence[int], step: int) -> Iterator[float]:
     for at in times:
         answer = prometheus.query_range_blocking(f"count(\n{expr}\n)", at, at, step)
-        if answer.sight is QueryStatus.BAD_DATA:
+        if answer.query_status is QueryStatus.BAD_DATA:
             # A scalar cannot be counted. An expression that is not PromQL at all fails later, when it is asked.
             yield 1
-        elif answer.sight is QueryStatus.EXECUTION:
+        elif answer.query_status is QueryStatus.EXECUTION:
             # An expression that fails at this time has no series then.
             continue
-        elif answer.sight is not QueryStatus.SEEN:
+        elif answer.query_status is not QueryStatus.SEEN:
             raise RemoteError(f"cannot replay {shown(expr)}: {answer.error}", retry=True)
         else:
             yield from (value for line in answer.lines for _, value in line.points)
