@@ -131,6 +131,9 @@ class Metrics:
         self.evaluation_duration = histogram(
             "evaluation_duration_seconds", "How long one round of evaluating thresholds took.", _QUERY
         )
+        self.services_left_out = gauge(
+            "templated_services_left_out", "Templated services that series name and that there is no room for."
+        )
         self.service_health = StateSet(
             "remediator_service_health", "1 for the health a service has, 0 for the others.", "service", "health"
         )

@@ -25,7 +25,7 @@ from remediator.decision.threshold_state import (
 from remediator.errors import RefusedError, TemplateError
 from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.health import Health, QueryStatus
-from remediator.model.rulebook import Rulebook
+from remediator.model.rulebook import MOST_TEMPLATED, Rulebook
 from remediator.model.rules import Service, Threshold
 
 log = logging.getLogger(__name__)
@@ -89,12 +89,15 @@ class Changes:
         self.names: set[str] = set()
         self.alerts: list[Alert] = []
         self.unrest = False
+        self.left_out: set[str] = set()
+        """Templated services that series name and that there is no room for."""
 
     def add(self, other: Changes) -> None:
         """Add what another part of the evaluation changed."""
         self.names |= other.names
         self.alerts += other.alerts
         self.unrest = self.unrest or other.unrest
+        self.left_out |= other.left_out
 
 
 class EvaluationPart(msgspec.Struct, frozen=True):
@@ -116,7 +119,8 @@ def evaluate_threshold(
     query_status, error = answer.query_status, answer.error
     if query_status is QueryStatus.SEEN and answer.warnings:
         query_status, error = QueryStatus.PARTIAL, "; ".join(answer.warnings)
-    worst = _share_out(evaluation, threshold, answer, owners)
+    changes = Changes()
+    worst = _share_out(evaluation, threshold, answer, owners, changes)
     after: dict[str, ThresholdState] = {}
     for name, seen in worst.items():
         health, seen_as = (
@@ -128,7 +132,6 @@ def evaluate_threshold(
     for name, track in tracks.items():
         if name not in after:
             after[name] = advance(track, threshold, now, Health.UNKNOWN, missing, None, track.series, gap=gap)
-    changes = Changes()
     for name, track in after.items():
         previous = tracks.get(name)
         if previous is not None and previous.inactive and track.inactive and not gap:
@@ -162,7 +165,12 @@ def put_together(
     if new:
         known = {**known, **{owner.service.name: owner.service for owner in new}}
         made = {**made, **{owner.service.name: owner.labels for owner in new}}
-    gone = _long_absent(by_threshold.values(), now).difference(evaluation.rulebook.named)
+    absent = _absent(by_threshold.values())
+    gone = {name for name, since in absent.items() if since < now - FORGET}.difference(evaluation.rulebook.named)
+    if len(known) - len(gone) >= MOST_TEMPLATED:
+        # Without room those make way that have had no series for the longest time, a tenth at a time.
+        idle = sorted((name for name in absent if name in known and name not in gone), key=absent.__getitem__)
+        gone.update(idle[: max(1, MOST_TEMPLATED // 10)])
     if gone:
         known = {name: service for name, service in known.items() if name not in gone}
         made = {name: labels for name, labels in made.items() if name not in gone}
@@ -230,9 +238,13 @@ def restored(evaluation: Evaluation, alerts: Iterable[Alert], now: float) -> tup
     return msgspec.structs.replace(evaluation, by_threshold=by_threshold), ended
 
 
-def _share_out(evaluation: Evaluation, threshold: Threshold, answer: Answer, owners: Owners) -> dict[str, _Worst]:
+def _share_out(
+    evaluation: Evaluation, threshold: Threshold, answer: Answer, owners: Owners, changes: Changes
+) -> dict[str, _Worst]:
     """The worst series of each service that the threshold judges."""
     found: dict[str, _Worst] = {}
+    known, named = evaluation.known, evaluation.rulebook.named
+    full = len(known) >= MOST_TEMPLATED
     for series in answer.series:
         key = (*series.labels, *series.labels.values())
         try:
@@ -242,6 +254,9 @@ def _share_out(evaluation: Evaluation, threshold: Threshold, answer: Answer, own
         if owner is None or threshold.name not in owner.thresholds:
             continue
         name, value = owner.service.name, series.value
+        if full and name not in known and name not in named:
+            changes.left_out.add(name)
+            continue
         health, query_status = judge_value(threshold, value)
         if series.histogram:
             query_status = QueryStatus.NATIVE_HISTOGRAM
@@ -304,14 +319,17 @@ def _alert(
     )
 
 
-def _long_absent(results: Iterable[ThresholdEvaluation], now: float) -> set[str]:
-    """Services without a series in any threshold's answers for so long that templated ones are forgotten."""
-    tracks = [item for result in results for item in result.tracks.items()]
-    long_ago = now - FORGET
-    absent = {name for name, track in tracks if track.absent is not None and track.absent < long_ago}
-    if not absent:
-        return absent
-    return absent - {name for name, track in tracks if track.absent is None or track.absent >= long_ago}
+def _absent(results: Iterable[ThresholdEvaluation]) -> dict[str, float]:
+    """Services without a series in any threshold's answers, and since when the last one is gone."""
+    absent: dict[str, float] = {}
+    present: set[str] = set()
+    for result in results:
+        for name, track in result.tracks.items():
+            if track.absent is None:
+                present.add(name)
+            else:
+                absent[name] = max(absent.get(name, track.absent), track.absent)
+    return {name: since for name, since in absent.items() if name not in present}
 
 
 def _without(

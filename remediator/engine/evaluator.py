@@ -83,6 +83,7 @@ class Evaluator:
         self._intake = intake
         self._created = clock.now()
         self._unrest = False
+        self._full = False
         self._requested: set[str] = set()
         self._answered_requests: set[str] = set()
         self._woken = asyncio.Event()
@@ -215,6 +216,7 @@ class Evaluator:
             self._evaluation = await self._evaluate_all(started, changes)
             self.evaluated_at = started
             self._unrest = changes.unrest
+            self._say_left_out(len(changes.left_out))
             self._metrics.evaluation_duration.observe(time.perf_counter() - clocked)
             self._send(changes.alerts)
             await self._deliver()
@@ -222,6 +224,19 @@ class Evaluator:
                 self.changed |= set(changes.names)
                 self._answered_requests |= requested
                 self.evaluated.notify()
+
+    def _say_left_out(self, count: int) -> None:
+        """Log that templated services have no room, once for as long as that lasts."""
+        self._metrics.services_left_out.set(count)
+        if bool(count) is not self._full:
+            self._full = bool(count)
+            if count:
+                log.error(
+                    "cannot judge %d more templated services: %d are known, and no more are kept; make the matchers of"
+                    " the templated services narrower",
+                    count,
+                    len(self.found_services),
+                )
 
     def close(self) -> None:
         """Let go of the worker threads."""

@@ -20,7 +20,7 @@ from remediator.errors import RefusedError, TemplateError
 from remediator.model.action import Outcome
 from remediator.model.alert import Alert, Source, unseen_reason
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, Settlement, StepRun, StoredAlert, Verdict
-from remediator.model.rulebook import Rulebook
+from remediator.model.rulebook import MOST_TEMPLATED, Rulebook
 from remediator.model.rules import Service
 from remediator.model.silence import Silence, Suppression
 
@@ -86,7 +86,7 @@ class EngineState:
         else:
             # Thresholds and operators speak of a service by its name; its own matchers may want other labels.
             service = self.service(labels.get(self.rulebook.service_label, ""))
-        if service is None:
+        if service is None or self._has_no_room_for(service):
             return None
         name = service.name
         self._note_unseen(name, service, stored.alert)
@@ -116,10 +116,17 @@ class EngineState:
     def why_unowned(self, alert: Alert) -> str:
         """The sentence for an alert that no service owns."""
         try:
-            self.rulebook.service_for(alert.labels)
+            service = self.rulebook.service_for(alert.labels)
         except (RefusedError, TemplateError) as error:
             return f"cannot name its service: {error}"
+        if service is not None and self._has_no_room_for(service):
+            return f"cannot take in its service {service.name}: {MOST_TEMPLATED} templated services have alerts already"
         return "no service in the rule files owns it"
+
+    def _has_no_room_for(self, service: Service) -> bool:
+        """Whether alerts name so many templated services that this one is not taken in."""
+        name = service.name
+        return len(self._services) >= MOST_TEMPLATED and name not in self._services and name not in self.rulebook.named
 
     def _note_unseen(self, name: str, service: Service, alert: Alert) -> None:
         """Keep that the sender of an alert cannot see, until it tells something else of the same labels."""
@@ -168,6 +175,7 @@ class EngineState:
     def forget(self, before: float) -> None:
         """Drop what no budget, window or page reaches back to."""
         self.usage.forget(before)
+        self.quiet_since = {name: at for name, at in self.quiet_since.items() if at >= before}
         self._at_work = {run: latest_end for run, latest_end in self._at_work.items() if latest_end > before}
         for name, closings in list(self.closings.items()):
             if closings[0].closed_at < before:

@@ -11,6 +11,9 @@ from remediator.model.rules import Plan, Runbook, Service, Target, Threshold
 from remediator.template.compile import TemplateKind, compile_template
 from remediator.template.filters import LabelView
 
+MOST_TEMPLATED = 200_000
+"""How many templated services are kept at a time. Their names come from outside, and each costs memory."""
+
 
 class Rulebook:
     """All rules, with look-ups. A reload makes a new one."""
@@ -70,6 +73,9 @@ class Rulebook:
         found = self._thresholds.get(service.name)
         if found is None:
             found = tuple(t for t in self.thresholds if matches_all(t.match, service.labels))
+            if len(self._thresholds) > len(self.named) + MOST_TEMPLATED:
+                # Names that were forgotten since: what is still there is found again.
+                self._thresholds.clear()
             self._thresholds[service.name] = found
         return found
 

@@ -11,6 +11,7 @@ import pytest
 from virtual import VirtualClock
 
 from remediator.clients.prometheus.client import Answer, Series
+from remediator.decision import evaluation
 from remediator.decision.evaluation import FORGET
 from remediator.engine.evaluator import HEARTBEAT, Evaluator
 from remediator.errors import StoreError
@@ -545,6 +546,34 @@ async def test_a_templated_service_is_forgotten_a_while_after_its_series_are_gon
     assert watch.judgement("checkout").readings[0].query_status is QueryStatus.NO_DATA, (
         "a service that a file names stays"
     )
+
+
+async def test_templated_services_are_bounded_and_the_longest_idle_make_way(monkeypatch, caplog):
+    """Names come from outside: churning labels must not fill the memory, and what is judged goes on being judged."""
+    monkeypatch.setattr(evaluation, "MOST_TEMPLATED", 3)
+    watch = Watch(TEMPLATED, service("checkout"), threshold())
+
+    def series(*apps):
+        named = [({"namespace": "shop", "app": app}, 0.2) for app in apps]
+        return [*named, ({"service": "checkout"}, 0.01)]
+
+    watch.answers["error_ratio"] = series("a", "b", "c")
+    await watch.round()
+    watch.answers["error_ratio"] = series("b", "c", "d", "e")
+    await watch.round()
+    assert sorted(watch.evaluator.found_services) == ["shop/b", "shop/c"], "a has no series any more"
+    assert watch.metrics.services_left_out._value.get() == 2
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    await watch.round()
+    assert sorted(watch.evaluator.found_services) == ["shop/b", "shop/c", "shop/d", "shop/e"]
+    await watch.round()
+    assert (watch.health("shop/b"), watch.health("checkout")) == (F, H)
+    assert watch.metrics.services_left_out._value.get() == 0
+    for number in range(20):
+        watch.answers["error_ratio"] = series(*(f"{number}-{n}" for n in range(4)))
+        await watch.round()
+        assert len(watch.evaluator.found_services) <= 7
+    assert watch.health("checkout") is H
 
 
 async def test_an_outage_of_prometheus_forgets_nothing():
