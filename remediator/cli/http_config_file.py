@@ -8,8 +8,8 @@ from pathlib import Path
 from remediator.clients.http_options import HttpClient, HttpConfig
 from remediator.config.document import open_document
 from remediator.config.schema import read_document
-from remediator.config.schema_nodes import Violation
 from remediator.config.servers import http_violations
+from remediator.config.struct_schema import Violation
 from remediator.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from remediator.config.scalars import Scalar
-from remediator.config.schema_nodes import Violation
+from remediator.config.struct_schema import Violation
 from remediator.model.field_types import Name
 from remediator.model.matcher import Matcher
 from remediator.model.time_interval import (

@@ -19,18 +19,8 @@ import msgspec
 from remediator.config.document import Document
 from remediator.config.node_problems import Bad
 from remediator.config.scalars import OF_FIELD_TYPE, OF_TYPE, Scalar, one_of
-from remediator.config.schema_nodes import (
-    Additional,
-    AnySchema,
-    Field,
-    ListSchema,
-    MappingSchema,
-    PartialSchema,
-    ScalarSchema,
-    Schema,
-    StructSchema,
-    UnionSchema,
-)
+from remediator.config.schema_nodes import AnySchema, ListSchema, MappingSchema, ScalarSchema, Schema, UnionSchema
+from remediator.config.struct_schema import Additional, Field, PartialSchema, StructSchema
 from remediator.model.field_types import SCALAR_OR_LIST, FieldType
 
 T = TypeVar("T", bound=msgspec.Struct)

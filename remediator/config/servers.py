@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from remediator.clients.http_options import HttpClient, HttpConfig, OAuth2, Proxy, TlsConfig
 from remediator.config.scalars import Scalar
-from remediator.config.schema_nodes import Violation
+from remediator.config.struct_schema import Violation
 from remediator.model.field_types import Name
 
 if TYPE_CHECKING:

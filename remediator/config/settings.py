@@ -18,8 +18,8 @@ from remediator.config.document import Document, open_document
 from remediator.config.maintenance import MaintenanceDoc
 from remediator.config.scalars import Scalar
 from remediator.config.schema import read_document
-from remediator.config.schema_nodes import Violation
 from remediator.config.servers import AlertmanagerClient, PrometheusServer, Server, Url, beside, beside_client
+from remediator.config.struct_schema import Violation
 from remediator.errors import ConfigError
 from remediator.model.field_types import SCALAR_OR_LIST, Duration, JudgedHealth, PositiveDuration, PositiveInteger
 from remediator.model.health import Health

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from remediator.config.schema import AdditionalKeys, PartialOf
-from remediator.config.schema_nodes import Partial
+from remediator.config.struct_schema import Partial
 from remediator.model.action import ActionSpec, HttpSpec
 from remediator.model.field_types import (
     SCALAR_OR_LIST,

@@ -14,7 +14,7 @@ import msgspec
 
 from remediator.config.document import Document, Path_, nearest, open_document
 from remediator.config.schema import read_document
-from remediator.config.schema_nodes import Partial
+from remediator.config.struct_schema import Partial
 from remediator.problem import Position, Problem, Severity
 from remediator.rules.fields import RuleFileDoc
 from remediator.rules.library import PREFIX, open_shipped, shipped_names
