@@ -115,6 +115,11 @@ class Security:
         """The cookie of a session of someone who has shown credentials."""
         return self.sessions.issue(principal.name, self._proof(principal.name) or "", now)
 
+    def end_session(self, cookie: str, now: float) -> None:
+        """Take a session no more, if it is one."""
+        if self._of_session(cookie, now) is not None:
+            self.sessions.revoke(cookie, now)
+
     def named(self, name: str) -> Principal | None:
         """The user of this name as the file has it now; the empty name is the holder of this machine's credential."""
         return None if self._proof(name) is None else self._user(name) if name else _HOLDER

@@ -29,6 +29,8 @@ class Sessions:
     def __init__(self, secret: str = "") -> None:
         self._key = hmac.digest(secret.encode(), b"remediator session", sha256) if secret else os.urandom(32)
         self._links: dict[str, tuple[str, float]] = {}
+        self._revoked: dict[str, float] = {}
+        """Signatures of sessions that were signed out of, and when each would have expired."""
 
     def issue(self, name: str, proof: str, now: float) -> str:
         """The cookie of a session of this user. It ends when `proof`, such as the hash of a password, changes."""
@@ -47,7 +49,14 @@ class Sessions:
     def valid(self, cookie: str, proof: str) -> bool:
         """Whether this process, or one with its secret, issued the cookie, for this proof."""
         data, _, signature = cookie.partition(".")
+        if signature in self._revoked:
+            return False
         return hmac.compare_digest(self._sign(data, proof).encode(), signature.encode("utf-8", "surrogatepass"))
+
+    def revoke(self, cookie: str, now: float) -> None:
+        """Have this process take a valid cookie no more, wherever copies of it are."""
+        self._revoked = {signature: until for signature, until in self._revoked.items() if until > now}
+        self._revoked[cookie.partition(".")[2]] = now + LIFETIME
 
     def make_link(self, name: str, now: float) -> str:
         """A code that signs a browser in as this user, once and soon."""

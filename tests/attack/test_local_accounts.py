@@ -135,6 +135,22 @@ async def test_the_pages_show_no_button_before_signing_in(guarded: Site) -> None
         assert done.status == 401
 
 
+async def test_signing_out_ends_copies_of_the_session_too(guarded: Site) -> None:
+    copy = (await sign_in(guarded, bearer(guarded)["Authorization"].removeprefix("Bearer "))).cookies[
+        "remediator_session"
+    ]
+    headers = {"Cookie": f"remediator_session={copy.value}"}
+    async with aiohttp.ClientSession() as other:
+        url = guarded.url + "/api/v1/services/shop/heal"
+        async with other.post(url, json={"author": "ada"}, headers=headers) as answer:
+            assert answer.status == 202
+        data = {"csrf": await csrf(guarded)}
+        async with guarded.session.post(guarded.url + "/sign-out", data=data, allow_redirects=False) as out:
+            assert out.status == 303
+        async with other.post(url, json={"author": "ada"}, headers=headers) as answer:
+            assert answer.status == 401
+
+
 async def test_a_link_signs_in_once(guarded: Site) -> None:
     assert (await guarded.ask("POST", "/api/v1/sign-in-links", json={}))[0] == 401
     _, answer = await guarded.ask("POST", "/api/v1/sign-in-links", json={}, headers=bearer(guarded))

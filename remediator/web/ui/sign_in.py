@@ -44,8 +44,10 @@ async def sign_in(request: web.Request) -> web.Response:
 
 
 async def sign_out(request: web.Request) -> web.Response:
-    """The button that ends the session in this browser."""
+    """The button that ends the session in this browser, and copies of it."""
     await read_form(request)
+    context = request.app[CONTEXT]
+    context.security.end_session(request.cookies.get(SESSION_COOKIE, ""), context.clock.now())
     response = web.Response(status=303, headers={"Location": "/"})
     response.del_cookie(SESSION_COOKIE, httponly=True, samesite="Strict", secure=request.secure)
     return response
