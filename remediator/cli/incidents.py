@@ -56,10 +56,18 @@ def _tell(incident: dict[str, Any]) -> None:
         print(clean(f"{moment(run['startedAt'])}  {run['title']}: {run['outcome'] or 'running'}: {run['text']}"))
         for line in (*([f"$ {run['call']}"] if run["call"] else []), *run["output"].splitlines()):
             print(clean(f"    {line}"))
+    if incident["approval"] is not None:
+        print(clean(f"{moment(incident['approval']['at'])}  {answered_by(incident['approval'])}"))
     if incident["hold"] is not None:
         print(clean(f"Held by {incident['hold']['gate']}: {incident['hold']['text']}"))
     if incident["closedAt"] is not None:
         print(clean(f"{moment(incident['closedAt'])}  {state}: {incident['closing']}"))
+
+
+def answered_by(approval: dict[str, Any]) -> str:
+    """Who answered, and what."""
+    word = "approved" if approval["approved"] else "denied"
+    return f"{word} by {approval['author']}" + (f": {approval['comment']}" if approval["comment"] else "")
 
 
 def _took(incident: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from remediator.cli.client import Client, add_connection, ago, answered, clean, moment, service_path, show_json
+from remediator.cli.incidents import answered_by
 
 
 def add(commands: Any) -> None:
@@ -83,6 +84,8 @@ def _incident(incident: dict[str, Any] | None) -> Iterator[str]:
         yield "No incident is open."
         return
     yield f"Incident {incident['id']} is open since {moment(incident['openedAt'])}: {incident['text']}"
+    if incident["approval"] is not None:
+        yield f"  {moment(incident['approval']['at'])} {answered_by(incident['approval'])}"
     for run in incident["runs"]:
         yield f"  {moment(run['startedAt'])} {run['title']}: {(run['outcome'] or 'running').replace('_', ' ')}: {run['text']}"
 

@@ -15,10 +15,11 @@ from remediator.model.gate import Gate
 from remediator.model.health import Health, Judgement
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, StepRun, StoredAlert, Verdict
 from remediator.model.rulebook import merged_labels
-from remediator.model.rules import Plan, Service
+from remediator.model.rules import Mode, Plan, Runbook, Service
 from remediator.model.silence import Silence, Suppression
 from remediator.template.compile import LabelView
 
+_STRICTNESS = {Mode.AUTO: 0, Mode.APPROVE: 1, Mode.OBSERVE: 2}
 PROBE = "probe"
 """The action of a target that says whether it can be reached."""
 
@@ -121,6 +122,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """How many known services the runbook is for."""
     would: str = ""
     """The call of the next step, where it is known beforehand; for telling what would be done."""
+    would_have: StepRun | None = None
+    """What would have been run last for the service in an earlier incident, where it is only observed."""
+    current: Runbook | None = None
+    """The runbook of the plan's name in the rules as they are now, for an open incident."""
 
     @property
     def health(self) -> Health:
@@ -131,6 +136,30 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         if self.incident is not None:
             return self.incident.plan
         return self.choice.plan if self.choice is not None else None
+
+    @property
+    def mode(self) -> Mode:
+        """How much may be done without asking. An open incident follows its runbook to another mode. To one that allows
+        more it does so only where nothing else has changed: what was changed with the mode may be what was wrong."""
+        plan, current = self.plan, self.current
+        if plan is None:
+            return Mode.OBSERVE
+        return plan.runbook.mode if current is None or self.keeps_text else current.mode
+
+    @property
+    def keeps_text(self) -> bool:
+        """Whether an open incident keeps a mode that allows less, as its runbook was changed in other ways too."""
+        plan, current = self.plan, self.current
+        if plan is None or current is None or _STRICTNESS[current.mode] >= _STRICTNESS[plan.runbook.mode]:
+            return False
+        return msgspec.structs.replace(current, mode=plan.runbook.mode) != plan.runbook
+
+    @property
+    def observed(self) -> bool:
+        """Whether nothing is run for it, whatever its gates say: its runbook or the whole program only observes."""
+        if not self.policy.auto_heal:
+            return True
+        return self.plan is not None and self.mode is Mode.OBSERVE and not self.forced
 
     @property
     def asked(self) -> bool:

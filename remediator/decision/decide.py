@@ -222,7 +222,8 @@ def _pursue(case: Case, incident: Incident) -> Decision:
         return Held(first_hold(case, (blind,)) or Hold(Gate.BLIND, f"cannot see {unclear}: {case.judgement.text}"))
     if next_step is None:
         owed = f"; {', '.join(incident.owed)} is owed" if incident.owed else ""
-        return Close(f"no step is left and it is {case.health}: {case.judgement.text}{owed}", Verdict.EXHAUSTED)
+        text = f"{_spent(case, incident, last)} and it is {case.health}: {case.judgement.text}{owed}"
+        return Close(text, Verdict.EXHAUSTED)
     if case.health.bad and case.health not in next_step.step.when and not case.asked:
         whens = " or ".join(next_step.step.when)
         return PassOver(f"{next_step.step.name} is for when it is {whens}, and it is {case.health}", next_step)
@@ -278,6 +279,25 @@ def _recovered(case: Case, incident: Incident, last: StepRun | None) -> Decision
         return Close(f"cleared by itself: {case.judgement.text}", Verdict.CLEARED)
     took = rough_duration(case.now - incident.opened_at)
     return Close(f"recovered after {last.action} in {took}: {case.judgement.text}", Verdict.RECOVERED)
+
+
+def _spent(case: Case, incident: Incident, last: StepRun | None) -> str:
+    """What came of the steps, when none is left. Where nothing was run, it says why not."""
+    if last is not None:
+        return "no step is left"
+    before = case.previous
+    if before is not None and before.id == incident.relapse_of and before.closed_at is not None:
+        helped = next((run.action for run in reversed(before.runs) if run.step >= 0 and _ran(run)), "a heal")
+        lasted = rough_duration(max(0.0, incident.opened_at - before.closed_at))
+        if incident.first_step >= len(incident.plan.runbook.steps):
+            return f"{helped} had helped for {lasted} only, the runbook has nothing after it,"
+        return f"{helped} had helped for {lasted} only, no step after it was run,"
+    left_out = next((run.text for run in reversed(incident.runs) if run.step >= 0 and run.text), "")
+    return f"no step was run ({left_out})" if left_out else "no step was run"
+
+
+def _ran(run: StepRun) -> bool:
+    return run.outcome is None or run.outcome.ran
 
 
 def _unfinished(case: Case, incident: Incident) -> Wait | None:

@@ -17,7 +17,7 @@ from remediator.model.gate import Gate, Paging, Trait
 from remediator.model.health import Health
 from remediator.model.incident import Hold, Incident, Verdict
 from remediator.model.paging import SENDER, HealSilence, PageAlert
-from remediator.model.rules import Plan
+from remediator.model.rules import Mode, Plan
 from remediator.template.compile import TemplateKind, compile_template
 
 BLACKOUT = 120.0
@@ -34,28 +34,32 @@ def pages(
     waiting: Mapping[str, Hold],
     now: float,
     which: str = "",
+    *,
+    observes: bool = False,
 ) -> list[PageAlert]:
-    """Every page that is to fire now.
+    """Every page that is to fire now. Of what is only observed nobody hears: nothing is lost by a heal that does not come.
 
     `troubled` are the cases of all services that have an open incident, were given up, or wait without an incident; `waiting`
     is what holds the last of these. `dark_since` is since when Prometheus does not answer; None while it does. `which` names those that do
-    not, when others do.
+    not, when others do. `observes` says that nothing is run for any service.
     """
     found: list[PageAlert] = []
-    if panic is not None:
+    if panic is not None and not observes:
         summary = f"{panic.bad} of {panic.total} services turned bad within a minute: nothing is healed"
-        found.append(_everywhere("RemediationPanic", summary, "critical", panic.since))
+        over = f"the panic is over in which {panic.bad} of {panic.total} services had turned bad: heals go on"
+        found.append(_everywhere("RemediationPanic", summary, over, "critical", panic.since))
     dark = dark_since is not None and now - dark_since >= BLACKOUT
-    if dark_since is not None and dark:
+    if dark_since is not None and dark and not observes:
         lasted = rough_duration(now - dark_since)
         summary = f"Prometheus has not answered for {lasted}: nothing is healed"
         if which:
             summary = f"Prometheus {which} has not answered for {lasted}: nothing that it sees is healed"
-        found.append(_everywhere("RemediationBlocked", summary, "critical", dark_since, gate=Gate.BLIND))
+        over = f"Prometheus{f' {which}' if which else ''} answers again: heals go on"
+        found.append(_everywhere("RemediationBlocked", summary, over, "critical", dark_since, gate=Gate.BLIND))
     roots: dict[str, list[str]] = {}
     for case in troubled:
         hold = case.incident.hold if case.incident is not None else waiting.get(case.service.name)
-        if hold is not None and hold.gate is Gate.DEPENDENCY:
+        if hold is not None and hold.gate is Gate.DEPENDENCY and not case.observed:
             for root in case.dependencies:
                 roots.setdefault(root.name, []).append(case.service.name)
     for case in troubled:
@@ -100,6 +104,8 @@ def may_resolve(case: Case) -> bool:
 
 
 def _heals(case: Case, incident: Incident) -> bool:
+    if case.observed:
+        return False
     end = incident.opened_at + incident.plan.runbook.silence
     hold = incident.hold
     if case.now >= end or hold is None or Trait.BRIEF in hold.gate.traits:
@@ -113,27 +119,36 @@ def _of(case: Case, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -
     also = f"; {', '.join(sorted(waiters))} wait{'s' if len(waiters) == 1 else ''} for it" if waiters else ""
     # Before the first look nothing is known: what people were told before a restart goes on for some minutes by itself.
     gave_up = before is not None and case.prometheus_status.back > 0 and not may_resolve(case)
+    observed = case.observed or (plan is None and before is not None and before.plan.runbook.mode is Mode.OBSERVE)
+    if observed and (before is None or before.last_run is None):
+        return
     if gave_up and before is not None:
         summary = f"{name} is {case.health} and could not be healed: {before.closing}{also}"
-        yield _about(case, before.plan, "RemediationFailed", summary, "critical", before.closed_at or 0.0, before)
+        over = f"{name} could not be healed; it is well again, or another incident of it has ended since"
+        yield _about(case, before.plan, "RemediationFailed", summary, over, "critical", before.closed_at or 0.0, before)
     if plan is None:
         if waiters and not quiet and case.health is not Health.HEALTHY and case.now - case.judgement.since >= UNHEALED:
             summary = f"{name} is {case.health}, and nothing heals it{also}"
             labels = {**case.service.labels, "gate": Gate.DEPENDENCY}
-            yield _everywhere("RemediationBlocked", summary, "warning", case.judgement.since + UNHEALED, **labels)
+            over = f"{name} is well, or nothing waits for it any more"
+            yield _everywhere("RemediationBlocked", summary, over, "warning", case.judgement.since + UNHEALED, **labels)
+        return
+    if case.observed:
         return
     if case.health is not Health.HEALTHY and (open_breaker := breaker(case)) is not None:
         began = (open_breaker.until or case.now) - (
             plan.runbook.limits.breaker.window if plan.runbook.limits.breaker else 0
         )
-        yield _about(case, plan, "RemediationBreakerOpen", f"{name}: {open_breaker.text}", "critical", began, before)
+        summary, over = f"{name}: {open_breaker.text}", f"{name}: its breaker holds no heal any more"
+        yield _about(case, plan, "RemediationBreakerOpen", summary, over, "critical", began, before)
     if hold is None or quiet:
         return
     incident = case.incident
     if hold.gate is Gate.APPROVAL:
         if incident is not None and incident.approval is None:
             summary = f"{name} is {case.health}, and its heal {hold.text}"
-            yield _about(case, plan, "RemediationApprovalNeeded", summary, "warning", hold.since, incident)
+            over = f"{name}: its heal waits for approval no more"
+            yield _about(case, plan, "RemediationApprovalNeeded", summary, over, "warning", hold.since, incident)
         return
     held_from = incident.idle_since if incident is not None else hold.since
     due = held_from + plan.runbook.escalate.after
@@ -142,7 +157,8 @@ def _of(case: Case, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -
     summary = (
         f"{name} is {case.health}, and nothing has been done for {rough_duration(case.now - held_from)}: {hold.text}"
     )
-    yield _about(case, plan, "RemediationBlocked", summary + also, "warning", due, incident, gate=hold.gate)
+    over = f"{name} is not held by {hold.gate.replace('_', ' ')} any more"
+    yield _about(case, plan, "RemediationBlocked", summary + also, over, "warning", due, incident, gate=hold.gate)
 
 
 def _about(
@@ -150,6 +166,7 @@ def _about(
     plan: Plan,
     name: str,
     summary: str,
+    over: str,
     severity: str,
     starts_at: float,
     incident: Incident | None,
@@ -173,12 +190,16 @@ def _about(
         annotations=annotations | _rendered(escalate.annotations, case),
         starts_at=starts_at,
         path=f"/incidents/{incident.id}" if incident is not None else f"/services/{case.service.name}",
+        resolved=over,
     )
 
 
-def _everywhere(name: str, summary: str, severity: str, starts_at: float, **labels: str) -> PageAlert:
+def _everywhere(name: str, summary: str, over: str, severity: str, starts_at: float, **labels: str) -> PageAlert:
     return PageAlert(
-        {"alertname": name, "severity": severity, SENDER[0]: SENDER[1], **labels}, {"summary": summary}, starts_at
+        {"alertname": name, "severity": severity, SENDER[0]: SENDER[1], **labels},
+        {"summary": summary},
+        starts_at,
+        resolved=over,
     )
 
 

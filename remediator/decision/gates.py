@@ -29,23 +29,6 @@ PROBE_LONGEST = 300.0
 GateCheck = Callable[[Case], Hold | None]
 
 
-def auto_heal(case: Case) -> Hold | None:
-    """The global switch is off: decide and tell, run nothing."""
-    if case.policy.auto_heal:
-        return None
-    way_out = "set auto_heal: true under global: in the config, and reload"
-    return Hold(Gate.AUTO_HEAL, f"auto_heal is off{_would(case)}", way_out=way_out)
-
-
-def observe(case: Case) -> Hold | None:
-    """The runbook is in observe mode: decide and tell, run nothing."""
-    plan = case.plan
-    if plan is not None and plan.runbook.mode is Mode.OBSERVE and not case.forced:
-        way_out = "give the runbook mode: approve or auto, and reload; or force a heal"
-        return Hold(Gate.OBSERVE, f"runbook {plan.runbook.name} is in observe mode{_would(case)}", way_out=way_out)
-    return None
-
-
 def paused(case: Case) -> Hold | None:
     """An operator has paused healing for the service."""
     if not case.pauses:
@@ -145,7 +128,8 @@ def dependency(case: Case) -> Hold | None:
     latest: Hold | None = None
     for root in case.dependencies:
         if root.healed_at is None:
-            return Hold(Gate.DEPENDENCY, f"waits for {root.name}, which is {root.health}: {root.text}")
+            waits = "would wait" if case.observed else "waits"
+            return Hold(Gate.DEPENDENCY, f"{waits} for {root.name}, which is {root.health}: {root.text}")
         if plan is None or incident is None or incident.opened_at > root.healed_at:
             continue
         until = root.healed_at + plan.runbook.verify.within
@@ -200,10 +184,16 @@ def cooldown(case: Case) -> Hold | None:
             return None
         wait = max(wait, REOPEN)
         return _cooling(case, previous.closed_at + wait, f"incident {previous.id} was {previous.verdict}", wait)
-    if case.incident.last_run is not None or case.last_heal is None:
+    if case.incident.last_run is not None:
         return None
-    ended = case.last_heal.ended_at or case.last_heal.deadline
-    return _cooling(case, ended + wait, f"{case.last_heal.action} was run", wait)
+    hold: Hold | None = None
+    if case.last_heal is not None:
+        ended = case.last_heal.ended_at or case.last_heal.deadline
+        hold = _cooling(case, ended + wait, f"{case.last_heal.action} was run", wait)
+    if hold is None and case.would_have is not None:
+        since = case.would_have.started_at
+        hold = _cooling(case, since + wait, f"{case.would_have.action} would have been run", wait)
+    return hold
 
 
 def rate_budget(case: Case) -> Hold | None:
@@ -214,11 +204,11 @@ def rate_budget(case: Case) -> Hold | None:
     for rate in plan.runbook.limits.rate:
         until = spent_until(rate, case.spent_here, case.now)
         if until is not None:
-            return _spent(case, f"runbook {plan.runbook.name} has", rate, until)
+            return _spent(case, f"runbook {plan.runbook.name}", "has", rate, until)
     for rate in case.policy.rate:
         until = spent_until(rate, case.spent_anywhere, case.now)
         if until is not None:
-            return _spent(case, "all runbooks together have", rate, until)
+            return _spent(case, "all runbooks together", "have", rate, until)
     return None
 
 
@@ -230,7 +220,8 @@ def blast_radius(case: Case) -> Hold | None:
     most = plan.runbook.limits.blast_radius.of(case.reach)
     if case.healing < most:
         return None
-    text = f"{case.healing} of {case.reach} services of runbook {plan.runbook.name} are being healed, at most {most}"
+    are = "would be healed at a time" if case.observed else "are being healed"
+    text = f"{case.healing} of {case.reach} services of runbook {plan.runbook.name} {are}, at most {most}"
     return Hold(Gate.BLAST_RADIUS, text)
 
 
@@ -256,15 +247,18 @@ def guard(case: Case) -> Hold | None:
         return None
     if answer.true is None:
         return Hold(Gate.GUARD, f"cannot tell whether {answer.expr} is true: {answer.text}")
-    return Hold(Gate.GUARD, f"{next_step.step.name} waits while {answer.expr}")
+    waits = "would wait" if case.observed else "waits"
+    return Hold(Gate.GUARD, f"{next_step.step.name} {waits} while {answer.expr}")
 
 
 def approval(case: Case) -> Hold | None:
     """The runbook asks a person first, once for each incident."""
     plan, incident = case.plan, case.incident
-    if plan is None or incident is None or plan.runbook.mode is not Mode.APPROVE or case.forced:
+    if plan is None or incident is None or case.mode is not Mode.APPROVE or case.forced:
         return None
     if incident.approval is None:
+        if case.observed:
+            return None  # Nobody is asked for what would not be run; `auto_heal` says that somebody would be.
         held = incident.hold
         asked_at = held.since if held is not None and held.gate is Gate.APPROVAL else case.now
         way_out = f"remediator approve {incident.id}, or deny {incident.id}"
@@ -276,9 +270,26 @@ def approval(case: Case) -> Hold | None:
     return None
 
 
+def auto_heal(case: Case) -> Hold | None:
+    """The global switch is off: decide and tell, run nothing."""
+    if case.policy.auto_heal:
+        return None
+    way_out = "set auto_heal: true under global: in the config, and reload"
+    return Hold(Gate.AUTO_HEAL, f"auto_heal is off{_would(case)}", way_out=way_out)
+
+
+def observe(case: Case) -> Hold | None:
+    """The runbook is in observe mode: decide and tell, run nothing."""
+    plan, incident = case.plan, case.incident
+    if plan is None or case.mode is not Mode.OBSERVE or case.forced:
+        return None
+    way_out = "give the runbook mode: approve or auto, and reload; or force a heal"
+    if incident is not None and case.keeps_text:
+        way_out = f"remediator dismiss {incident.id}: the next incident takes the runbook as it is now; or force a heal"
+    return Hold(Gate.OBSERVE, f"runbook {plan.runbook.name} is in observe mode{_would(case)}", way_out=way_out)
+
+
 GATES: tuple[GateCheck, ...] = (
-    auto_heal,
-    observe,
     paused,
     maintenance,
     silenced,
@@ -297,6 +308,8 @@ GATES: tuple[GateCheck, ...] = (
     concurrency,
     guard,
     approval,
+    auto_heal,
+    observe,
 )
 
 
@@ -318,6 +331,9 @@ UNDOING = _with(Trait.UNDOING)
 BEFORE_GUARDS = GATES[: GATES.index(guard)]
 """The gates for which no guard has to be asked."""
 
+_GUARDED = frozenset(map(name_of, GATES[GATES.index(guard) :]))
+"""The gates that are asked once the guards have answered."""
+
 OWN = frozenset(map(name_of, takewhile(lambda check: Trait.FLEET not in name_of(check).traits, GATES)))
 """The gates that hold whatever happens to other services, and come before any that does not."""
 
@@ -333,10 +349,8 @@ def lasting(case: Case, hold: Hold) -> bool:
         # A relapse is none any more after some time, and then does not count as a failure.
         return hold.gate is not Gate.BREAKER or case.relapse is None
     next_step = case.next_step
-    asks = next_step is not None and (
-        next_step.step.if_
-        or ((next_step.step.unless and name_of(guard) is hold.gate) or name_of(approval) is hold.gate)
-    )
+    unless = next_step is not None and next_step.step.unless and hold.gate in _GUARDED
+    asks = (next_step is not None and next_step.step.if_) or unless or hold.gate is Gate.APPROVAL
     return Trait.UNTIMED not in hold.gate.traits and not asks
 
 
@@ -350,10 +364,15 @@ def first_hold(case: Case, gates: tuple[GateCheck, ...] = GATES) -> Hold | None:
 
 
 def _would(case: Case) -> str:
-    next_step = case.next_step
+    next_step, incident = case.next_step, case.incident
+    if incident is not None and incident.owed and case.health is Health.HEALTHY:
+        return f": would put it back by {incident.owed[0]}"
     if next_step is None:
         return ""
-    return f": would run {next_step.step.name}" + (f" ({case.would})" if case.would else "")
+    deed = f"run {next_step.step.name}" + (f" ({case.would})" if case.would else "")
+    if case.observed and incident is not None and case.mode is Mode.APPROVE and incident.approval is None:
+        return f": would ask a person, and then {deed}"
+    return f": would {deed}"
 
 
 def _because(comment: str) -> str:
@@ -371,6 +390,7 @@ def _cooling(case: Case, until: float, what: str, wait: float) -> Hold | None:
     return Hold(Gate.COOLDOWN, text, until, way_out="force a heal")
 
 
-def _spent(case: Case, whose: str, rate: Rate, until: float) -> Hold:
-    text = f"{whose} used its {rate.count} commands in {format_duration(rate.window)}: frees up in {_left(case, until)}"
+def _spent(case: Case, whose: str, have: str, rate: Rate, until: float) -> Hold:
+    used = f"{whose} {'would have' if case.observed else have} used its {rate.count} commands"
+    text = f"{used} in {format_duration(rate.window)}: frees up in {_left(case, until)}"
     return Hold(Gate.RATE_BUDGET, text, until, way_out="a recovery gives back the runbook's own commands")

@@ -134,6 +134,8 @@ class Applier:
     def _queue(self, case: Case, decision: d.Decision) -> None:
         """Keep the order of the services that wait until others come to their end."""
         name, gate = case.service.name, decision.hold.gate if isinstance(decision, d.Held) else None
+        if case.observed:
+            gate = None  # It would take the place of one for which something is run.
         if gate is Gate.CONCURRENCY:
             self.waiting_for_slot[name] = None
         else:

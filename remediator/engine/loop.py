@@ -31,9 +31,11 @@ from remediator.metrics import Metrics
 from remediator.model.action import Run
 from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.clock import Clock, retry
+from remediator.model.gate import Trait
 from remediator.model.incident import StoredAlert
 from remediator.model.paging import HealSilence, PageAlert
 from remediator.model.rulebook import Rulebook
+from remediator.model.rules import Mode
 from remediator.model.silence import Silence, Suppression
 from remediator.store.interface import Store
 
@@ -264,13 +266,23 @@ class Engine:
         cases = self._observer.troubled_cases(now)
         state.drop_given_up(lambda name: name in cases and not escalate.may_resolve(cases[name]))
         troubled = [case for _, case in sorted(cases.items())]
-        return escalate.pages(troubled, self._observer.panic(now), dark_since, state.waiting, now, which)
+        return escalate.pages(
+            troubled, self._observer.panic(now), dark_since, state.waiting, now, which, observes=self._observes()
+        )
 
     def heal_silences(self) -> list[HealSilence]:
         """Every silence that is to be there now, while something is being healed."""
         now = self._clock.now()
         silencing = [name for name, incident in self.state.open.items() if incident.plan.runbook.silence]
         return escalate.heal_silences(case for name in silencing if (case := self._observer.observe(name, now)))
+
+    def _observes(self) -> bool:
+        """Whether nothing is run for any service, and no open incident began when something was."""
+        if not self.state.policy.auto_heal:
+            return True
+        return self.state.rulebook.only_observes and all(
+            incident.plan.runbook.mode is Mode.OBSERVE and not incident.forced for incident in self.state.open.values()
+        )
 
     # The inside of a cycle.
 
@@ -296,6 +308,9 @@ class Engine:
                 continue
             self.state.put_decision(name, decision.text)
             self._answer_requests(case, decision)
+            deed = isinstance(decision, d.Held) and Trait.TELLS_DEED in decision.hold.gate.traits
+            if deed and case.incident is not None:
+                self.state.shadow.note(case.incident, now)
             if isinstance(decision, d.Gather | d.RunStep | d.Undo) and case.plan is not None:
                 # The next case is decided before this step is committed, and its gates have to count it.
                 counts = isinstance(decision, d.RunStep)

@@ -115,6 +115,7 @@ class Observer:
             reconciled=state.reconciled,
             panic=self._panic(source, now),
             panicked_at=state.fleet.panicked_by(source),
+            current=state.rulebook.runbook(incident.runbook) if incident is not None else None,
             closings=state.closings.get(name, ()),
             dependencies=self._dependencies(service, now) if service.depends_on else (),
             guards=state.guards.get(name, {}),
@@ -126,7 +127,7 @@ class Observer:
         healing, reach = (0, 1)
         if runbook.limits.blast_radius is not None:
             healing, reach = state.fleet.blast(runbook, name, state.rulebook, state.every_service, state.size())
-        return msgspec.structs.replace(
+        case = msgspec.structs.replace(
             case,
             last_heal=state.usage.last(name, runbook.name, incident.id if incident is not None else None),
             spent_here=(
@@ -135,7 +136,22 @@ class Observer:
             ),
             healing=healing,
             reach=reach,
-            would=self._would(case, runbook),
+            would=self._would(case),
+        )
+        return self._with_shadow(case, incident, runbook) if incident is not None and case.observed else case
+
+    def _with_shadow(self, case: Case, incident: Incident, runbook: Runbook) -> Case:
+        """A case of what is only observed: what would have been run counts as if it had been."""
+        shadow, now, besides = self._state.shadow, case.now, incident.id
+        here = shadow.starts(_since(runbook.limits.rate, now), runbook.name, besides=besides)
+        anywhere = shadow.starts(_since(self._state.policy.rate, now), besides=besides)
+        last = shadow.last(case.service.name, runbook.name, besides=besides)
+        return msgspec.structs.replace(
+            case,
+            spent_here=(*case.spent_here, *here),
+            spent_anywhere=(*case.spent_anywhere, *anywhere),
+            healing=case.healing + shadow.healing(runbook.name, besides=besides),
+            would_have=last,
         )
 
     def view(self, name: str, now: float) -> ServiceView | None:
@@ -221,12 +237,9 @@ class Observer:
     def _labels(self, service: Service, incident: Incident | None) -> dict[str, str]:
         return {**incident.labels, **service.labels} if incident is not None else service.labels
 
-    def _would(self, case: Case, runbook: Runbook) -> str:
-        if (
-            case.incident is None
-            or (self._state.policy.auto_heal and runbook.mode is Mode.AUTO)
-            or case.next_step is None
-        ):
+    def _would(self, case: Case) -> str:
+        acts = case.mode is Mode.AUTO and not case.observed
+        if case.incident is None or case.next_step is None or acts:
             return ""
         try:
             return describe(case.incident.plan, case.next_step.step, case.context)

@@ -16,6 +16,7 @@ from remediator.decision.case import GuardAnswer, ProbeAnswer
 from remediator.engine.budget_usage import BudgetUsage
 from remediator.engine.evaluations import Evaluations
 from remediator.engine.fleet import Fleet
+from remediator.engine.shadow import ShadowHeals
 from remediator.errors import RefusedError, TemplateError
 from remediator.model.action import Outcome
 from remediator.model.alert import Alert, Source, unseen_reason
@@ -67,6 +68,7 @@ class EngineState:
         """When an alert of each service was last resolved."""
         self.usage = BudgetUsage()
         self.fleet = Fleet()
+        self.shadow = ShadowHeals()
         self._evaluations = evaluations
         self._at_work: dict[int, float] = {}
         """Step runs that run, or whose end is unknown, with the time at which each is certainly over."""
@@ -144,6 +146,7 @@ class EngineState:
 
     def put_incident(self, incident: Incident) -> None:
         """Take in an incident as the store has it now."""
+        self.shadow.put(incident)
         if incident.open:
             self.open[incident.service] = incident
             self._services.setdefault(incident.service, incident.plan.service)
@@ -175,6 +178,7 @@ class EngineState:
     def forget(self, before: float) -> None:
         """Drop what no budget, window or page reaches back to."""
         self.usage.forget(before)
+        self.shadow.forget(before)
         self.quiet_since = {name: at for name, at in self.quiet_since.items() if at >= before}
         self._at_work = {run: latest_end for run, latest_end in self._at_work.items() if latest_end > before}
         for name, closings in list(self.closings.items()):

@@ -20,6 +20,8 @@ class PageAlert(msgspec.Struct, frozen=True):
     annotations: dict[str, str]
     starts_at: float
     path: str = "/"
+    resolved: str = ""
+    """Its summary once it is over."""
 
 
 class HealSilence(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from remediator.model.matcher import Labels, matches_all
-from remediator.model.rules import Plan, Runbook, Service, Target, Threshold
+from remediator.model.rules import Mode, Plan, Runbook, Service, Target, Threshold
 from remediator.template.compile import TemplateKind, compile_template
 from remediator.template.filters import LabelView
 
@@ -29,6 +29,7 @@ class Rulebook:
         self.services = tuple(services)
         self.thresholds = tuple(thresholds)
         self.runbooks = tuple(runbooks)
+        self._runbooks = {runbook.name: runbook for runbook in self.runbooks}
         self.targets = {target.name: target for target in targets}
         self.service_label = service_label
         self.named = {service.name: service for service in self.services if not service.templated}
@@ -78,6 +79,15 @@ class Rulebook:
                 self._thresholds.clear()
             self._thresholds[service.name] = found
         return found
+
+    def runbook(self, name: str) -> Runbook | None:
+        """The runbook of this name."""
+        return self._runbooks.get(name)
+
+    @property
+    def only_observes(self) -> bool:
+        """Whether there are runbooks, and all of them observe."""
+        return bool(self.runbooks) and all(runbook.mode is Mode.OBSERVE for runbook in self.runbooks)
 
     def runbooks_for(self, labels: Labels) -> Iterator[Runbook]:
         """The runbooks for these labels, in file order."""

@@ -13,6 +13,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from remediator.clients.alertmanager import Alertmanagers
 from remediator.engine.broadcast import Broadcast
 from remediator.errors import RemoteError
@@ -112,7 +114,7 @@ class Pager:
         if not due and not over:
             return
         alerts = [self._shape(page, now + 4 * RESEND) for page in due.values()]
-        await self._alertmanagers.post([*alerts, *(self._shape(page, now) for page in over.values())])
+        await self._alertmanagers.post([*alerts, *(self._shape(_over(page), now) for page in over.values())])
         self._posted |= {key: _Posted(page, now) for key, page in due.items()}
         for key in over:
             del self._posted[key]
@@ -150,6 +152,13 @@ class Pager:
             "endsAt": rfc3339(ends_at),
             **({"generatorURL": link} if link else {}),
         }
+
+
+def _over(page: PageAlert) -> PageAlert:
+    """A page as it is posted when it is over: what it said while it fired is not true any more."""
+    if not page.resolved or "summary" not in page.annotations:
+        return page
+    return msgspec.structs.replace(page, annotations={**page.annotations, "summary": page.resolved})
 
 
 def _key(labels: Mapping[str, str]) -> Key:

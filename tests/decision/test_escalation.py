@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from cases import NOW, at, case, incident, plan, run, stored
 
+from remediator.config.policy import Policy
 from remediator.decision.assessment import PrometheusStatus
 from remediator.decision.case import Case, Dependency, Panic
 from remediator.decision.escalation import BLACKOUT, UNHEALED, heal_silences, pages
@@ -192,3 +195,40 @@ def test_the_page_is_held_back_for_exactly_the_alerts_of_a_heal() -> None:
 )
 def test_a_heal_that_is_held_for_good_lets_the_page_out(hold: Hold, held_back: bool) -> None:
     assert bool(hushed(hold)) is held_back
+
+
+# Of what is only observed nobody hears.
+
+
+@pytest.mark.parametrize("gate", list(Gate))
+@pytest.mark.parametrize("way", [{"policy": Policy(auto_heal=False)}, {"observing": True}])
+def test_what_is_only_observed_calls_nobody_and_holds_no_page_back(gate: Gate, way: dict[str, Any]) -> None:
+    mode = Mode.OBSERVE if "observing" in way else Mode.APPROVE
+    observed = plan(mode=mode, silence=600.0, limits=Limits(breaker=Rate(1, 3600.0)))
+    hold = Hold(gate, "would wait", since=NOW - 10_000)
+    failed_before = (IncidentSummary(3, "checkout", NOW - 60, Verdict.EXHAUSTED),)
+    the_case = case(
+        "failed",
+        incident(observed, opened_at=NOW - 10, hold=hold),
+        closings=failed_before,
+        policy=way.get("policy", Policy()),
+    )
+    waiting = at(the_case, incident=incident(observed, opened_at=NOW - 10_000, hold=hold))
+    assert told(waiting) == []
+    assert list(heal_silences([the_case])) == []
+
+
+def test_a_panic_or_a_blackout_calls_nobody_where_nothing_is_run() -> None:
+    panic = Panic(6, 10, NOW - 30)
+    assert names(told(panic=panic, dark_since=NOW - 600)) == ["RemediationPanic", "RemediationBlocked"]
+    assert pages((), panic, NOW - 600, {}, NOW, observes=True) == []
+
+
+def test_every_page_says_something_else_once_it_is_over() -> None:
+    dark = told(case("failed", previous=exhausted()), panic=Panic(6, 10, NOW - 30), dark_since=NOW - 600)
+    asks = told(case("failed", incident(plan(mode=Mode.APPROVE), hold=Hold(Gate.APPROVAL, "waits", since=NOW - 9))))
+    assert len(dark) == 3
+    assert len(asks) == 1
+    for page in (*dark, *asks):
+        assert page.resolved
+        assert page.resolved != page.annotations["summary"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
-from cases import NOW, at, case, incident, plan, run, stored
+from cases import NOW, at, case, incident, plan, run, step, stored
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -27,8 +30,6 @@ def text(hold: object) -> str:
 def test_the_order_is_the_policy() -> None:
     assert {gates.name_of(check) for check in gates.GATES} == set(Gate)
     assert [gates.name_of(check) for check in gates.GATES] == [
-        "auto_heal",
-        "observe",
         "paused",
         "maintenance",
         "silenced",
@@ -47,6 +48,8 @@ def test_the_order_is_the_policy() -> None:
         "concurrency",
         "guard",
         "approval",
+        "auto_heal",
+        "observe",
     ]
 
 
@@ -282,3 +285,60 @@ def test_what_alertmanager_inhibits_or_mutes_is_left_alone_unless_asked_for() ->
     asked = (stored(source=Source.OPERATOR),)
     assert gates.inhibited(case(suppression=by_node, alerts=asked)) is None
     assert gates.inhibited(case()) is gates.muted(case()) is None
+
+
+# Observing shows what would happen.
+
+
+@pytest.mark.parametrize("way", [{"policy": Policy(auto_heal=False)}, {"observing": True}])
+def test_observing_asks_every_other_gate_first(way: dict[str, Any]) -> None:
+    the_incident = incident(plan(mode=Mode.OBSERVE)) if way.pop("observing", False) else incident()
+    root = Dependency("catalog", Health.FAILED, "up 0 < 1")
+    held = case("failed", the_incident, dependencies=(root,), **way)
+    assert text(gates.first_hold(held)) == "would wait for catalog, which is failed: up 0 < 1"
+    assert text(gates.first_hold(at(held, dependencies=()))).endswith("would run restart")
+
+
+def test_what_would_have_been_run_uses_up_the_budgets_of_what_is_observed() -> None:
+    limits = Limits(cooldown=600.0, rate=(Rate(1, 3600.0),))
+    observed = case("failed", incident(plan(mode=Mode.OBSERVE, limits=limits)))
+    cooling = at(observed, would_have=run(3, incident=3, started=NOW - 100, ended=NOW - 100))
+    assert text(gates.cooldown(cooling)) == ("restart would have been run, and the cooldown of 10m lasts another 8m20s")
+    assert text(gates.rate_budget(at(observed, spent_here=(NOW - 600,)))) == (
+        "runbook web would have used its 1 commands in 1h: frees up in 50m"
+    )
+
+
+def test_nobody_is_asked_for_what_would_not_be_run() -> None:
+    asks = case("failed", incident(plan(mode=Mode.APPROVE)), policy=Policy(auto_heal=False))
+    assert text(gates.first_hold(asks)) == "auto_heal is off: would ask a person, and then run restart"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "other", "mode"),
+    [
+        (Mode.OBSERVE, Mode.AUTO, {}, Mode.AUTO),
+        (Mode.APPROVE, Mode.AUTO, {}, Mode.AUTO),
+        (Mode.AUTO, Mode.OBSERVE, {}, Mode.OBSERVE),
+        (Mode.AUTO, Mode.APPROVE, {"silence": 60.0}, Mode.APPROVE),
+        # What was changed with the mode may be what was wrong with it.
+        (Mode.OBSERVE, Mode.AUTO, {"silence": 60.0}, Mode.OBSERVE),
+        (Mode.APPROVE, Mode.AUTO, {"steps": (step("rollback"),)}, Mode.APPROVE),
+    ],
+)
+def test_an_open_incident_follows_its_runbook_to_another_mode(
+    before: Mode, after: Mode, other: dict[str, Any], mode: Mode
+) -> None:
+    opened = plan(mode=before)
+    current = msgspec.structs.replace(opened.runbook, mode=after, **other)
+    followed = case("failed", incident(opened), current=current)
+    assert followed.mode is mode
+    assert (gates.first_hold(followed) is None) == (mode is Mode.AUTO)
+    if mode is Mode.OBSERVE:
+        hold = gates.first_hold(followed)
+        assert hold is not None
+        assert ("remediator dismiss 7" in hold.way_out) == bool(other)
+
+
+def test_an_open_incident_whose_runbook_is_gone_keeps_its_mode() -> None:
+    assert case("failed", incident(plan(mode=Mode.OBSERVE))).mode is Mode.OBSERVE

@@ -18,7 +18,9 @@ from remediator.model.action import Outcome
 from remediator.model.alert import Alert, fingerprint
 from remediator.model.health import QueryStatus
 from remediator.model.incident import Approval, Disposition, EntryKind, Verdict
+from remediator.model.rules import Rate
 from remediator.model.silence import Silence, Suppression
+from remediator.rules.loader import load_rules
 from remediator.store.sqlite import open_sqlite
 
 NO_BREACH = Policy(settle=0.0)
@@ -789,3 +791,88 @@ async def test_an_alert_that_no_service_can_be_named_by_is_nobodys_and_stops_not
         (nobodys,) = await w.store.alerts_with(bad.fingerprint)
         assert nobodys.disposition is Disposition.NO_SERVICE
         assert nobodys.text.startswith("cannot name its service: ")
+
+
+# Observing.
+
+
+async def test_observing_tells_what_the_dependency_and_the_budgets_would_hold(tmp_path: Path) -> None:
+    rules = CHAIN.replace("cooldown: 5m", "cooldown: 5m, blast_radius: 1") + "    mode: observe\n"
+    async with world(tmp_path, rules, Policy(settle=0.0, panic=NO_PANIC)) as w:
+        w.set("error_ratio", cart=0.5, search=0.5, postgres=0.5)
+        await w.pass_time(60)
+        held = {incident.service: incident.hold for incident in await w.incidents()}
+        assert held["cart"] is not None
+        assert held["cart"].text.startswith("would wait for postgres, which is failed")
+        assert held["postgres"] is not None
+        assert held["postgres"].gate == "observe"
+        w.set("error_ratio", postgres=0.0)
+        await w.pass_time(300)
+        # Of the two that are left one would be healed, and the other would wait for it, also after a restart.
+        gates = {incident.service: incident.hold.gate for incident in await w.incidents() if incident.hold}
+        assert sorted(gates.values()) == ["blast_radius", "observe"]
+        await w.crashed()
+        await w.opened()
+        await w.pass_time(60)
+        assert {i.service: i.hold.gate for i in await w.incidents() if i.hold} == gates
+        assert w.ran == []
+
+
+async def test_what_would_have_been_run_costs_what_is_really_run_nothing(tmp_path: Path) -> None:
+    rules = fleet(4, limits="{cooldown: 5m}").replace(
+        "  - name: web\n", "  - name: web\n    match: ['service!=\"s0\"']\n"
+    )
+    rules += "  - name: watched\n    mode: observe\n    steps: [restart]\n"
+    async with world(tmp_path, rules, Policy(settle=0.0, panic=NO_PANIC, rate=(Rate(1, 3600.0),))) as w:
+        w.heals("ctl restart s1", s1=0.0)
+        w.set("error_ratio", s0=0.5)
+        await w.pass_time(60)
+        w.set("error_ratio", s1=0.5)
+        await w.pass_time(60)
+        assert w.commands == ["ctl restart s1"]
+
+
+async def test_a_panic_in_a_fleet_that_only_observes_calls_nobody(tmp_path: Path) -> None:
+    async with world(tmp_path, fleet(10) + "    mode: observe\n", NO_BREACH) as w:
+        w.set("error_ratio", **{f"s{n}": 0.5 for n in range(6)})
+        await w.pass_time(3600)
+        assert {incident.hold.gate for incident in await w.incidents() if incident.hold} == {"panic"}
+        assert pages(w) == []
+        w.sight = QueryStatus.UNREACHABLE
+        await w.pass_time(1800)
+        assert pages(w) == []
+
+
+async def test_an_open_incident_is_healed_once_its_runbook_may_act(tmp_path: Path) -> None:
+    async with world(tmp_path, RULES + "    mode: observe\n") as w:
+        w.heals("ctl restart checkout", checkout=0.0)
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(60)
+        assert w.ran == []
+        (tmp_path / "rules.yml").write_text(RULES)
+        rulebook, _ = load_rules([tmp_path / "rules.yml"], service_label="service")
+        await w.engine.reload(rulebook, w.policy)
+        await w.pass_time(60)
+        assert w.commands == ["ctl restart checkout"]
+
+
+async def test_a_relapse_after_the_last_step_says_how_long_that_had_helped(tmp_path: Path) -> None:
+    async with world(tmp_path, RULES.replace("[restart, rollback]", "[restart]")) as w:
+        w.heals("ctl restart checkout", checkout=0.0)
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(300)
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(60)
+        (_, relapse) = await w.incidents()
+        assert relapse.closing.startswith("restart had helped for 4m")
+        assert " only, the runbook has nothing after it, and it is failed: " in relapse.closing
+
+
+async def test_where_nothing_was_run_it_says_why_not(tmp_path: Path) -> None:
+    async with world(tmp_path, RULES.replace("[restart, rollback]", "[{restart: , when: [degraded]}]")) as w:
+        w.set("error_ratio", checkout=0.5)
+        await w.pass_time(60)
+        (incident,) = await w.incidents()
+        assert incident.closing.startswith(
+            "no step was run (restart is for when it is degraded, and it is failed) and it is failed: "
+        )

@@ -411,7 +411,9 @@ def test_trouble_that_is_held_costs_nothing(tmp_path: Path, policy: Policy, runb
         assert hold.gate == gate
         return scenario.environment.asked - asked
 
-    rules = rulebook(tmp_path, RULES.split("runbooks:")[0] + f"runbooks:{ENDLESS}    {runbook}\n")
+    # Observing asks guards, as acting would.
+    steps = ENDLESS.replace(", unless: rollout", "") if gate in ("auto_heal", "observe") else ENDLESS
+    rules = rulebook(tmp_path, RULES.split("runbooks:")[0] + f"runbooks:{steps}    {runbook}\n")
     assert rehearse(rules, story, policy) < 100
 
 

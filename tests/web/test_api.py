@@ -134,6 +134,18 @@ async def test_answers(site: Site, verb: str, approved: bool) -> None:
     await refused(site, "POST", f"/api/v1/incidents/99/{verb}", 404, json=ADA)
 
 
+@pytest.mark.parametrize("verb", ["approve", "deny"])
+async def test_an_answer_to_what_asks_nothing_is_refused_with_what_holds(site: Site, verb: str) -> None:
+    incident = await open_incident(site, "checkout")
+    path = f"/api/v1/incidents/{incident.id}/{verb}"
+    refusal = await refused(site, "POST", path, 409, json=ADA)
+    assert f"cannot {verb} incident {incident.id}: it does not wait for an answer; cooldown holds it: " in refusal
+    await site.store.begin_step(incident.id, 1, 1, "rollback", "is run", "x", NOW, NOW + 60)
+    assert "it does not wait for an answer; rollback is running" in await refused(site, "POST", path, 409, json=ADA)
+    assert (await get(site, f"/api/v1/incidents/{incident.id}"))["approval"] is None
+    assert site.system.woken_times == 0
+
+
 async def test_dismiss(site: Site) -> None:
     incident = await open_incident(site, "checkout")
     path = f"/api/v1/incidents/{incident.id}/dismiss"

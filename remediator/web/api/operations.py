@@ -8,6 +8,7 @@ from aiohttp import web
 
 from remediator.errors import ConflictError, PayloadError
 from remediator.model.durations import format_duration, parse_duration
+from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.incident import Approval, Incident, Pause, StoredAlert, Verdict
 from remediator.model.matcher import Matcher, parse_matcher
@@ -43,7 +44,9 @@ async def answer(request: web.Request, id: int, approved: bool, author: str, com
     """Say yes or no to an incident that waits for approval."""
     context = request.app[CONTEXT]
     approval = Approval(approved, author_of(request, author), _text(comment, "comment"), context.clock.now())
-    _require_of(request, Permission.ANSWER, await _existing(request, id))
+    asking = await _existing(request, id)
+    _require_of(request, Permission.ANSWER, asking)
+    _require_asking(asking, "approve" if approved else "deny")
     incident = await context.store.answer(id, approval)
     context.system.on_operator_action()
     return incident
@@ -126,6 +129,20 @@ def _require(request: web.Request, permission: Permission, name: str) -> None:
 def _require_of(request: web.Request, permission: Permission, incident: Incident) -> None:
     if not request[PRINCIPAL].may(permission, labels_of(request, incident)):
         raise not_allowed(request, permission, incident.service)
+
+
+def _require_asking(incident: Incident, what: str) -> None:
+    """ConflictError when an open incident does not wait for an answer: one that is given would be for what nobody has
+    seen, or for nothing. The store says what is wrong with one that is closed, or has its answer."""
+    hold, running = incident.hold, incident.running
+    if not incident.open or incident.approval is not None or (hold is not None and hold.gate is Gate.APPROVAL):
+        return
+    state = "nothing holds it"
+    if running is not None:
+        state = f"{running.action} is running"
+    elif hold is not None:
+        state = f"{hold.gate.replace('_', ' ')} holds it: {hold.text}"
+    raise ConflictError(f"cannot {what} incident {incident.id}: it does not wait for an answer; {state}")
 
 
 def _require_all(request: web.Request, matchers: Sequence[Matcher]) -> None:

@@ -15,10 +15,10 @@ from jinja2 import Environment
 from remediator import __version__
 from remediator.decision.case import ServiceView
 from remediator.errors import PayloadError
+from remediator.model.gate import Gate
 from remediator.model.health import Health
 from remediator.model.incident import Entry, EntryKind, Incident, StepRun
 from remediator.model.matcher import parse_matchers
-from remediator.model.rules import Mode
 from remediator.web.api import operations
 from remediator.web.api.rule_text import rule_text
 from remediator.web.auth import SESSION_COOKIE
@@ -94,7 +94,7 @@ async def incident(request: web.Request) -> web.Response:
     if found is None:
         raise operations.no_incident(id)
     entries = await store.journal(incident=id, limit=500)
-    asks = found.open and found.approval is None and found.plan.runbook.mode is Mode.APPROVE
+    asks = found.open and found.approval is None and found.hold is not None and found.hold.gate is Gate.APPROVAL
     labels = operations.labels_of(request, found)
     return await show_page(
         request, "incident.html", incident=found, timeline=_timeline(found, entries), asks=asks, service_labels=labels
