@@ -838,7 +838,7 @@ async def test_a_panic_in_a_fleet_that_only_observes_calls_nobody(tmp_path: Path
         await w.pass_time(3600)
         assert {incident.hold.gate for incident in await w.incidents() if incident.hold} == {"panic"}
         assert pages(w) == []
-        w.sight = QueryStatus.UNREACHABLE
+        w.query_status = QueryStatus.UNREACHABLE
         await w.pass_time(1800)
         assert pages(w) == []
 
