@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,41 @@ ALERTS: list[Row] = [
     ("CertManagerCertExpirySoon", {"namespace": "cert-manager", "exported_namespace": "shop", "name": "tls"}, "certificates: certificate shop/tls", "managed-certificate-renew"),
     ("CertManagerCertNotReady", {"namespace": "cert-manager", "exported_namespace": "shop", "name": "tls", "condition": "True"}, "certificates: certificate shop/tls", "managed-certificate-renew"),
     ("TargetDown", {"job": "shop", "tier": "web", "service": "checkout", "instance": "web1:8000"}, "web: checkout on web1:8000", "web-instance"),
+    ("ApacheDown", {"job": "apache", "instance": "web1:9117"}, "programs: apache on web1:9117", "program-restart"),
+    ("NginxDown", {"job": "nginx", "instance": "web1:9113"}, "programs: nginx on web1:9113", "program-restart"),
+    ("HaproxyDown", {"job": "haproxy", "instance": "lb1:9101"}, "programs: haproxy on lb1:9101", "program-restart"),
+    ("VarnishDown", {"job": "varnish", "instance": "web1:9131"}, "programs: varnish on web1:9131", "program-restart"),
+    ("SquidDown", {"job": "squid", "instance": "proxy1:9301"}, "programs: squid on proxy1:9301", "program-restart"),
+    ("PostfixDown", {"job": "postfix", "instance": "mx1:9154"}, "programs: postfix on mx1:9154", "program-restart"),
+    ("DovecotDown", {"job": "dovecot", "instance": "mx1:9166"}, "programs: dovecot on mx1:9166", "program-restart"),
+    ("UnboundDown", {"job": "unbound", "instance": "ns1:9167"}, "programs: unbound on ns1:9167", "program-restart"),
+    ("KeepalivedDown", {"job": "keepalived", "instance": "lb1:9165"}, "programs: keepalived on lb1:9165", "program-start"),
+    ("FreeswitchDown", {"job": "freeswitch", "instance": "pbx1:9282"}, "programs: freeswitch on pbx1:9282", "program-start"),
+    ("CouchdbNodeDown", {"job": "couchdb", "instance": "db1:9984"}, "programs: couchdb on db1:9984", "program-start"),
+    ("SqlServerDown", {"job": "mssql", "instance": "db1:4000"}, "programs: mssql on db1:4000", "program-start"),
+    ("ElasticsearchDown", {"job": "elasticsearch", "instance": "es1:9114"}, "programs: elasticsearch on es1:9114", "program-start"),
+    ("RabbitmqDown", {"job": "rabbitmq", "instance": "mq1:9419"}, "programs: rabbitmq on mq1:9419", "program-quorum"),
+    ("ZookeeperDown", {"job": "zookeeper", "instance": "mon1:9141", "zk_host": "zk1:2181"}, "programs: zookeeper on zk1:2181", "program-start"),
+    ("ConsulUp", {"job": "consul", "instance": "c1:9107"}, "programs: consul on c1:9107", "program-quorum"),
+    ("ConsulExporterQueryFailure", {"job": "consul", "instance": "c1:9107"}, "programs: consul on c1:9107", "program-quorum"),
+    ("ClickhouseNodeDown", {"job": "clickhouse", "instance": "db1:9363"}, "programs: clickhouse at db1:9363", "program-start"),
+    ("CephMgrPrometheusModuleInactive", {"job": "ceph", "instance": "ceph1:9283", "cluster": "a"}, "programs: ceph-mgr at ceph1:9283", "program-start"),
+    ("OpentelemetryCollectorDown", {"job": "otel-collector", "instance": "mon1:8888"}, "programs: otel-collector at mon1:8888", "program-restart"),
+    ("KubeletInstanceUnreachable", {"job": "kubelet", "instance": "10.0.0.4:10250", "node": "node1", "namespace": "kube-system", "service": "kubelet"}, "programs: kubelet at 10.0.0.4:10250", "program-restart"),
+    ("TargetDown", {"job": "etcd", "instance": "e1:2379"}, "programs: etcd at e1:2379", "program-quorum"),
+    ("InstanceDown", {"job": "vault", "instance": "v1:8200"}, "programs: vault at v1:8200", "program-start"),
+    ("PrometheusTargetMissing", NODE, "programs: exporter node at web1:9100", "program-restart"),
+    ("PrometheusTargetMissingWithWarmupTime", {"job": "docker", "instance": "web1:9323"}, "programs: docker at web1:9323", "program-start"),
+    # The exporter is away: of the database behind it nothing is said.
+    ("TargetDown", {"job": "redis", "instance": "cache1:9121"}, "programs: exporter redis at cache1:9121", "program-restart"),
+    # Without an instance it is any of a job's; pods, this machine and exporters' own names are left alone.
+    ("TargetDown", {"job": "etcd", "namespace": "kube-system", "service": "etcd"}, "", ""),
+    ("NginxDown", {"job": "nginx", "instance": "10.42.0.9:9113", "namespace": "shop", "pod": "web-0"}, "", ""),
+    ("NginxDown", {"job": "nginx", "instance": "localhost:9113"}, "", ""),
+    ("NginxDown", {"job": "nginx", "instance": "nginx-exporter:9113"}, "", ""),
+    ("HaproxyServerDown", {"job": "haproxy", "instance": "lb1:9101", "backend": "web", "server": "web1"}, "", ""),
+    ("KubeSchedulerInstanceUnreachable", {"job": "kube-scheduler", "instance": "10.0.0.4:10259", "namespace": "kube-system", "pod": "kube-scheduler-node1"}, "", ""),
+    ("EtcdInsufficientMembers", {"job": "etcd"}, "", ""),
     # Nobody's: of what could be healed here, these name nothing.
     ("Watchdog", {"prometheus": "monitoring/kps-prometheus", "severity": "none"}, "", ""),
     ("KubeJobFailed", KSM | {"namespace": "shop", "job_name": "migrate"}, "", ""),
@@ -296,6 +332,32 @@ def test_the_clusters_of_debians_postgresql_are_started_but_those_that_people_st
         assert systemd.inside("systemctl", "show", "--property=MainPID", "postgresql@15-main.service") == running
 
 
+def test_a_program_is_restarted_by_the_unit_that_the_machine_has_and_that_starts_by_itself(tmp_path: Path) -> None:
+    restart = rulebook(LIBRARY / "programs.yml").targets["program"].actions["restart"].shell
+    assert restart is not None
+    run = "[Service]\nExecStart=/bin/sleep infinity\n"
+    units = {
+        "httpd.service": run,
+        "theirs.service": run + "[Install]\nWantedBy=multi-user.target\n",
+    }
+    with RealSystemd(tmp_path, units) as systemd:
+
+        def restarted(unit: str, other: str, check: str = "true") -> str:
+            values = {"unit": unit, "other": other, "container": "none", "check": check}
+            text = compile_template(restart, TemplateKind.SHELL).render(values)
+            systemd.inside("sh", "-c", f"{text} || true")
+            return systemd.inside("systemctl", "is-active", "httpd.service", "theirs.service")
+
+        # Its first start has enabled every unit.
+        systemd.inside("systemctl", "disable", "theirs.service")
+        assert restarted("theirs.service", "theirs.service").split() == ["inactive", "inactive"]
+        assert restarted("apache2.service", "httpd.service", "false").split() == ["inactive", "inactive"]
+        assert restarted("apache2.service", "httpd.service").split() == ["active", "inactive"]
+        running = systemd.inside("systemctl", "show", "--property=MainPID", "httpd.service")
+        restarted("httpd.service", "httpd.service", "false")
+        assert systemd.inside("systemctl", "show", "--property=MainPID", "httpd.service") == running
+
+
 def until(true: Callable[[], bool], within: float = 120.0) -> None:
     end = time.monotonic() + within
     while not true():
@@ -317,6 +379,7 @@ def test_the_guide_names_every_file() -> None:
     assert re.findall(r"^\| \[(\S+)\]", (LIBRARY / "README.md").read_text(), re.MULTILINE) == [f.name for f in FILES]
 
 
+@cache
 def rulebook(*files: Path) -> Rulebook:
     return load_rules(files, service_label="service")[0]
 
