@@ -13,7 +13,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,8 +41,9 @@ from remediator.store.sqlite import open_sqlite
 from remediator.web.application import RUNNER_OPTIONS, WebContext, make_app
 from remediator.web.auth import Security, check_listen, load_security
 from remediator.web.connections import BoundedServer, most_connections, quiet_exhaustion, raise_limit
-from remediator.web.listen import is_loopback, parse_listen
+from remediator.web.listen import Listener, inherited_listeners, listeners_at
 from remediator.web.local_credential import credential_path, ensure_credential
+from remediator.web.paths import WebPaths, web_paths
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +57,13 @@ _SERVICES_INTERVAL = 5.0
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What the command line says. `listen` is HOST:PORT."""
+    """What the command line says. `listen` has HOST:PORT; with `systemd_socket` it is not used."""
 
     config_file: Path
-    listen: str = "127.0.0.1:9797"
+    listen: tuple[str, ...] = ("127.0.0.1:9797",)
+    systemd_socket: bool = False
+    external_url: str = ""
+    route_prefix: str | None = None
     web_config: Path | None = None
     allow_unauthenticated: bool = False
     storage_wait: float = 300.0
@@ -71,15 +75,19 @@ async def serve(options: Options, clock: Clock | None = None) -> int:
     clock = clock or SystemClock()
     loop, early = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, early.set)
-    loaded = load(options.config_file)
+    paths = web_paths(options.external_url, options.route_prefix)
+    loaded = load(options.config_file, options.external_url)
     security = load_security(options.web_config)
-    check_listen(options.listen, security, options.allow_unauthenticated)
+    listeners = inherited_listeners() if options.systemd_socket else listeners_at(options.listen)
+    for listener in listeners:
+        if not listener.local:
+            check_listen(listener.text, security, options.allow_unauthenticated)
     limit = raise_limit()
     quiet_exhaustion(loop)
     ending = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         async with _ended_by_signals(ending):
-            system = await _assemble(options, loaded, security, clock, ending, stack, limit)
+            system = await _assemble(options, loaded, security, paths, listeners, clock, ending, stack, limit)
         if ending.is_set():
             log.info("ends before it had started")
             return 0
@@ -131,6 +139,8 @@ async def _assemble(
     options: Options,
     loaded: Loaded,
     security: Security,
+    paths: WebPaths,
+    listeners: Sequence[Listener],
     clock: Clock,
     ending: asyncio.Event,
     stack: contextlib.AsyncExitStack,
@@ -141,12 +151,13 @@ async def _assemble(
     if isinstance(clock, SystemClock):
         metrics.clock_skew.set_function(lambda: clock.skew)
     give_up_at = steady() + options.storage_wait
-    store, leadership, database = await _open(options, config, clock, metrics, stack, give_up_at)
+    store, leadership, database = await _open(listeners[0], paths, config, clock, metrics, stack, give_up_at)
     if not (options.allow_unauthenticated or security.has_users or security.certificates):
-        host, port = parse_listen(options.listen)
-        beside = config.storage.path if not config.storage.shared else f"{options.config_file}.{port}"
+        beside = config.storage.path if not config.storage.shared else f"{options.config_file}.{listeners[0].port}"
         file = credential_path(beside)
-        security.require_token(ensure_credential(file), file, open_to_readers=is_loopback(host))
+        security.require_token(
+            ensure_credential(file), file, open_to_readers=all(listener.local for listener in listeners)
+        )
 
     sources = {
         source.name: source.client(query_timeout=config.global_.query_timeout, metrics=metrics)
@@ -181,7 +192,7 @@ async def _assemble(
         shared=config.storage.shared,
         on_failure=on_failure,
     )
-    system = Runtime(options.config_file, loaded, resources, security)
+    system = Runtime(options.config_file, loaded, resources, security, options.external_url)
     leads = await _when_available(leadership.attempt, give_up_at)
     await _when_available(lambda: system.begin_term(leads=leads), give_up_at)
     mark_loaded(metrics, clock.now())
@@ -202,9 +213,10 @@ async def _assemble(
         security=security,
         committed=committed,
         external_url=config.global_.external_url,
+        paths=paths,
         started_at=clock.now(),
     )
-    await stack.enter_async_context(_listening(make_app(context), options.listen, security, limit))
+    await stack.enter_async_context(_listening(make_app(context), listeners, security, limit))
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     await stack.enter_async_context(running(_take_terms(system, leadership, begun, give_up_at), on_failure))
     await begun
@@ -214,12 +226,13 @@ async def _assemble(
     gc.freeze()
     if config.storage.shared:
         await stack.enter_async_context(running(_follow_services(system), on_failure))
-    log.info("remediator %s serves on %s", __version__, options.listen)
+    log.info("remediator %s serves on %s", __version__, ", ".join(listener.text for listener in listeners))
     return system
 
 
 async def _open(
-    options: Options,
+    listener: Listener,
+    paths: WebPaths,
     config: Config,
     clock: Clock,
     metrics: Metrics,
@@ -242,9 +255,9 @@ async def _open(
     storage = config.storage
     store = await _when_available(lambda: open_postgresql(storage.url, storage.password_file), give_up_at)
     stack.push_async_callback(store.close)
-    host, port = parse_listen(options.listen)
+    host, port = listener.host, listener.port
     name = f"{host if host not in ('', '0.0.0.0', '::') else socket.gethostname()}:{port}"  # noqa: S104
-    address = config.global_.external_url or f"http://{name}"
+    address = config.global_.external_url or f"http://{name}{paths.prefix}"
     lease = SharedLease(store, name, address, config.storage.lease_ttl, on_leader=metrics.leader_seen)
     while not lease.in_step:
         await _when_available(lease.attempt, give_up_at)
@@ -323,23 +336,23 @@ def _alertmanagers(config: Config, metrics: Metrics, stack: contextlib.AsyncExit
 
 
 @contextlib.asynccontextmanager
-async def _listening(app: web.Application, listen: str, security: Security, limit: int) -> AsyncIterator[None]:
+async def _listening(
+    app: web.Application, listeners: Sequence[Listener], security: Security, limit: int
+) -> AsyncIterator[None]:
     runner = web.AppRunner(app, access_log=None, **RUNNER_OPTIONS)
     await runner.setup()
-    host, port = parse_listen(listen)
-    try:
-        # None only before `setup`.
-        assert runner.server is not None  # noqa: S101
-        bounded = BoundedServer(runner.server, most_connections(limit))
-        server = await bounded.listen(host or None, port, security.ssl_context())
-        try:
-            yield
-        finally:
-            server.close()
-    except OSError as error:
-        raise RemediatorError(f"cannot listen on {listen}: {error.strerror or error}") from None
-    finally:
-        await runner.cleanup()
+    # None only before `setup`.
+    assert runner.server is not None  # noqa: S101
+    bounded = BoundedServer(runner.server, most_connections(limit))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(runner.cleanup)
+        for at in listeners:
+            try:
+                server = await bounded.listen(at.host or None, at.port, security.ssl_context(), at.passed)
+            except OSError as error:
+                raise RemediatorError(f"cannot listen on {at.text}: {error.strerror or error}") from None
+            stack.callback(server.close)
+        yield
 
 
 async def _reload(system: Runtime) -> None:

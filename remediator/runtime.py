@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from remediator.config.policy import policy_of
 from remediator.config.settings import Config, load_config
@@ -36,9 +37,12 @@ class Loaded(msgspec.Struct, frozen=True):
     """The rules of the rule files alone, without services added at run time."""
 
 
-def load(config_file: Path) -> Loaded:
-    """Read config and rule files. ConfigError with every problem; warnings are logged."""
+def load(config_file: Path, external_url: str = "") -> Loaded:
+    """Read config and rule files. `external_url`, that of the command line, takes the place of the config's. ConfigError
+    with every problem; warnings are logged."""
     config = load_config(config_file)
+    if external_url.startswith(("http://", "https://")):
+        config = replace(config, global_=replace(config.global_, external_url=external_url))
     rulebook, warnings = load_rules(
         config.rule_paths(),
         service_label=config.global_.service_label,
@@ -53,7 +57,15 @@ def load(config_file: Path) -> Loaded:
 class Runtime:
     """The running program as the web sees it."""
 
-    def __init__(self, config_file: Path, loaded: Loaded, resources: ProcessResources, security: Security) -> None:
+    def __init__(
+        self,
+        config_file: Path,
+        loaded: Loaded,
+        resources: ProcessResources,
+        security: Security,
+        external_url: str = "",
+    ) -> None:
+        self._external_url = external_url
         self._security = security
         self._config_file = config_file
         self._loaded = loaded
@@ -126,7 +138,7 @@ class Runtime:
         """Swap config and rules for what the files say now. ConfigError, and nothing changed, when they are wrong."""
         async with self._reloading:
             try:
-                loaded = await asyncio.to_thread(load, self._config_file)
+                loaded = await asyncio.to_thread(load, self._config_file, self._external_url)
                 await asyncio.to_thread(self._security.reload)
             except RemediatorError:
                 self._resources.metrics.reload_successful.set(0)

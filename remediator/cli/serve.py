@@ -13,9 +13,31 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--web.listen-address",
         dest="listen",
-        default="127.0.0.1:9797",
+        action="append",
         metavar="HOST:PORT",
-        help="where to serve (default %(default)s); anything but loopback needs a web config with credentials",
+        help="where to serve (default 127.0.0.1:9797), may be repeated; anything but loopback needs a web config with"
+        " credentials",
+    )
+    parser.add_argument(
+        "--web.systemd-socket",
+        dest="systemd_socket",
+        action="store_true",
+        help="serve on the sockets that systemd passes (a .socket unit), instead of on listen addresses",
+    )
+    parser.add_argument(
+        "--web.external-url",
+        dest="external_url",
+        default="",
+        metavar="URL",
+        help="where people reach it, such as behind a proxy: for links, and its path before all of them (default:"
+        " external_url of the config, without its path)",
+    )
+    parser.add_argument(
+        "--web.route-prefix",
+        dest="route_prefix",
+        metavar="PATH",
+        help="what the paths of requests begin with (default: the path of --web.external-url); / where a proxy takes"
+        " that path away",
     )
     parser.add_argument("--web.config.file", dest="web_config", default="", metavar="FILE", help="TLS and credentials")
     parser.add_argument(
@@ -58,7 +80,10 @@ def run(args: argparse.Namespace) -> int:
     set_up_logging(args.log_level, args.log_format)
     options = Options(
         config_file=Path(args.config_file),
-        listen=args.listen,
+        listen=tuple(args.listen or ("127.0.0.1:9797",)),
+        systemd_socket=args.systemd_socket,
+        external_url=args.external_url,
+        route_prefix=args.route_prefix,
         web_config=Path(args.web_config) if args.web_config else None,
         allow_unauthenticated=args.allow_unauthenticated,
         storage_wait=args.storage_wait,

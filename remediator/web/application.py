@@ -17,6 +17,7 @@ from remediator.web.connections import is_our_failure
 from remediator.web.context import CLOSING, CONTEXT, STREAMS, System, WebContext
 from remediator.web.listen import parse_listen
 from remediator.web.middleware import answer_errors, authorize, set_security_headers
+from remediator.web.paths import PATHS, link
 from remediator.web.permissions import check_routes
 from remediator.web.probes import add_probes
 from remediator.web.ui import pages, sign_in
@@ -36,16 +37,24 @@ def make_app(context: WebContext) -> web.Application:
     app[CONTEXT] = context
     app[CLOSING] = asyncio.Event()
     app[STREAMS] = set()
-    app[pages.TEMPLATES] = environment()
+    app[PATHS] = paths = context.paths
+    app[pages.TEMPLATES] = environment(paths.base)
     app.on_response_prepare.append(set_security_headers)
     app.on_shutdown.append(_close_streams)
     add_webhook(app)
-    app.add_routes(api.ROUTES)
-    app.add_routes(pages.ROUTES)
-    app.add_routes(sign_in.ROUTES)
+    for route in (*api.ROUTES, *pages.ROUTES, *sign_in.ROUTES):
+        app.add_routes([web.RouteDef(route.method, paths.prefix + route.path, route.handler, route.kwargs)])
+    if paths.prefix:
+        # Of the pages, "/" is the one that may be asked for without its slash, or without the prefix.
+        app.router.add_get("/", _to_pages)
+        app.router.add_get(paths.prefix, _to_pages)
     add_probes(app)
     check_routes(app)
     return app
+
+
+async def _to_pages(request: web.Request) -> web.Response:
+    return web.Response(status=302, headers={"Location": link(request, "/")})
 
 
 async def _close_streams(app: web.Application) -> None:

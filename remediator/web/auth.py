@@ -19,7 +19,7 @@ from remediator.errors import RemediatorError
 from remediator.web.listen import is_loopback, parse_listen
 from remediator.web.passwords import Users, same
 from remediator.web.permissions import ADMIN, VIEWER, Principal
-from remediator.web.roles import Grant, ProxyDoc, Role, grant_of, grants_of
+from remediator.web.roles import Grant, ProxyDoc, Role, grant_of, grants_of, is_within
 from remediator.web.sessions import Sessions
 from remediator.web.tls import tls_context
 from remediator.web.web_config import ClientAuth, WebConfig, load_web_config
@@ -86,6 +86,10 @@ class Security:
     def headers(self) -> Mapping[str, str]:
         """Headers for every answer, as the file's author wants them."""
         return self._headers
+
+    def forwards(self, address: str) -> bool:
+        """Whether a peer is a proxy whose word of its clients is believed."""
+        return bool(self._forwarders) and is_within(address, self._forwarders)
 
     async def is_sender(self, request: web.Request) -> bool:
         """Whether a notification may be sent: by everyone, where the file names no senders."""
@@ -156,6 +160,7 @@ class Security:
         self._operators = Users(config.basic_auth_users, self._operators)
         self._senders = Users(config.webhook_users, self._senders)
         self._roles, self._proxy = config.roles, config.proxy
+        self._forwarders = (*config.trusted_proxies, *(config.proxy.trusted if config.proxy is not None else ()))
         self._headers = dict(config.http_server_config.headers)
 
 

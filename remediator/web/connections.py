@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
 import ssl
 from collections import Counter
 from typing import Any
@@ -63,9 +64,15 @@ class BoundedServer:
         self._most = most
         self._logged_at = -_LOG_EVERY
 
-    async def listen(self, host: str | None, port: int, context: ssl.SSLContext | None) -> asyncio.Server:
-        """Begin to accept connections."""
+    async def listen(
+        self, host: str | None, port: int, context: ssl.SSLContext | None, passed: socket.socket | None = None
+    ) -> asyncio.Server:
+        """Begin to accept connections, at an address, or on a socket that listens already."""
         loop, timeout = asyncio.get_running_loop(), None if context is None else _HANDSHAKE_WITHIN
+        if passed is not None:
+            return await loop.create_server(
+                self, sock=passed, ssl=context, ssl_handshake_timeout=timeout, backlog=_AT_ONCE
+            )
         return await loop.create_server(self, host, port, ssl=context, ssl_handshake_timeout=timeout, backlog=_AT_ONCE)
 
     def __call__(self) -> asyncio.BaseProtocol:

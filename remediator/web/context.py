@@ -19,6 +19,7 @@ from remediator.model.incident import StoredAlert
 from remediator.model.paging import PageAlert
 from remediator.store.interface import Accepted, Store
 from remediator.web.auth import Security
+from remediator.web.paths import WebPaths
 from remediator.web.permissions import Principal
 from remediator.web.request_body import ByteBudget
 
@@ -107,6 +108,7 @@ class WebContext:
     security: Security = field(default_factory=Security)
     committed: Broadcast = field(default_factory=Broadcast)
     external_url: str = ""
+    paths: WebPaths = field(default_factory=WebPaths)
     started_at: float = 0.0
     body_limit: int = 10 * 1024 * 1024
     body_timeout: float = 30.0

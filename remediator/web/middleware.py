@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 from remediator.errors import BusyError, ConfigError, ConflictError, PayloadError, RemediatorError, StoreError
 from remediator.web.context import CONTEXT, PRINCIPAL
 from remediator.web.listen import is_loopback
+from remediator.web.paths import link, path_within
 from remediator.web.permissions import NEEDED, NOBODY, Permission, permission_of
 from remediator.web.responses import error_type, failure
 
@@ -138,7 +139,7 @@ def _unauthorized(request: web.Request) -> web.HTTPUnauthorized:
         header = f'Bearer realm="remediator", file="{quote(security.token_file)}"'
         text = (
             f"cannot do that without this machine's credential: it is in {security.token_file}, which commands read by"
-            " themselves; a browser is signed in by the link that `remediator page` prints, or at /sign-in"
+            f" themselves; a browser is signed in by the link that `remediator page` prints, or at {link(request, '/sign-in')}"
         )
         if request.headers.get("Authorization"):
             text = f"cannot let you in: the credential is wrong. It is in {security.token_file}"
@@ -154,7 +155,7 @@ def _unauthorized(request: web.Request) -> web.HTTPUnauthorized:
 
 def wants_page(request: web.Request) -> bool:
     """Whether a person in a browser asks, for a page."""
-    path = request.path
+    path = path_within(request)
     machine = path.startswith(("/api/", "/-/")) or path in ("/webhook", "/metrics")
     return not machine and "text/html" in request.headers.get("Accept", "")
 

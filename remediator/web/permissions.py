@@ -12,6 +12,7 @@ from enum import Enum
 from aiohttp import web
 
 from remediator.model.matcher import Matcher, matches_all
+from remediator.web.paths import PATHS
 from remediator.web.roles import Grant, Role
 
 
@@ -96,14 +97,14 @@ def permission_of(request: web.Request) -> Permission:
     """What a request needs; to learn that there is no such route needs VIEW."""
     resource = request.match_info.route.resource
     method = "GET" if request.method == "HEAD" else request.method
-    return Permission.VIEW if resource is None else ROUTES[method, resource.canonical]
+    return Permission.VIEW if resource is None else ROUTES[method, request.app[PATHS].within(resource.canonical)]
 
 
 def check_routes(app: web.Application) -> None:
     """Refuse an application that has a route without a permission."""
     for route in app.router.routes():
         if route.method != "HEAD" and route.resource is not None:
-            ROUTES[route.method, route.resource.canonical]
+            ROUTES[route.method, app[PATHS].within(route.resource.canonical)]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import asyncio
 from aiohttp import web
 
 from remediator.web.context import CONTEXT, Leader
+from remediator.web.paths import PATHS
 from remediator.web.threads import in_thread
 
 _generating: web.AppKey[asyncio.Lock] = web.AppKey("generating", asyncio.Lock)
@@ -45,6 +46,7 @@ async def metrics(request: web.Request) -> web.Response:
 def add_probes(app: web.Application) -> None:
     """Give an application these answers."""
     app[_generating] = asyncio.Lock()
-    app.router.add_get("/-/healthy", healthy, name="healthy")
-    app.router.add_get("/-/ready", ready, name="ready")
-    app.router.add_get("/metrics", metrics)
+    prefix = app[PATHS].prefix
+    app.router.add_get(f"{prefix}/-/healthy", healthy, name="healthy")
+    app.router.add_get(f"{prefix}/-/ready", ready, name="ready")
+    app.router.add_get(f"{prefix}/metrics", metrics)

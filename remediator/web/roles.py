@@ -61,7 +61,7 @@ def _header_name(text: str) -> str:
     return text
 
 
-_Network = Annotated[str, Scalar("an address or a network", _network, remedy="such as 10.1.2.3 or 10.2.0.0/16")]
+Network = Annotated[str, Scalar("an address or a network", _network, remedy="such as 10.1.2.3 or 10.2.0.0/16")]
 _HeaderName = Annotated[str, Scalar("the name of a header", _header_name)]
 _Group = Annotated[str, Scalar("a group", str)]
 
@@ -69,19 +69,24 @@ _Group = Annotated[str, Scalar("a group", str)]
 class ProxyDoc(msgspec.Struct, frozen=True):
     """A proxy that signs people in: its addresses, and the headers in which it names them and their groups."""
 
-    trusted: tuple[_Network, ...]
+    trusted: tuple[Network, ...]
     user_header: _HeaderName = "X-Forwarded-User"
     groups_header: _HeaderName = "X-Forwarded-Groups"
     groups: dict[_Group, Role | RoleDoc] = {}
 
     def trusts(self, address: str) -> bool:
         """Whether a peer is this proxy."""
-        try:
-            peer = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        peer = getattr(peer, "ipv4_mapped", None) or peer
-        return any(peer in ipaddress.ip_network(network, strict=False) for network in self.trusted)
+        return is_within(address, self.trusted)
+
+
+def is_within(address: str, networks: Iterable[str]) -> bool:
+    """Whether an address is one of these, or in one of these networks."""
+    try:
+        peer = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    peer = getattr(peer, "ipv4_mapped", None) or peer
+    return any(peer in ipaddress.ip_network(network, strict=False) for network in networks)
 
 
 def grant_of(given: Role | RoleDoc) -> Grant:

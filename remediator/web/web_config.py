@@ -5,6 +5,7 @@
     basic_auth_users: {NAME: BCRYPT-HASH}   # operators: everything but the webhook
     webhook_users: {NAME: BCRYPT-HASH}      # Alertmanager: the webhook and nothing else
     roles: {NAME: ROLE}                     # what each user may do, and `proxy:`, in `remediator.web.roles`
+    trusted_proxies: [ADDRESS, NETWORK]     # whose X-Forwarded-For is logged, in `remediator.web.forwarded`
 
 File names are relative to the file. Key names are those of exporter-toolkit's `web` package; what Python's TLS cannot do
 (cipher and curve lists, certificates that are asked for but not verified) is refused rather than ignored.
@@ -24,7 +25,7 @@ from remediator.config.scalars import Scalar
 from remediator.config.schema import read_document
 from remediator.errors import ConfigError
 from remediator.problem import Position, Problem
-from remediator.web.roles import LIMITED, ProxyDoc, Role, RoleDoc
+from remediator.web.roles import LIMITED, Network, ProxyDoc, Role, RoleDoc
 
 _HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}", re.ASCII)
 _HEADERS = (
@@ -35,7 +36,7 @@ _HEADERS = (
     "X-XSS-Protection",
 )
 _PLAIN = re.compile(
-    r"\s*(?:cert_file|key_file|client_ca_file|client_auth_type|min_version|max_version|http2|role|match|trusted|user_header|groups_header|"
+    r"\s*(?:cert_file|key_file|client_ca_file|client_auth_type|min_version|max_version|http2|role|match|trusted|trusted_proxies|user_header|groups_header|"
     + "|".join(_HEADERS)
     + r")\s*:"
 )
@@ -115,6 +116,8 @@ class WebConfig(msgspec.Struct, frozen=True):
     webhook_users: dict[_User, _Hash] = {}
     roles: dict[_User, Role | RoleDoc] = {}
     proxy: ProxyDoc | None = None
+    trusted_proxies: tuple[Network, ...] = ()
+    """Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
 
 
 def load_web_config(path: Path) -> WebConfig:

@@ -13,6 +13,8 @@ from aiohttp import web
 from remediator.errors import BusyError, PayloadError, StoreError
 from remediator.model.alert import Notification
 from remediator.web.context import CONTEXT
+from remediator.web.forwarded import client_address
+from remediator.web.paths import PATHS
 from remediator.web.request_body import read_body
 from remediator.web.responses import failure, success
 from remediator.web.threads import in_thread
@@ -44,17 +46,17 @@ async def receive(request: web.Request) -> web.Response:
             await _record_unreadable(request, notification)
     except PayloadError as error:
         metrics.notifications.labels(error.reason).inc()
-        log.warning("refused a notification from %s (%s): %s", request.remote, error.reason, error)
+        log.warning("refused a notification from %s (%s): %s", client_address(request), error.reason, error)
         return failure(error.status, error.reason, str(error))
     except (BusyError, StoreError) as error:
         metrics.notifications.labels("unavailable").inc()
-        log.error("cannot take in a notification from %s: %s", request.remote, error)
+        log.error("cannot take in a notification from %s: %s", client_address(request), error)
         response = failure(503, "unavailable", str(error))
         response.headers["Retry-After"] = "1"
         return response
     except ConnectionError:
         metrics.notifications.labels("disconnected").inc()
-        log.info("a notification from %s broke off: the client went away", request.remote)
+        log.info("a notification from %s broke off: the client went away", client_address(request))
         raise
     metrics.notifications.labels("accepted").inc()
     metrics.truncated.inc(notification.truncated)
@@ -64,7 +66,7 @@ async def receive(request: web.Request) -> web.Response:
 def add_webhook(app: web.Application) -> None:
     """Give an application the receiver."""
     app[_recorded] = {}
-    app.router.add_post("/webhook", receive, name="webhook")
+    app.router.add_post(f"{app[PATHS].prefix}/webhook", receive, name="webhook")
 
 
 async def _record_unreadable(request: web.Request, notification: Notification) -> None:
@@ -75,7 +77,7 @@ async def _record_unreadable(request: web.Request, notification: Notification) -
     context.metrics.unreadable.inc(len(notification.unreadable))
     new = [text for text in dict.fromkeys(notification.unreadable) if text not in recorded]
     for text in new:
-        log.warning("an alert of a notification from %s was not taken: %s", request.remote, text)
+        log.warning("an alert of a notification from %s was not taken: %s", client_address(request), text)
     if new:
         await context.store.record_unreadable(new, notification.receiver, context.clock.now())
     recorded.update(dict.fromkeys(new))

@@ -13,7 +13,7 @@ from aiohttp import web
 from doubles.past import HOSTILE, open_incident, recovered_incident
 from doubles.site import NOW, Site, serving
 from doubles.system import view
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 from real.prometheus import HANGS
 
 from remediator.model.health import Health
@@ -21,29 +21,7 @@ from remediator.model.rules import Mode
 from remediator.web.application import load_security
 from remediator.web.context import STREAMS
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
 expect.set_options(timeout=HANGS * 1000)
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        # Where there is no package chromium, Playwright's own is used; what is missing it says by itself.
-        path = CHROMIUM if Path(CHROMIUM).exists() else None
-        running = await playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield running
-        await running.close()
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from remediator.model.clock import rfc3339
 from remediator.model.durations import rough_duration
 
 
-def environment() -> Environment:
-    """Templates of this package; everything put into them is escaped."""
+def environment(base: str = "") -> Environment:
+    """Templates of this package; everything put into them is escaped. `base` begins every link."""
     made = Environment(
         loader=PackageLoader("remediator.web.ui"),
         autoescape=True,
@@ -24,6 +24,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    made.globals["base"] = base
     made.filters.update(
         when=when,
         until=until,

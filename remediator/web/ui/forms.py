@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import re
 import secrets
+from typing import TypedDict
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from remediator.errors import PayloadError
 from remediator.web.context import CONTEXT
+from remediator.web.forwarded import came_by_tls
 from remediator.web.passwords import same
+from remediator.web.paths import link
 from remediator.web.request_body import read_body
 
 _LIMIT = 64 * 1024
 _CSRF, _AUTHOR = "remediator_csrf", "remediator_author"
 _TOKEN = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+class CookieOptions(TypedDict):
+    """What all cookies have in common."""
+
+    path: str
+    httponly: bool
+    samesite: str
+    secure: bool
+
+
+def cookie_options(request: web.Request) -> CookieOptions:
+    """Cookies stay with these pages: their path, no scripts, no other sites, and TLS where the browser speaks it."""
+    return {"path": link(request, "/"), "httponly": True, "samesite": "Strict", "secure": came_by_tls(request)}
 
 
 def csrf_token(request: web.Request) -> str:
@@ -32,7 +49,7 @@ def remembered_author(request: web.Request) -> str:
 def set_token(request: web.Request, response: web.StreamResponse, token: str) -> None:
     """Let the browser keep the token of the forms on a page."""
     if request.cookies.get(_CSRF) != token:
-        response.set_cookie(_CSRF, token, httponly=True, samesite="Strict", secure=request.secure)
+        response.set_cookie(_CSRF, token, **cookie_options(request))
 
 
 async def read_form(request: web.Request) -> dict[str, str]:
@@ -51,11 +68,9 @@ async def read_form(request: web.Request) -> dict[str, str]:
 
 
 def see_other(request: web.Request, path: str, fields: dict[str, str]) -> web.Response:
-    """Where to look after a form was carried out; remembers the author's name."""
-    response = web.Response(status=303, headers={"Location": path})
+    """Where to look, by a path of the web, after a form was carried out; remembers the author's name."""
+    response = web.Response(status=303, headers={"Location": link(request, path)})
     author = re.sub(r"[^\w .@+-]", "", fields.get("author", ""))[:200].strip()
     if author and author.isascii():
-        response.set_cookie(
-            _AUTHOR, author, httponly=True, samesite="Strict", secure=request.secure, max_age=90 * 86400
-        )
+        response.set_cookie(_AUTHOR, author, max_age=90 * 86400, **cookie_options(request))
     return response

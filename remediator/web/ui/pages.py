@@ -23,6 +23,7 @@ from remediator.web.api import operations
 from remediator.web.api.rule_text import rule_text
 from remediator.web.auth import SESSION_COOKIE
 from remediator.web.context import CONTEXT, PRINCIPAL
+from remediator.web.paths import link, path_within
 from remediator.web.permissions import Permission
 from remediator.web.threads import in_thread
 from remediator.web.ui.forms import csrf_token, read_form, remembered_author, see_other, set_token
@@ -214,7 +215,7 @@ async def show_page(request: web.Request, template: str, **context: Any) -> web.
         request.app[TEMPLATES],
         template,
         now=request.app[CONTEXT].clock.now(),
-        path=request.path,
+        path=path_within(request),
         csrf=token,
         user=request[PRINCIPAL].name,
         signed_in=request[PRINCIPAL].known,
@@ -270,4 +271,4 @@ def _before(request: web.Request) -> int | None:
 
 
 def _older(request: web.Request, before: int) -> str:
-    return f"{request.path}?{urlencode({**request.query, 'before': before})}"
+    return f"{link(request, path_within(request))}?{urlencode({**request.query, 'before': before})}"

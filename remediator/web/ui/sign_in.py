@@ -10,10 +10,11 @@ from remediator.errors import PayloadError
 from remediator.web.auth import SESSION_COOKIE
 from remediator.web.context import CONTEXT, PRINCIPAL
 from remediator.web.middleware import not_allowed
+from remediator.web.paths import link
 from remediator.web.permissions import Permission, Principal
 from remediator.web.responses import success
 from remediator.web.sessions import LIFETIME
-from remediator.web.ui.forms import read_form
+from remediator.web.ui.forms import cookie_options, read_form
 from remediator.web.ui.pages import show_page
 
 _WRONG_TAKES = 0.5
@@ -48,8 +49,8 @@ async def sign_out(request: web.Request) -> web.Response:
     await read_form(request)
     context = request.app[CONTEXT]
     context.security.end_session(request.cookies.get(SESSION_COOKIE, ""), context.clock.now())
-    response = web.Response(status=303, headers={"Location": "/"})
-    response.del_cookie(SESSION_COOKIE, httponly=True, samesite="Strict", secure=request.secure)
+    response = web.Response(status=303, headers={"Location": link(request, "/")})
+    response.del_cookie(SESSION_COOKIE, **cookie_options(request))
     return response
 
 
@@ -66,14 +67,12 @@ async def make_link(request: web.Request) -> web.Response:
 
 def _signed_in(request: web.Request, principal: Principal) -> web.Response:
     context = request.app[CONTEXT]
-    response = web.Response(status=303, headers={"Location": "/"})
+    response = web.Response(status=303, headers={"Location": link(request, "/")})
     response.set_cookie(
         SESSION_COOKIE,
         context.security.session(principal, context.clock.now()),
-        httponly=True,
-        samesite="Strict",
-        secure=request.secure,
         max_age=int(LIFETIME),
+        **cookie_options(request),
     )
     return response
 

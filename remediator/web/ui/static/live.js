@@ -1,6 +1,8 @@
 // Keeps the marked sections of a page fresh: on every journal entry, and now and then for what is not journalled.
 "use strict";
 (() => {
+  // The script lies beside the pages, wherever that is on this server.
+  const script = document.currentScript.src;
   const sections = [...document.querySelectorAll("[data-live][id]")].map((section) => section.id);
   if (!sections.length) return;
   const light = document.getElementById("live");
@@ -35,7 +37,7 @@
     light.classList.toggle("off", !alive);
   }
 
-  const events = new EventSource("/api/v1/events");
+  const events = new EventSource(new URL("../api/v1/events", script));
   events.onopen = () => show(true);
   events.onerror = () => show(false);
   events.onmessage = () => soon(250);
