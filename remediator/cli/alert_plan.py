@@ -19,7 +19,6 @@ from remediator.decision import decide as d
 from remediator.decision.assessment import Choice, PrometheusStatus, choose, judge
 from remediator.decision.case import Case, Window
 from remediator.decision.gates import GATES, name_of
-from remediator.errors import RefusedError, TemplateError
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.alert import Alert, fingerprint
 from remediator.model.durations import format_duration
@@ -71,12 +70,10 @@ def plan_for(
     """
     labels = {name: value for name, value in labels.items() if value}
     alert = Alert(fingerprint(labels), now - 1, None, labels)
-    try:
-        service = rulebook.service_for(labels)
-    except (RefusedError, TemplateError) as error:
-        return AlertPlan(labels, reason=f"cannot name its service: {error}")
+    service = rulebook.service_for(labels)
     if service is None:
-        return AlertPlan(labels, reason="no service owns it: no service's match fits its labels")
+        refusal = rulebook.refusal_for(labels)
+        return AlertPlan(labels, reason=refusal or "no service owns it: no service's match fits its labels")
     thresholds = [threshold.name for threshold in rulebook.thresholds_for(service)]
     if not thresholds and not policy.heeds(alert):
         return AlertPlan(labels, service.name, reason=policy.why_unheeded(alert))

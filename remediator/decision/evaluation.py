@@ -22,7 +22,6 @@ from remediator.decision.threshold_state import (
     judge_value,
     reading,
 )
-from remediator.errors import RefusedError, TemplateError
 from remediator.model.alert import Alert, Source, fingerprint
 from remediator.model.health import Health, QueryStatus
 from remediator.model.rulebook import MOST_TEMPLATED, Rulebook
@@ -59,13 +58,16 @@ class _Worst(msgspec.Struct, frozen=True, gc=False):
 
 
 class ThresholdEvaluation(msgspec.Struct, frozen=True):
-    """The last look by one threshold. `error` is the query's error, or its warnings; `tracks` goes by service name."""
+    """The last look by one threshold. `error` is the query's error, or its warnings; `tracks` goes by service name.
+    `complete` says whether this or any look before it saw everything: only then a service without a track has no series.
+    """
 
     threshold: Threshold
     at: float
     query_status: QueryStatus
     error: str
     tracks: dict[str, ThresholdState]
+    complete: bool = False
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -145,7 +147,9 @@ def evaluate_threshold(
             changes.alerts.append(alert)
     named = evaluation.rulebook.named
     templated = [seen.owner for name, seen in worst.items() if name not in named]
-    return EvaluationPart(ThresholdEvaluation(threshold, now, query_status, error, after), changes, templated)
+    complete = query_status is QueryStatus.SEEN or (before is not None and before.complete)
+    result = ThresholdEvaluation(threshold, now, query_status, error, after, complete)
+    return EvaluationPart(result, changes, templated)
 
 
 def put_together(
@@ -185,7 +189,7 @@ def change_over(evaluation: Evaluation, rulebook: Rulebook, now: float, changes:
     """The world by other rules: unchanged thresholds keep their looks, but for services they judge no more."""
     known: dict[str, Service] = {}
     for name, labels in evaluation.made.items():
-        service = _service_for(rulebook, labels)
+        service = rulebook.service_for(labels)
         if service is not None and service.name == name and name not in rulebook.named:
             known[name] = service
 
@@ -270,19 +274,14 @@ def _owner(evaluation: Evaluation, key: tuple[str, ...], labels: dict[str, str])
     if key in evaluation.owners:
         return evaluation.owners[key]
     rulebook = evaluation.rulebook
-    service = _service_for(rulebook, labels)
+    service = rulebook.service_for(labels)
     if service is None:
+        refusal = rulebook.refusal_for(labels)
+        if refusal:
+            # The owner is remembered with the label set, so it is said once.
+            log.warning("%s; its series has the labels %s", refusal, labels)
         return None
     return Owner(service, frozenset(threshold.name for threshold in rulebook.thresholds_for(service)), labels)
-
-
-def _service_for(rulebook: Rulebook, labels: dict[str, str]) -> Service | None:
-    try:
-        return rulebook.service_for(labels)
-    except (RefusedError, TemplateError) as error:
-        # Remembered with the label set, so it is said once.
-        log.warning("cannot name a service by the labels %s: %s", labels, error)
-        return None
 
 
 def _worse(threshold: Threshold, health: Health, value: float, other: _Worst) -> bool:

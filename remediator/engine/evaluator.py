@@ -153,7 +153,8 @@ class Evaluator:
         """What a service is by its thresholds; one without thresholds has no readings, and nothing is said of it.
 
         Trouble seen by any threshold wins; then what could not be seen; healthy only when all are. A threshold that has
-        never had a series for the service is left out, unless that is so of all of them.
+        never had a series for the service is left out, unless that is so of all of them. One that has not yet seen
+        everything may have one.
         """
         thresholds = self._rulebook.thresholds_for(service)
         if not thresholds:
@@ -165,7 +166,13 @@ class Evaluator:
             if result is not None and (track := result.tracks.get(service.name)) is not None
         ]
         if not readings:
-            readings = [self._blank(threshold, result) for threshold, result in results]
+            readings = [self._blank(threshold, result, self._created) for threshold, result in results]
+        else:
+            readings += [
+                self._blank(threshold, result, now)
+                for threshold, result in results
+                if result is None or (not result.complete and service.name not in result.tracks)
+            ]
         return _judged(tuple(readings)).aged(now, self._stale_after)
 
     def evaluate(self, names: Collection[str] = ()) -> None:
@@ -335,11 +342,12 @@ class Evaluator:
             seen, health=Health.UNKNOWN, since=stale_at, query_status=QueryStatus.STALE, text=text
         )
 
-    def _blank(self, threshold: Threshold, result: ThresholdEvaluation | None) -> Reading:
-        """The reading of a threshold that has never had a series for the service."""
+    def _blank(self, threshold: Threshold, result: ThresholdEvaluation | None, at: float) -> Reading:
+        """The reading of a threshold that has never had a series for the service; `at` is the time of one that has not
+        been evaluated."""
         if result is None:
             text = f"{threshold.name} has not been looked at yet"
-            return Reading(threshold.name, Health.UNKNOWN, self._created, self._created, QueryStatus.STALE, text=text)
+            return Reading(threshold.name, Health.UNKNOWN, at, at, QueryStatus.STALE, text=text)
         query_status = QueryStatus.NO_DATA if result.query_status is QueryStatus.SEEN else result.query_status
         track = ThresholdState(Health.UNKNOWN, self._created, query_status, None, NO_SERIES)
         return reading(threshold, track, result.at, result.error)

@@ -17,7 +17,6 @@ from remediator.engine.budget_usage import BudgetUsage
 from remediator.engine.evaluations import Evaluations
 from remediator.engine.fleet import Fleet
 from remediator.engine.shadow import ShadowHeals
-from remediator.errors import RefusedError, TemplateError
 from remediator.model.action import Outcome
 from remediator.model.alert import Alert, Source, unseen_reason
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, Settlement, StepRun, StoredAlert, Verdict
@@ -80,11 +79,7 @@ class EngineState:
         """Take in a new or changed alert; the name of its service, or None when it has none."""
         labels = stored.alert.labels
         if stored.alert.source is Source.ALERTMANAGER:
-            try:
-                service = self.rulebook.service_for(labels)
-            except (RefusedError, TemplateError):
-                # Labels come from outside: what no service can be named by is nobody's, as `why_unowned` says.
-                service = None
+            service = self.rulebook.service_for(labels)
         else:
             # Thresholds and operators speak of a service by its name; its own matchers may want other labels.
             service = self.service(labels.get(self.rulebook.service_label, ""))
@@ -117,13 +112,10 @@ class EngineState:
 
     def why_unowned(self, alert: Alert) -> str:
         """The sentence for an alert that no service owns."""
-        try:
-            service = self.rulebook.service_for(alert.labels)
-        except (RefusedError, TemplateError) as error:
-            return f"cannot name its service: {error}"
+        service = self.rulebook.service_for(alert.labels)
         if service is not None and self._has_no_room_for(service):
             return f"cannot take in its service {service.name}: {MOST_TEMPLATED} templated services have alerts already"
-        return "no service in the rule files owns it"
+        return self.rulebook.refusal_for(alert.labels) or "no service in the rule files owns it"
 
     def _has_no_room_for(self, service: Service) -> bool:
         """Whether alerts name so many templated services that this one is not taken in."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from remediator.errors import RefusedError, TemplateError
 from remediator.model.matcher import Labels, matches_all
 from remediator.model.rules import Mode, Plan, Runbook, Service, Target, Threshold
 from remediator.template.compile import TemplateKind, compile_template
@@ -44,7 +45,23 @@ class Rulebook:
         self._thresholds: dict[str, tuple[Threshold, ...]] = {}
 
     def service_for(self, labels: Labels) -> Service | None:
-        """The service that owns an alert or series with these labels: the first in file order whose matchers hold."""
+        """The service that owns an alert or series with these labels: the first in file order whose matchers hold. Labels
+        come from outside: what no service can be named by is nobody's, and `refusal_for` says why."""
+        try:
+            return self._owner(labels)
+        except (RefusedError, TemplateError):
+            return None
+
+    def refusal_for(self, labels: Labels) -> str:
+        """Why no service can be named by these labels, though the matchers of one hold; empty where that is not so."""
+        try:
+            self._owner(labels)
+        except (RefusedError, TemplateError) as error:
+            return f"cannot name its service: {error}"
+        return ""
+
+    def _owner(self, labels: Labels) -> Service | None:
+        """The same as `service_for`; an error where its name cannot be made."""
         orders = list(self._unindexed)
         for label in labels.items():
             found = self._index.get(label)

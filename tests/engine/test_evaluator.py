@@ -612,7 +612,7 @@ async def test_unchanged_thresholds_keep_what_they_know_through_a_reload():
     watch.told()
     watch.rulebook = book(service("checkout"), threshold("a", for_=10.0), threshold("b", for_=20.0))
     watch.evaluator.swap(watch.rulebook)
-    assert [reading.threshold for reading in watch.judgement().readings] == ["a"]
+    assert [(reading.threshold, reading.health) for reading in watch.judgement().readings] == [("a", F), ("b", U)]
     await watch.round()
     judgement = watch.judgement()
     assert [(reading.threshold, reading.health) for reading in judgement.readings] == [("a", F), ("b", H)]
@@ -924,3 +924,42 @@ async def test_many_services_are_judged_with_one_query_each():
     assert sorted(watch.queries) == ["a", "b"]
     assert sum(watch.health(name) is F for name in names) == 200
     assert len(watch.told()) == 400
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        Answer(0.0, QueryStatus.SEEN, [Series({"service": "search"}, 0.0)], warnings=["partial"], kind="vector"),
+        Answer(0.0, QueryStatus.UNREACHABLE, error="refused"),
+        Answer(0.0, QueryStatus.BAD_DATA, error="parse error"),
+    ],
+)
+async def test_a_threshold_that_has_not_yet_seen_everything_may_see_trouble(first):
+    watch = Watch(service("checkout"), threshold("error_ratio"), threshold("latency"))
+    watch.set("error_ratio", checkout=0.0)
+    watch.answers["latency"] = first
+    await watch.round()
+    assert watch.health() is U
+    # Trouble that is seen is trouble whatever else is not.
+    watch.set("error_ratio", checkout=0.5)
+    await watch.round()
+    assert watch.health() is F
+    watch.set("error_ratio", checkout=0.0)
+    watch.answers["latency"] = []
+    await watch.round()
+    assert watch.health() is H
+    # It has no series for the service, and that it once had none is known.
+    watch.answers["latency"] = first
+    await watch.round()
+    assert watch.health() is H
+
+
+async def test_a_threshold_that_has_just_come_says_nothing_of_health_until_it_is_looked_at():
+    watch = Watch(service("checkout"), threshold("error_ratio"))
+    watch.set("error_ratio", checkout=0.0)
+    await watch.round()
+    assert watch.health() is H
+    watch.evaluator.swap(book(service("checkout"), threshold("error_ratio"), threshold("latency")))
+    assert watch.health() is U
+    await watch.round()
+    assert watch.health() is H

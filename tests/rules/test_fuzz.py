@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from remediator.config.document import Document
 from remediator.config.schema import schema_of
 from remediator.config.settings import read_config
-from remediator.errors import ConfigError, RefusedError
+from remediator.errors import ConfigError
 from remediator.model.rules import Threshold
 from remediator.problem import Severity
 from remediator.rules.fields import RunbookDoc, ServiceDoc, StepDoc, TargetDoc
@@ -38,8 +38,7 @@ def read(text: str) -> None:
         assert problem.check
     if not any(problem.severity is Severity.ERROR for problem in problems):
         rulebook = make_rulebook(rules)
-        with contextlib.suppress(RefusedError):
-            rulebook.service_for({"namespace": "shop", "deployment": "web", "x": "y"})
+        rulebook.service_for({"namespace": "shop", "deployment": "web", "x": "y"})
 
 
 @st.composite

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import msgspec
 
 from remediator.config.policy import Policy
-from remediator.errors import RefusedError, TemplateError
 from remediator.model.action import Outcome
 from remediator.model.health import Health
 from remediator.model.incident import DIAGNOSE, Entry, EntryKind, Incident, StoredAlert
@@ -225,10 +224,7 @@ class _Replay:
     def _owner(self, labels: Mapping[str, str]) -> _Owner:
         key = _key(labels)
         if key not in self._owners:
-            try:
-                service = self._rulebook.service_for(labels)
-            except (RefusedError, TemplateError):
-                service = None
+            service = self._rulebook.service_for(labels)
             self._owners[key] = _Owner(service.name, self._rulebook.thresholds_for(service)) if service else _NOBODY
         return self._owners[key]
 

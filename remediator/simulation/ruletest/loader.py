@@ -12,7 +12,7 @@ from remediator.config.policy import Policy, policy_of
 from remediator.config.schema import read_document
 from remediator.config.servers import PrometheusServer
 from remediator.config.settings import Config, rule_files
-from remediator.errors import ConfigError, RefusedError
+from remediator.errors import ConfigError
 from remediator.model.gate import Gate
 from remediator.model.rulebook import Rulebook
 from remediator.problem import Position, Severity
@@ -184,10 +184,9 @@ def _check_values(document: Document, tests: RuleTests, doc: ValuesDoc, path: Pa
 def _check_owner(document: Document, tests: RuleTests, doc: ValuesDoc, path: Path_) -> None:
     """Report a series without a service, or of a service that the threshold does not judge: it would have no effect."""
     labels = tests.labels(doc.service, doc.labels)
-    try:
-        service = tests.rulebook.service_for(labels)
-    except RefusedError as error:
-        document.report(path, "no-owner", str(error))
+    service = tests.rulebook.service_for(labels)
+    if service is None and (refusal := tests.rulebook.refusal_for(labels)):
+        document.report(path, "no-owner", refusal)
         return
     if service is None:
         document.report(

@@ -144,10 +144,7 @@ class _Script:
             for alert in self._test.alerts
         )
         for labels in (*answered, *fired):
-            try:
-                service = rulebook.service_for(labels)
-            except RefusedError:
-                continue
+            service = rulebook.service_for(labels)
             if service is not None:
                 found.setdefault(service.name, service)
         return list(found.values())
