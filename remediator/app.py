@@ -38,6 +38,7 @@ from remediator.runtime import Loaded, Runtime, load, mark_loaded
 from remediator.store.interface import Accepted, Store
 from remediator.store.leadership import FileLease, Leadership, SharedLease, SoleLeadership
 from remediator.store.sqlite import open_sqlite
+from remediator.watched_files import WatchedFiles, reload_when_changed
 from remediator.web.application import RUNNER_OPTIONS, WebContext, make_app
 from remediator.web.auth import Security, check_listen, load_security
 from remediator.web.connections import BoundedServer, most_connections, quiet_exhaustion, raise_limit
@@ -66,6 +67,8 @@ class Options(msgspec.Struct, frozen=True):
     route_prefix: str | None = None
     web_config: Path | None = None
     allow_unauthenticated: bool = False
+    auto_reload: float = 0.0
+    """Seconds between two looks at whether the files have changed; 0 for none."""
     storage_wait: float = 300.0
     """Seconds to wait at the start for a store that is not available."""
 
@@ -76,6 +79,8 @@ async def serve(options: Options, clock: Clock | None = None) -> int:
     loop, early = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, early.set)
     paths = web_paths(options.external_url, options.route_prefix)
+    watched = WatchedFiles(options.config_file, options.web_config)
+    contents = watched.contents() if options.auto_reload else {}
     loaded = load(options.config_file, options.external_url)
     security = load_security(options.web_config)
     listeners = inherited_listeners() if options.systemd_socket else listeners_at(options.listen)
@@ -97,6 +102,9 @@ async def serve(options: Options, clock: Clock | None = None) -> int:
         loop.add_signal_handler(signal.SIGHUP, lambda: _spawn(stack, _reload(system)))
         if early.is_set():
             _spawn(stack, _reload(system))
+        if options.auto_reload:
+            watching = reload_when_changed(watched, contents, options.auto_reload, system.reload)
+            await stack.enter_async_context(running(watching, lambda _: ending.set()))
         manager.notify("READY=1")
         await ending.wait()
         manager.notify("STOPPING=1")
@@ -200,7 +208,7 @@ async def _assemble(
     async def receive(notification: Notification) -> Accepted:
         accepted = await intake(notification.alerts)
         if notification.truncated:
-            system.replica.compare()
+            system.on_truncated(notification.receiver)
         return accepted
 
     # The web answers from here on; it is not ready until the engine has read the store.
@@ -356,10 +364,8 @@ async def _listening(
 
 
 async def _reload(system: Runtime) -> None:
-    try:
+    with contextlib.suppress(RemediatorError):
         await system.reload()
-    except RemediatorError as error:
-        log.error("cannot reload, goes on with what it has:\n%s", error)
 
 
 def _spawn(stack: contextlib.AsyncExitStack, work: Awaitable[object]) -> None:

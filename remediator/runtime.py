@@ -28,6 +28,9 @@ from remediator.web.context import Leader
 
 log = logging.getLogger(__name__)
 
+_MOST_RECEIVERS = 20
+"""Receivers are the sender's words: bounded, as everything that comes from outside."""
+
 
 class Loaded(msgspec.Struct, frozen=True):
     """Config and rules as one: a reload swaps the whole, or nothing."""
@@ -71,6 +74,8 @@ class Runtime:
         self._loaded = loaded
         self._resources = resources
         self._reloading = asyncio.Lock()
+        self._reload_failure = ""
+        self._truncated: dict[str, str] = {}
         self._added: list[Service] = []
         self._refused: list[Service] = []
         self.replica: Replica
@@ -113,6 +118,22 @@ class Runtime:
             reasons.append("the store is still being read")
         return reasons
 
+    def warnings(self) -> Sequence[str]:
+        return [*filter(None, [self._reload_failure]), *self._truncated.values()]
+
+    def on_truncated(self, receiver: str) -> None:
+        """A notification of this receiver of the sender's left alerts out: ask for them, or say that nobody can be
+        asked."""
+        if self._resources.alertmanagers is not None:
+            self.replica.compare()
+        elif receiver not in self._truncated and len(self._truncated) < _MOST_RECEIVERS:
+            self._truncated[receiver] = text = (
+                f"notifications to the receiver {receiver[:200]!r} left alerts out (truncatedAlerts), and without"
+                " alertmanagers: in the config nobody can be asked for them: give it, or take max_alerts from that"
+                " receiver"
+            )
+            log.warning("%s", text)
+
     def undecided(self) -> int:
         return self.replica.state.undecided
 
@@ -140,10 +161,14 @@ class Runtime:
             try:
                 loaded = await asyncio.to_thread(load, self._config_file, self._external_url)
                 await asyncio.to_thread(self._security.reload)
-            except RemediatorError:
+                await self._use(loaded)
+            except RemediatorError as error:
                 self._resources.metrics.reload_successful.set(0)
+                self._reload_failure = f"cannot reload, goes on with what it has: {str(error).splitlines()[0]}"
+                log.error("cannot reload, goes on with what it has:\n%s", error)
                 raise
-            await self._use(loaded)
+            self._reload_failure = ""
+            mark_loaded(self._resources.metrics, self._resources.clock.now())
             log.info("reloaded %s", self._config_file)
 
     async def add_service(self, document: Mapping[str, Any], author: str) -> Service:
@@ -171,7 +196,6 @@ class Runtime:
         self._loaded = loaded
         self.replica.evaluator.swap(rulebook)
         await self.replica.engine.reload(rulebook, policy_of(loaded.config))
-        mark_loaded(self._resources.metrics, self._resources.clock.now())
 
     async def _with_added(self, loaded: Loaded) -> Rulebook:
         """The rules with the services added at run time; one that may not be used is left out and logged."""

@@ -11,6 +11,15 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("serve", help="run the daemon", description="Receive alerts and heal services.")
     parser.add_argument("--config.file", dest="config_file", default="remediator.yml", metavar="FILE")
     parser.add_argument(
+        "--config.auto-reload-interval",
+        dest="auto_reload",
+        type=_interval,
+        default="0s",
+        metavar="DURATION",
+        help="how often to look whether config, rule files, web config or certificates have changed, and reload if so"
+        " (default: never)",
+    )
+    parser.add_argument(
         "--web.listen-address",
         dest="listen",
         action="append",
@@ -65,6 +74,13 @@ def _duration(text: str) -> float:
     return parse_duration(text)
 
 
+def _interval(text: str) -> float:
+    seconds = _duration(text)
+    if 0 < seconds < 1:
+        raise ValueError("shorter than 1s")
+    return seconds
+
+
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal ends it."""
     import asyncio
@@ -86,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         route_prefix=args.route_prefix,
         web_config=Path(args.web_config) if args.web_config else None,
         allow_unauthenticated=args.allow_unauthenticated,
+        auto_reload=args.auto_reload,
         storage_wait=args.storage_wait,
     )
     return asyncio.run(serve(options))

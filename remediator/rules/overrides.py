@@ -124,6 +124,13 @@ def read_files(documents: Iterable[Document]) -> list[RuleFile]:
     return list(files.values())
 
 
+def extended_files(path: Path) -> list[Path] | None:
+    """The files beside it that a rule file says it extends, whether they are there or not. None when it cannot be read."""
+    document = open_document(path)
+    doc = read_document(document, RuleFileDoc)
+    return None if doc is None else [path.parent / name for name in doc.extends if not name.startswith(PREFIX)]
+
+
 def _add(document: Document, files: dict[str, RuleFile], given: dict[str, Document]) -> frozenset[str]:
     """Read a file and what it extends, unless it has been read. Returns the file's key and those of what it extends."""
     key = _key(document.file)

@@ -62,6 +62,10 @@ class System(Protocol):
         way. `force` sets cooldown and mode aside."""
         ...
 
+    def warnings(self) -> Sequence[str]:
+        """What is wrong with its files or its neighbours' settings, as sentences; it goes on nevertheless."""
+        ...
+
     def not_ready(self) -> list[str]:
         """Why it is not ready, as sentences; empty when it is."""
         ...

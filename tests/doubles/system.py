@@ -32,7 +32,7 @@ GATES = (
 
 class FakeSystem:
     """Implements `remediator.web.application.System`. Tests read `woken_times`, and set `views`, `paged`,
-    `unpaged`, `reasons`, `led_by` and `reload_problem`."""
+    `unpaged`, `warned`, `reasons`, `led_by` and `reload_problem`."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
@@ -40,6 +40,7 @@ class FakeSystem:
         self.views: dict[str, ServiceView] = {}
         self.paged: list[PageAlert] = []
         self.unpaged: list[str] = []
+        self.warned: list[str] = []
         self.reasons: list[str] = []
         self.undecided_alerts = 0
         self.led_by: Leader | None = None
@@ -65,6 +66,9 @@ class FakeSystem:
         alerts = [stored for stored in await self.store.firing_alerts() if stored.alert.labels.get("service") == name]
         gates = tuple((g, view.hold if view.hold and view.hold.gate == g else None) for g in GATES)
         return Why(view, tuple(alerts), incident, gates, {"commands running": "0 of 4", "decision now": view.decision})
+
+    def warnings(self) -> list[str]:
+        return self.warned
 
     def leader(self) -> Leader | None:
         return self.led_by

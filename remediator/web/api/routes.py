@@ -71,6 +71,7 @@ async def health(request: web.Request) -> web.Response:
             "version": __version__,
             "ready": not reasons,
             "notReady": reasons,
+            "warnings": context.system.warnings(),
             "leads": leader is None or leader.me,
             "leader": None if leader is None or not leader.name else serialize_leader(leader),
             "startedAt": serialize_time(context.started_at),

@@ -67,6 +67,7 @@ async def overview(request: web.Request) -> web.Response:
         paged=context.system.page_alerts(),
         unpaged=context.system.unpaged_alerts(),
         not_ready=context.system.not_ready(),
+        warnings=context.system.warnings(),
         leader=context.system.leader(),
         entries=await context.store.recent_journal(limit=12),
         uptime=max(0.0, now - context.started_at),
