@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from remediator.engine.broadcast import Broadcast
 from remediator.errors import ConflictError, RemoteError, StoreError
@@ -27,6 +27,8 @@ _logger = logging.getLogger(__name__)
 _POLL = 5.0
 """Seconds between reads of the journal when nothing is committed here: other processes write to it too."""
 _PAGE = 100
+_LARGE_PAGE = 1_000
+"""Entries that one read gives: those that go elsewhere one by one, and those that are written at once."""
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -47,6 +49,15 @@ class Announcer(Protocol):
 
     async def tell(self, entry: Entry) -> None:
         """Tell one entry. RemoteError or StoreError when it could not; it may be called again for the same one."""
+        ...
+
+
+@runtime_checkable
+class PageAnnouncer(Announcer, Protocol):
+    """An announcer that takes what a read of the journal gave at once, oldest first. It is never durable."""
+
+    async def tell_page(self, entries: Sequence[Entry]) -> None:
+        """Tell these entries."""
         ...
 
 
@@ -75,6 +86,8 @@ class Follower:
         self._dropped = metrics.announcer_dropped.labels(announcer.name)
         self._committed = committed or Broadcast()
         self._position: int | None = None
+        self._by_page = announcer if isinstance(announcer, PageAnnouncer) else None
+        self._page = _PAGE if self._by_page is None else _LARGE_PAGE
 
     async def begin(self) -> None:
         """Settle where to begin: where it stopped last time, or at the journal's present end. `run` does so too; call
@@ -102,6 +115,9 @@ class Follower:
         """Tell everything up to the journal's end, however long that takes."""
         await self._patiently(self.begin)
         while entries := await self._patiently(self._next_page):
+            if self._by_page is not None:
+                await self._tell_page(self._by_page, entries)
+                continue
             for entry in entries:
                 announced = await self._tell(entry)
                 self._position = entry.id
@@ -111,8 +127,23 @@ class Follower:
         self._lag.set(0)
 
     async def _next_page(self) -> list[Entry]:
-        await self._measure()
-        return await self._store.journal(after=self._position or 0, limit=_PAGE)
+        entries = await self._store.journal(after=self._position or 0, limit=self._page)
+        if len(entries) < self._page:
+            self._lag.set(len(entries))
+        else:
+            await self._measure()
+        return entries
+
+    async def _tell_page(self, announcer: PageAnnouncer, entries: Sequence[Entry]) -> None:
+        """Announce what a read gave. As with one entry, a defect keeps back nothing that comes later."""
+        self._position = entries[-1].id
+        try:
+            await announcer.tell_page(entries)
+        except Exception:
+            first, last = entries[0].id, entries[-1].id
+            _logger.exception("gives up telling %s of entries %d to %d", announcer.name, first, last)
+            self._failures.inc()
+            self._dropped.inc(len(entries))
 
     async def _tell(self, entry: Entry) -> bool:
         """Announce one entry, or give it up when repeating cannot help. Returns whether it was announced."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from remediator.model.clock import rfc3339
@@ -16,11 +18,29 @@ _SHOWN = ("runbook", "action", "outcome", "verdict", "gate", "disposition", "aut
 """The facts of an entry that a line shows as fields of their own, for searching; its sentence holds the rest."""
 
 
+_FEW = 8
+"""How many alerts that were settled alike have a line each."""
+
+
 class LogAnnouncer:
-    """Writes what happens to the log."""
+    """Writes what happens to the log. Of a storm of alerts that all end alike it writes one line for each read of the
+    journal, which has each of them."""
 
     name = "log"
     durable = False
+
+    async def tell_page(self, entries: Sequence[Entry]) -> None:
+        """Write these entries, oldest first."""
+        for alike, group in groupby(entries, _alike):
+            several = list(group)
+            if alike is None or len(several) <= _FEW:
+                for entry in several:
+                    await self.tell(entry)
+            else:
+                texts = {entry.text for entry in several}
+                others = f", and {len(texts) - 1} other reasons" if len(texts) > 1 else ""
+                fields = {"event": str(several[0].kind), "alerts": len(several), **_shown(several[0])}
+                _journal.log(_level(several[0]), "%s", f"{several[0].text}{others}", extra={"fields": fields})
 
     async def tell(self, entry: Entry) -> None:
         """Write one line."""
@@ -31,8 +51,19 @@ class LogAnnouncer:
             fields["incident"] = entry.incident
         if entry.run is not None:
             fields["run"] = entry.run
-        fields |= {name: entry.data[name] for name in _SHOWN if entry.data.get(name)}
+        fields |= _shown(entry)
         _journal.log(_level(entry), "%s", entry.text, extra={"fields": fields})
+
+
+def _alike(entry: Entry) -> tuple[str, str] | None:
+    """By what alerts that were settled one after the other are written together; None for any other entry."""
+    if entry.kind is not EntryKind.ALERT_SETTLED:
+        return None
+    return str(entry.data["disposition"]), str(entry.data["gate"])
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    return {name: entry.data[name] for name in _SHOWN if entry.data.get(name)}
 
 
 def _level(entry: Entry) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from remediator.metrics import Metrics
 from remediator.model.action import Outcome
@@ -18,6 +18,11 @@ class MetricsAnnouncer:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+
+    async def tell_page(self, entries: Sequence[Entry]) -> None:
+        """Count these entries."""
+        for entry in entries:
+            await self.tell(entry)
 
     async def tell(self, entry: Entry) -> None:
         """Count one entry."""

@@ -100,7 +100,13 @@ class SqlStore:
         return await self._reader.read(lambda db: alert_table.of_fingerprint(db, fingerprint))
 
     async def settle(self, settlements: Sequence[Settlement], now: float) -> None:
-        await self._lead(lambda db: alert_table.settle(db, settlements, now), len(settlements))
+        await self._writer.submit_many(self._settle_many, (settlements, now), len(settlements))
+
+    def _settle_many(self, db: Database, batches: list[tuple[Sequence[Settlement], float]]) -> list[None]:
+        if self._fence is not None:
+            self._fence.check(db)
+        alert_table.settle_many(db, batches)
+        return [None] * len(batches)
 
     # Incidents.
 

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from remediator.errors import RemediatorError
 
@@ -24,6 +25,7 @@ def parse_listen(address: str) -> tuple[str, int]:
     return bare, int(port)
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine alone."""
     name = host.lower().rstrip(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from aiohttp import web
@@ -188,11 +189,14 @@ def _refuse_cross_site(request: web.Request) -> None:
     """A browser says where a request comes from; what is not a browser sends neither header."""
     site = request.headers.get("Sec-Fetch-Site", "none")
     origin = request.headers.get("Origin")
+    if origin is None and site in ("none", "same-origin"):
+        return
     hosts = {request.headers.get("Host", ""), urlsplit(request.app[CONTEXT].external_url).netloc}
     if site not in ("none", "same-origin") or (origin is not None and _place_in(origin) not in hosts - {""}):
         raise web.HTTPForbidden(text="cannot do that for another site: the request does not come from these pages")
 
 
+@lru_cache(maxsize=256)
 def _place_in(url: str) -> str:
     """Host and port of a URL; empty when it is none."""
     try:
@@ -201,6 +205,7 @@ def _place_in(url: str) -> str:
         return ""
 
 
+@lru_cache(maxsize=256)
 def _name_in(url: str) -> str | None:
     """The host of a URL, empty when it has none; None when it is no URL."""
     try:

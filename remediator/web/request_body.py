@@ -57,9 +57,17 @@ async def read_body(
     if (request.content_length or 0) > limit:
         raise too_large
     body = bytearray()
+    content = request.content
     try:
+        if content.is_eof():
+            # All of it came with the head, so there is nothing to wait for.
+            chunk = content.read_nowait()
+            take(len(chunk))
+            if len(chunk) > limit:
+                raise too_large
+            return chunk
         async with asyncio.timeout(seconds):
-            async for chunk in request.content.iter_any():
+            async for chunk in content.iter_any():
                 take(len(chunk))
                 body += chunk
                 if len(body) > limit:

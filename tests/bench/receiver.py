@@ -36,7 +36,7 @@ request = function()
     '"labels":{"alertname":"Down","instance":"%s-%%d-%%d","severity":"critical","job":"node","cluster":"eu-1"},' ..
     '"annotations":{"summary":"It is down.","runbook_url":"https://runbooks.example.org/Down"},' ..
     '"startsAt":"2026-11-28T10:00:00.000Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":"http://p:9090/graph",' ..
-    '"fingerprint":"00"}]}', id, number)
+    '"fingerprint":"%%08x%%08x"}]}', id, number, id, number)
   return wrk.format("POST", nil, {["Content-Type"] = "application/json"}, body)
 end
 done = function(summary, latency, requests)

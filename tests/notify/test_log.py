@@ -107,3 +107,24 @@ def test_set_up(capsys: pytest.CaptureFixture[str], format: str) -> None:
     (line,) = capsys.readouterr().err.splitlines()
     assert "heard clearly" in line
     assert line.startswith("{" if format == "json" else "ts=")
+
+
+async def test_a_storm_of_alerts_that_end_alike_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """The journal has each; the log of an afternoon stays readable, and writing it costs little."""
+
+    def settled(number: int, text: str, disposition: str = "no_service", gate: str = "") -> Entry:
+        data = {"fingerprint": str(number), "disposition": disposition, "gate": gate}
+        return Entry(number, 0.0, EntryKind.ALERT_SETTLED, text, "shop" if gate else "", None, None, data)
+
+    entries = [settled(number, "no service in the rule files owns it") for number in range(100)]
+    entries.append(Entry(100, 0.0, EntryKind.INCIDENT_OPENED, "is failed", "shop", 1, None, {"runbook": "shop"}))
+    entries += [settled(number, f"waits: reason {number % 3}", "held", "cooldown") for number in range(101, 150)]
+    entries += [settled(number, "paused", "held", "paused") for number in range(150, 153)]
+    with caplog.at_level(logging.INFO):
+        await LogAnnouncer().tell_page(entries)
+    assert [(record.getMessage(), record.fields.get("alerts")) for record in caplog.records] == [  # type: ignore[attr-defined]
+        ("no service in the rule files owns it", 100),
+        ("is failed", None),
+        ("waits: reason 2, and 2 other reasons", 49),
+        *[("paused", None)] * 3,
+    ]

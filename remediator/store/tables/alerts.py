@@ -199,6 +199,23 @@ def end_requests(db: Database, incident: int, now: float) -> None:
     _write(db, [(_key(alert.key), msgspec.structs.replace(alert, ends_at=now), now) for alert in requests])
 
 
+def settle_many(db: Database, batches: Sequence[tuple[Sequence[Settlement], float]]) -> None:
+    """Settle batches, each with its time, one after the other: at a stretch as long as they are of one time and settle
+    no alert twice, since the decisions of a cycle come one by one."""
+    together: list[Settlement] = []
+    keys: set[tuple[str, float]] = set()
+    at = 0.0
+    for settlements, now in batches:
+        if together and (now != at or not keys.isdisjoint(one.key for one in settlements)):
+            settle(db, together, at)
+            together, keys = [], set()
+        together += settlements
+        keys.update(one.key for one in settlements)
+        at = now
+    if together:
+        settle(db, together, at)
+
+
 def settle(db: Database, settlements: Sequence[Settlement], now: float) -> None:
     rows, told = [], []
     for settlement in settlements:
