@@ -47,7 +47,12 @@ async def receive(request: web.Request) -> web.Response:
     except PayloadError as error:
         metrics.notifications.labels(error.reason).inc()
         log.warning("refused a notification from %s (%s): %s", client_address(request), error.reason, error)
-        return failure(error.status, error.reason, str(error))
+        if error.status != 408:
+            return failure(error.status, error.reason, str(error))
+        # Alertmanager sends again soon after 5xx alone; a body that was slow once may be quick the next time.
+        response = failure(503, error.reason, str(error))
+        response.headers["Retry-After"] = "1"
+        return response
     except (BusyError, StoreError) as error:
         metrics.notifications.labels("unavailable").inc()
         log.error("cannot take in a notification from %s: %s", client_address(request), error)

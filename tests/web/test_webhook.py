@@ -127,7 +127,9 @@ async def test_a_slow_body_is_given_up(tmp_path: Path) -> None:
     async with serving(tmp_path, body_timeout=0.2, runner={"lingering_time": 0.2}) as site:
         head = b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n{"
         answer = await send_raw(site.port, head)
-        assert answer.startswith(b"HTTP/1.1 408 ")
+        # 503 and not 408, after which Alertmanager would not send it again before the next group_interval.
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1\r\n" in answer
         assert site.counted("too_slow") == 1
 
 
