@@ -53,6 +53,8 @@ POD = {"namespace": "shop", "pod": "web-5d4f7c9b8d-x2x4z", "container": "app"}
 PROBE = {"job": "blackbox", "instance": "https://shop.example/health"}
 CADVISOR = {"job": "cadvisor", "instance": "web1:8080", "id": "/docker/1", "name": "shop", "image": "shop:1"}
 WEB_IN_KUBERNETES = {"job": "shop", "tier": "web", "service": "checkout", "instance": "10.42.0.9:8000", "namespace": "shop", "pod": "checkout-0"}  # fmt: skip
+ARGO = {"job": "argocd", "name": "shop", "project": "default", "sync_status": "OutOfSync"}
+FLUX = KSM | {"exported_namespace": "flux-system", "name": "apps", "ready": "False"}
 HPA = {"namespace": "shop", "horizontalpodautoscaler": "web"}
 
 Row = tuple[str, dict[str, str], str, str]
@@ -116,6 +118,23 @@ ALERTS: list[Row] = [
     ("KafkaConsumersGroup", {"consumergroup": "orders"}, "queues: consumer group orders", "queue-backlog"),
     ("KafkaConsumerGroupLag", {"consumergroup": "orders"}, "queues: consumer group orders", "queue-backlog"),
     ("RedisDown", {"job": "redis", "instance": "redis://cache1:6379"}, "databases: redis on redis://cache1:6379", "cache-down"),
+    ("KafkaConsumerGroupLagIncreasing", {"topic": "orders", "consumergroup": "orders"}, "queues: consumer group orders", "queue-backlog"),
+    ("KafkaLagIsTooHigh", {"job": "integrations/kafka", "kafka_cluster": "a", "topic": "orders", "consumergroup": "orders"}, "queues: consumer group orders", "queue-backlog"),
+    ("KafkaLagKeepsIncreasing", {"job": "integrations/kafka", "kafka_cluster": "a", "topic": "orders", "consumergroup": "orders"}, "queues: consumer group orders", "queue-backlog"),
+    ("NodeFilesystemFilesFillingUp", NODE | ROOT_DISK, "nodes: disk / of web1:9100", "disk-cleanup"),
+    ("CephNodeRootFilesystemFull", NODE | ROOT_DISK, "nodes: disk / of web1:9100", "disk-cleanup"),
+    ("CertManagerCertificateExpiringSoon", {"namespace": "cert-manager", "exported_namespace": "shop", "name": "tls"}, "certificates: certificate shop/tls", "managed-certificate-renew"),
+    ("CertManagerCertificateNotReady", {"namespace": "cert-manager", "exported_namespace": "shop", "name": "tls", "condition": "False"}, "certificates: certificate shop/tls", "managed-certificate-renew"),
+    ("ArgocdServiceNotSynced", ARGO | {"namespace": "argocd"}, "gitops: application shop", "application-sync"),
+    ("ArgoCdAppOutOfSync", ARGO | {"dest_server": "https://kubernetes.default.svc"}, "gitops: application shop", "application-sync"),
+    ("ArgoAppOutOfSync", ARGO, "gitops: application shop", "application-sync"),
+    ("ArgoCdAppUnhealthy", ARGO | {"health_status": "Degraded"}, "", ""),
+    ("FluxKustomizationFailure", FLUX | {"customresource_kind": "Kustomization"}, "gitops: flux kustomization flux-system/apps", "flux-reconcile"),
+    ("FluxHelmReleaseFailure", FLUX | {"customresource_kind": "HelmRelease"}, "gitops: flux helm release flux-system/apps", "flux-reconcile"),
+    ("FluxSourceIssue", FLUX | {"customresource_kind": "GitRepository"}, "gitops: flux git repository flux-system/apps", "flux-reconcile"),
+    ("FluxSourceIssue", FLUX | {"customresource_kind": "Bucket"}, "", ""),
+    ("BlackboxProbeLowUptime", PROBE, "", ""),
+    ("RedisMasterLinkDown", {"job": "redis", "instance": "cache1:9121"}, "databases: redis on cache1:9121", ""),
     ("BlackboxProbeFailed", {"job": "blackbox", "instance": "https://api.pay.com/status"}, "blackbox: public https://api.pay.com/status", "blackbox-public-address"),
     ("BlackboxProbeFailed", PROBE, "blackbox: https://shop.example/health", "blackbox-address"),
     ("BlackboxProbeHttpFailure", PROBE, "blackbox: https://shop.example/health", "blackbox-address"),
