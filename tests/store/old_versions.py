@@ -20,12 +20,13 @@ TABLES = ("alerts", "annotations", "counters", "cursors", "incidents", "journal"
 
 
 def rows_of(version: int) -> dict[str, tuple[list[str], list[tuple[object, ...]]]]:
-    """What is in each table: its columns and its rows."""
+    """What is in each table that the version has: its columns and its rows."""
     connection = sqlite3.connect(":memory:")
     try:
         connection.executescript(VERSIONS[version])
         found = {}
-        for table in TABLES:
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        for table in filter(there.__contains__, TABLES):
             cursor = connection.execute(f"SELECT * FROM {table}")
             found[table] = ([str(column[0]) for column in cursor.description], cursor.fetchall())
         return found
