@@ -33,5 +33,5 @@ soak: setup ## live through faults for FOR=15m, and say what grew
 mutation: setup ## take promises out of the code one by one, and say which the tests do not miss
 	PYTHONPATH=tests .venv/bin/python -m mutation
 
-docs: setup ## write the generated pages of docs/ anew
+docs: setup ## write the generated pages of docs/ and rules/ anew
 	.venv/bin/python docs/generate.py

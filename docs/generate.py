@@ -1,12 +1,13 @@
-"""Writes docs/metrics.md: every metric, from the one place that defines them.
+"""Writes docs/metrics.md and rules/COVERAGE.md: every metric, and every alert of the library's table, from where they are defined.
 
     .venv/bin/python docs/generate.py
 
-tests/test_docs.py fails when the page is not what this would write.
+tests/test_docs.py and tests/library/test_matrix.py fail when a page is not what this would write.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from remediator.metrics import Metrics
@@ -39,3 +40,7 @@ def metrics_page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(metrics_page(), encoding="utf-8")
+    sys.path.append(str(PAGE.parents[1] / "tests"))
+    from library import matrix
+
+    matrix.PAGE.write_text(matrix.coverage_page(), encoding="utf-8")

@@ -21,7 +21,7 @@ from remediator.clients.alertmanager import Alertmanagers, Member
 from remediator.clients.prometheus.client import Answer
 from remediator.config.policy import Policy, policy_of
 from remediator.config.settings import Config
-from remediator.errors import RemoteError
+from remediator.errors import RefusedError, RemoteError, TemplateError
 from remediator.model.health import Health, Judgement, QueryStatus, Reading, worst
 from remediator.model.rulebook import Rulebook
 from remediator.model.rules import Service
@@ -63,7 +63,7 @@ def find_alerts(
         return [], str(error)
     prometheis = PrometheusServers(url, config, query_timeout=_TIMEOUT)
     try:
-        readings = _readings(rulebook, prometheis.query)
+        readings = readings_of(rulebook, prometheis.query)
         route = asyncio.run(_route(config, say)) if config is not None else None
         found = [
             _finding(rulebook, config, group, rule, prometheis.query_here, readings, route)
@@ -81,7 +81,7 @@ def readings_now(rulebook: Rulebook, url: str, config: Config | None) -> Reading
     """What the thresholds say of a service now, by this Prometheus. RemoteError when it cannot be asked."""
     prometheis = PrometheusServers(url, config, query_timeout=_TIMEOUT)
     try:
-        return _readings(rulebook, prometheis.query)
+        return readings_of(rulebook, prometheis.query)
     finally:
         prometheis.close()
 
@@ -169,7 +169,7 @@ def unfiltered(expr: str) -> str:
     return _TOKEN.sub(lambda found: f"{found['op']} bool " if found["op"] else found[0], expr)
 
 
-def _readings(rulebook: Rulebook, ask: Callable[[str, str], Answer]) -> Readings:
+def readings_of(rulebook: Rulebook, ask: Callable[[str, str], Answer]) -> Readings:
     """The judgement of each service by the values that its thresholds have now, before any `for`."""
     now = time.time()
     values: dict[str, dict[str, Reading]] = {}
@@ -182,7 +182,11 @@ def _readings(rulebook: Rulebook, ask: Callable[[str, str], Answer]) -> Readings
             unanswered.add(threshold.name)
             continue
         for series in answer.series:
-            service = rulebook.service_for(series.labels)
+            try:
+                service = rulebook.service_for(series.labels)
+            except (RefusedError, TemplateError):
+                # No service can be named by it, as by the address of a socket; it is nobody's.
+                continue
             if service is None or threshold not in rulebook.thresholds_for(service):
                 continue
             reading = Reading(threshold.name, threshold.judge(series.value), now, now, value=series.value)

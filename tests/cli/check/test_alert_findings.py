@@ -12,7 +12,10 @@ import pytest
 from real.prometheus import Exposition, RealAlertmanager, RealPrometheus, free_port, in_thread, until
 
 from remediator.cli import main
-from remediator.cli.check.alert_findings import unfiltered
+from remediator.cli.check.alert_findings import readings_of, unfiltered
+from remediator.clients.prometheus.answer import Answer, Series
+from remediator.model.health import Health, QueryStatus
+from remediator.rules.loader import load_rules
 
 METRICS = """\
 down{service="checkout"} 1
@@ -147,3 +150,19 @@ async def test_what_cannot_be_asked(tmp_path: Path, capsys: pytest.CaptureFixtur
 )
 def test_comparisons_are_made_to_keep_every_series(expr: str, asked: str) -> None:
     assert unfiltered(expr) == asked
+
+
+def test_a_series_that_no_service_can_be_named_by_is_nobodys(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yml"
+    rules.write_text(
+        "services: [{name: 'redis on {{ labels.instance | host }}', match: ['instance!=\"\"']}]\n"
+        "thresholds: [{name: down, match: ['instance=~\".*\"'], expr: 1 - redis_up, failed: '> 0'}]\n"
+    )
+    rulebook = load_rules([rules], service_label="service")[0]
+    series = [Series({"instance": "unix:///run/redis.sock"}, 1.0), Series({"instance": "cache1:9121"}, 0.0)]
+    readings = readings_of(rulebook, lambda *_: Answer(0.0, QueryStatus.SEEN, series))
+    service = rulebook.service_for({"instance": "cache1:9121"})
+    assert service is not None
+    judgement = readings(service)
+    assert judgement is not None
+    assert judgement.health is Health.HEALTHY
