@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import jinja2
 from jinja2 import meta, nodes
@@ -27,7 +27,7 @@ from remediator.template.context import (
     TextContext,
     UrlContext,
 )
-from remediator.template.escaping import VALUE_LIMIT, shortened
+from remediator.template.escaping import VALUE_LIMIT, shortened, write
 from remediator.template.filters import FILTERS, RESULT_LIMIT, SANDBOX, WRITE, LabelView
 
 __all__ = [
@@ -62,6 +62,14 @@ _CONTEXTS: dict[TemplateKind, EscapingContext] = {
 }
 
 
+class _LabelPart(NamedTuple):
+    """A label in a template, and how it is written: the arguments of `write`."""
+
+    label: str
+    escaping: str
+    written: str
+
+
 _PLAIN = re.compile(r"[^{\r\n]*")
 """Text that Jinja returns unchanged: it has no tags, and no line ends that Jinja would normalise."""
 
@@ -74,17 +82,19 @@ class Template:
         self.kind = kind
         self.variables = self.labels = frozenset[str]()
         self._code: jinja2.Template | None = None
+        self._direct: tuple[str | _LabelPart, ...] | None = None
         if tree is None:
             return
         _Escaper(source, kind).visit(tree)
         self.variables = frozenset(meta.find_undeclared_variables(tree))
         self.labels = frozenset(_labels_of(tree))
+        self._direct = _direct(tree)
         self._code = SANDBOX.from_string(tree)
 
     def render(self, context: Mapping[str, object]) -> str:
         """Fill in the values. RefusedError when one is missing or unsafe."""
         try:
-            text = self.source if self._code is None else self._code.render(context)
+            text = self.source if self._code is None else self._of_labels(context) or self._code.render(context)
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise RefusedError(f"cannot render {shortened(self.source)}: {error}") from None
         if len(text.encode("utf-8", "replace")) > RESULT_LIMIT:
@@ -94,6 +104,23 @@ class Template:
         if "\0" in text:
             raise RefusedError(f"cannot render {shortened(self.source)}: it contains a NUL byte")
         return text
+
+    def _of_labels(self, context: Mapping[str, object]) -> str:
+        """The text of a template that is made of text and labels alone, by the same writers: most are, and ten thousand
+        alerts name ten thousand services by one. Empty when it is another, or a label is missing: Jinja says why."""
+        labels = context.get("labels")
+        if self._direct is None or not isinstance(labels, LabelView):
+            return ""
+        parts = []
+        for part in self._direct:
+            if isinstance(part, str):
+                parts.append(part)
+                continue
+            value = labels.get(part.label)
+            if value is None:
+                return ""
+            parts.append(write(value, part.escaping, part.written))
+        return "".join(parts)
 
 
 def templated(text: str) -> bool:
@@ -220,6 +247,28 @@ class _Escaper:
 
     def _refuse(self, message: str) -> NoReturn:
         raise TemplateError(message, self._at)
+
+
+def _direct(tree: nodes.Template) -> tuple[str | _LabelPart, ...] | None:
+    """The parts of an escaped tree that is made of text and labels alone, otherwise None."""
+    parts: list[str | _LabelPart] = []
+    for output in tree.body:
+        if not isinstance(output, nodes.Output):
+            return None
+        for node in output.nodes:
+            match node:
+                case nodes.TemplateData(data=str(text)):
+                    parts.append(text)
+                case nodes.Filter(
+                    node=nodes.Getattr(node=nodes.Name(name="labels"), attr=str(label))
+                    | nodes.Getitem(node=nodes.Name(name="labels"), arg=nodes.Const(value=str(label))),
+                    name=name,
+                    args=[nodes.Const(value=str(escaping)), nodes.Const(value=str(written))],
+                ) if name == WRITE:
+                    parts.append(_LabelPart(label, escaping, written))
+                case _:
+                    return None
+    return tuple(parts)
 
 
 def _labels_of(tree: nodes.Template) -> set[str]:

@@ -14,7 +14,14 @@ from jinja2 import TemplateSyntaxError
 from markupsafe import Markup
 
 from remediator.errors import RefusedError, TemplateError
-from remediator.template.compile import RESULT_LIMIT, VALUE_LIMIT, LabelView, TemplateKind, compile_template
+from remediator.template.compile import (
+    RESULT_LIMIT,
+    VALUE_LIMIT,
+    LabelView,
+    Template,
+    TemplateKind,
+    compile_template,
+)
 from remediator.template.filters import SANDBOX
 
 LABELS = {
@@ -543,3 +550,32 @@ def test_any_text_is_rendered_or_refused_in_bounded_time_and_space(source: str, 
     except (TemplateError, RefusedError):
         return
     assert len(rendered.encode()) <= RESULT_LIMIT
+
+
+@pytest.mark.parametrize("kind", TemplateKind)
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ labels.%s }}", "a {{ labels['%s'] }} b\n", "x='{{ labels.%s }}'", '"{{ labels.%s }}-{{ labels.pod }}"',
+        'up{a="{{ labels.%s }}"}', "http://h/{{ labels.%s }}?a={{ labels.pod }}", "{{ labels.pod }}:{{ labels.%s }}",
+    ],
+)  # fmt: skip
+def test_text_and_labels_alone_are_put_together_as_jinja_would(source: str, kind: TemplateKind) -> None:
+    """They are by far the most, and Jinja is slow; the writers and their refusals have to be the same."""
+
+    def outcome(template: Template) -> str:
+        try:
+            return template.render(CONTEXT)
+        except RefusedError as error:
+            return f"refused: {error}"
+
+    for label in [*(name for name in LABELS if name.isidentifier()), "absent"]:
+        try:
+            template = compile_template(source % label, kind)
+        except TemplateError:
+            continue
+        known = outcome(template)
+        assert template._direct is not None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(template, "_direct", None)
+            assert outcome(template) == known
