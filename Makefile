@@ -25,7 +25,7 @@ lint: setup ## style, types, and the direction of imports
 	.venv/bin/lint-imports
 
 bench: setup ## measure, each figure as a ratio against a bare program in the same run
-	set -e; for bench in receiver store evaluator daemon rehearsal backtest history; do .venv/bin/python tests/bench/$$bench.py; done
+	set -e; for bench in receiver storm store evaluator daemon rehearsal backtest history; do .venv/bin/python tests/bench/$$bench.py; done
 
 soak: setup ## live through faults for FOR=15m, and say what grew
 	PYTHONPATH=tests .venv/bin/python -m soak --for $(or $(FOR),15m)
