@@ -1,4 +1,4 @@
-"""From readings and alerts to a service's health, and to the runbook that is for it. Pure."""
+"""Assesses a service's health from readings and alerts, and chooses the runbook for it. Pure."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ from remediator.model.silence import Silence, Suppression
 
 
 class PrometheusStatus(msgspec.Struct, frozen=True):
-    """How Prometheus and the alerts are seen: `at` is when Prometheus last answered, `since` from when on it has done so
-    without a gap, `back` when it answered for the first time since the start, or since it could not be reached;
-    `quiet_since` is when the last alert of the service ended. `answers` says whether it answered the last look."""
+    """Whether Prometheus answers, and what is known of the service's alerts.
+
+    `at` is when Prometheus last answered. `since` is when it began to answer without a gap. `back` is when it first
+    answered after the start, or after an outage. `quiet_since` is when the last alert of the service ended. `answers`
+    says whether it answered at the last evaluation.
+    """
 
     at: float = 0.0
     since: float = 0.0
     back: float = 0.0
     quiet_since: float = 0.0
     unseen: str = ""
-    """What a sender of the service's alerts says that it cannot see."""
+    """What a sender of the service's alerts reports that it cannot see."""
     answers: bool = True
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The runbook for a service in trouble, and the alert it was chosen for."""
+    """The runbook for a service in trouble, and the alert that it was chosen for."""
 
     alert: StoredAlert
     plan: Plan
     judgement: Judgement
-    """The service's health, with the alert's own word where the runbook believes it."""
+    """The service's health. Where the runbook believes the alert, the health that the alert states counts too."""
 
 
 def is_forced(stored: StoredAlert) -> bool:
@@ -52,10 +55,10 @@ def judge(
     *,
     believe: bool,
 ) -> Judgement:
-    """A service's health from its thresholds, and from its alerts where those are to be believed.
+    """A service's health from its thresholds, and from its alerts if `believe` is set.
 
-    `seen` is None for a service that no threshold judges; it is judged by its alerts' severity alone. That no alert
-    fires then means healthy only while Prometheus answers: Alertmanager resolves the alerts of a dead Prometheus too.
+    `seen` is None for a service without thresholds. The severity of its alerts alone then decides. If no alert fires,
+    it is healthy only while Prometheus answers: Alertmanager resolves the alerts of a dead Prometheus too.
     """
     if seen is not None:
         seen = seen.aged(now, policy.stale_after)
@@ -88,7 +91,7 @@ def judge(
 
 
 def alert_text(stored: StoredAlert, health: Health) -> str:
-    """The sentence for a health that an alert speaks of."""
+    """The sentence for a health that an alert states."""
     severity = stored.alert.labels.get("severity", "")
     return f"alert {stored.alert.name or stored.alert.fingerprint} fires" + (
         f" with severity {severity} ({health})" if severity else f" ({health})"
@@ -104,9 +107,11 @@ def choose(
     prometheus_status: PrometheusStatus,
     now: float,
 ) -> Choice | None:
-    """The first runbook, in file order, for the service, its oldest alert that has one, and its health. An operator's
-    alert comes first, and its runbook is chosen whatever the health, as is that of an alert that is not corroborated:
-    the gates then say so."""
+    """Choose the first runbook, in file order, that fits the service and its oldest alert that has one.
+
+    An operator's alert comes first, and its runbook is chosen at any health. A runbook is also chosen for an alert that
+    is not corroborated, so that a gate can say so.
+    """
     unsuited: Choice | None = None
     for stored in sorted(alerts, key=lambda stored: stored.alert.source is not Source.OPERATOR):
         labels = merged_labels(service, stored.alert.labels)
@@ -123,7 +128,7 @@ def choose(
 
 
 def suppressing(alerts: Sequence[StoredAlert], suppressed: Mapping[str, Suppression]) -> Suppression | None:
-    """What suppresses everything that Alertmanager knows to fire of a service, together; None when anything is not."""
+    """What suppresses all alerts of a service that fire in Alertmanager. None if at least one is not suppressed."""
     known = [suppressed.get(one.alert.fingerprint) for one in alerts if one.alert.source is Source.ALERTMANAGER]
     found = [one for one in known if one is not None]
     if not found or len(found) < len(known):
@@ -142,10 +147,13 @@ def covering(
     now: float,
     suppressed: Mapping[str, Suppression] | None = None,
 ) -> Silence | None:
-    """The silence that covers what fires of a service, all of it; of several the first to end. What counts is what
-    Alertmanager knows of the service; only when it knows nothing, what thresholds say, and at last its own labels.
+    """The silence that covers all firing alerts of a service. If several silences are needed, it is the one that ends
+    first.
 
-    A silence covers an alert if Alertmanager says so, or if its matchers do: it may be newer than what that said."""
+    The alerts that Alertmanager knows count. If it knows none, those of thresholds count, and without these the
+    service's own labels. A silence covers an alert if Alertmanager says so, or if its matchers do: it may be newer than
+    that answer.
+    """
     silences = tuple(silences)
     if not silences:
         return None
@@ -171,7 +179,7 @@ def breached(judgement: Judgement) -> tuple[str, ...]:
 
 
 def unseen(judgement: Judgement, required: Iterable[str]) -> tuple[str, ...]:
-    """Those of the required thresholds that do not see the service healthy right now."""
+    """The required thresholds that do not see the service healthy now."""
     healthy = {
         reading.threshold
         for reading in judgement.readings

@@ -1,4 +1,4 @@
-"""A case: everything a decision about one service rests on, as one immutable snapshot; and what is shown of it."""
+"""The snapshot that a decision about one service rests on, and what people and programs are shown of it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from remediator.template.compile import LabelView
 
 _STRICTNESS = {Mode.AUTO: 0, Mode.APPROVE: 1, Mode.OBSERVE: 2}
 PROBE = "probe"
-"""The action of a target that says whether it can be reached."""
+"""The action of a target that checks whether it can be reached."""
 
 
 class GuardAnswer(msgspec.Struct, frozen=True):
-    """What Prometheus said to an `if` or `unless`: true, false, or None with the reason in `text`. `expr` is the condition
-    with its templates filled in, and guards by their names."""
+    """What Prometheus answered to an `if` or `unless`: true, false, or None with the reason in `text`. `expr` is the
+    condition with its templates filled in. It keeps the names of guards."""
 
     expr: str
     true: bool | None
@@ -35,7 +35,8 @@ class GuardAnswer(msgspec.Struct, frozen=True):
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True):
-    """What the probe of the target said at `at`. `failures` counts how often in a row it has failed; 0 is reachable."""
+    """The result of the target's probe at `at`. `failures` counts the failures in a row; with 0 the target is
+    reachable."""
 
     at: float
     failures: int = 0
@@ -43,8 +44,8 @@ class ProbeAnswer(msgspec.Struct, frozen=True):
 
 
 class Dependency(msgspec.Struct, frozen=True):
-    """Something the service depends on, directly or not, that is in trouble and has no troubled dependency itself; or
-    that was, until it was healed at `healed_at`."""
+    """A direct or indirect dependency that is in trouble, and has no troubled dependency itself. If `healed_at` is set,
+    it was in trouble until then."""
 
     name: str
     health: Health
@@ -53,7 +54,8 @@ class Dependency(msgspec.Struct, frozen=True):
 
 
 class Panic(msgspec.Struct, frozen=True):
-    """So many services turned bad within a minute that it is not them: `bad` of `total`, the first of them at `since`."""
+    """Too many services turned bad within a minute: `bad` of `total`, the first of them at `since`. The services
+    themselves are hardly the cause."""
 
     bad: int
     total: int
@@ -61,7 +63,7 @@ class Panic(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """A maintenance window that is open: `until` is when it closes, None when that is not in sight."""
+    """A maintenance window that is open. It closes at `until`; None means that its end is not known."""
 
     name: str
     until: float | None
@@ -69,11 +71,12 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One service at one time. `decide` and the gates see this and nothing else.
+    """One service at one time. `decide` and the gates see nothing else.
 
-    `alerts` are the ones that fire, oldest first. `awaits_evaluation` says that the thresholds
-    have not been evaluated since the newest of them came. `choice` is what an incident opened now would carry out (with an incident open: only when
-    its own runbook is not for this health); `plan` that of the open incident, or else of the choice.
+    `alerts` are the firing ones, oldest first. `awaits_evaluation` says that no evaluation of thresholds has ended
+    since the newest alert came. `choice` is what a new incident would carry out. While an incident is open, `choice` is
+    set only if the incident's own runbook is not for this health. `plan` is that of the open incident, or else that of
+    the choice.
     """
 
     now: float
@@ -87,45 +90,46 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     previous: Incident | None = None
     """The service's last incident that has closed."""
     live: frozenset[int] = frozenset()
-    """The step runs that are under way in this process."""
+    """The step runs under way in this process."""
     running: int = 0
     """How many step runs are under way in this process, or decided on."""
     orphans: int = 0
-    """How many others may still be at work: nobody saw their end."""
+    """How many other runs may still be at work, because nobody saw their end."""
     pauses: tuple[Pause, ...] = ()
     window: Window | None = None
     silence: Silence | None = None
-    """The silence of Alertmanager's that covers all that fires of the service; of several, the one that ends last."""
+    """The silence in Alertmanager that covers all firing alerts of the service."""
     suppression: Suppression | None = None
-    """What keeps all that Alertmanager knows to fire of the service from every receiver; None when something does not."""
+    """What suppresses all alerts of the service that fire in Alertmanager. None if at least one is not suppressed."""
     prometheus_status: PrometheusStatus = PrometheusStatus()
     reconciled: bool = True
-    """Whether the alerts have been compared with Alertmanager's since the start, as far as that was to be had."""
+    """Whether the alerts have been compared with Alertmanager's since the start, or the comparison was impossible."""
     panic: Panic | None = None
     panicked_at: float | None = None
-    """When there was last a panic, while this process ran."""
+    """When the last panic was, while this process ran."""
     closings: tuple[IncidentSummary, ...] = ()
     """How the service's incidents of the last days ended, the oldest first."""
     dependencies: tuple[Dependency, ...] = ()
     guards: Mapping[str, GuardAnswer] = {}
     probe: ProbeAnswer | None = None
-    """Whether the target could be reached when it was last asked, for this incident."""
+    """The last result of the target's probe, for this incident."""
     last_heal: StepRun | None = None
     """The last run by the same runbook for this service in an earlier incident."""
     spent_here: tuple[float, ...] = ()
-    """When the runs were started that count against the runbook's rates, as far back as these go."""
+    """The starts of the runs that count against the runbook's rates, as far back as these rates reach."""
     spent_anywhere: tuple[float, ...] = ()
-    """When the runs were started that count against the rates of all runbooks together, as far back as these go."""
+    """The starts of the runs that count against the rates of all runbooks together, as far back as these rates
+    reach."""
     healing: int = 0
     """How many other services of the same runbook are being healed."""
     reach: int = 1
-    """How many known services the runbook is for."""
+    """How many known services the runbook applies to."""
     would: str = ""
-    """The call of the next step, where it is known beforehand; for telling what would be done."""
+    """The call of the next step, if it is known beforehand. It shows what would be done."""
     would_have: StepRun | None = None
-    """What would have been run last for the service in an earlier incident, where it is only observed."""
+    """What would have been run last for the service in an earlier incident that was only observed."""
     current: Runbook | None = None
-    """The runbook of the plan's name in the rules as they are now, for an open incident."""
+    """For an open incident: the runbook of the plan's name in the present rules."""
 
     @property
     def health(self) -> Health:
@@ -139,8 +143,11 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mode(self) -> Mode:
-        """How much may be done without asking. An open incident follows its runbook to another mode. To one that allows
-        more it does so only where nothing else has changed: what was changed with the mode may be what was wrong."""
+        """How much may be done without asking.
+
+        An open incident follows its runbook to a mode that allows less. It follows to a mode that allows more only if
+        nothing else has changed: what changed with the mode may be what was wrong.
+        """
         plan, current = self.plan, self.current
         if plan is None:
             return Mode.OBSERVE
@@ -148,7 +155,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def keeps_text(self) -> bool:
-        """Whether an open incident keeps a mode that allows less, as its runbook was changed in other ways too."""
+        """Whether an open incident keeps a mode that allows less, because its runbook was changed in other ways too."""
         plan, current = self.plan, self.current
         if plan is None or current is None or _STRICTNESS[current.mode] >= _STRICTNESS[plan.runbook.mode]:
             return False
@@ -156,14 +163,15 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def observed(self) -> bool:
-        """Whether nothing is run for it, whatever its gates say: its runbook or the whole program only observes."""
+        """Whether nothing runs for it, even if all gates let pass, because its runbook or the whole program only
+        observes."""
         if not self.policy.auto_heal:
             return True
         return self.plan is not None and self.mode is Mode.OBSERVE and not self.forced
 
     @property
     def asked(self) -> bool:
-        """Whether an operator asked for this heal: the runbook is then carried out whatever the health."""
+        """Whether an operator asked for this heal. The runbook is then carried out at any health."""
         if self.incident is not None and self.incident.source is Source.OPERATOR:
             return True
         return any(stored.alert.source is Source.OPERATOR for stored in self.alerts)
@@ -182,7 +190,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def probed(self) -> bool:
-        """Whether the target has to be asked if it can be reached before the next step is run."""
+        """Whether the target's probe has to succeed before the next step is run."""
         plan, next_step = self.plan, self.next_step
         return (
             plan is not None and next_step is not None and next_step.step.spec is None and plan.spec(PROBE) is not None
@@ -190,7 +198,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def relapse(self) -> Incident | None:
-        """The incident whose recovery did not last, if this is the same trouble again: the same runbook, so soon."""
+        """The incident whose recovery did not last, if this is the same trouble again: with the same runbook, within
+        its `relapse`."""
         before, plan = self.previous, self.plan
         if self.incident is not None or before is None or plan is None or before.closed_at is None:
             return None
@@ -200,7 +209,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def context(self) -> dict[str, object]:
-        """What templates see."""
+        """The variables of templates."""
         incident, choice, service = self.incident, self.choice, self.service
         labels, annotations = dict(service.labels), dict[str, str]()
         if incident is not None:
@@ -228,9 +237,9 @@ class ServiceView(msgspec.Struct, frozen=True):
     health: Health
     judgement: Judgement
     alerts: int
-    """How many alerts of it fire."""
+    """How many alerts of the service fire."""
     runbook: str
-    """The runbook that is, or would be, chosen; empty when there is none."""
+    """The runbook that is or would be chosen; empty if there is none."""
     target: str
     depends_on: tuple[str, ...] = ()
     incident: int | None = None
@@ -240,11 +249,11 @@ class ServiceView(msgspec.Struct, frozen=True):
 
 
 class Why(msgspec.Struct, frozen=True):
-    """The account of one service: what was looked at, what was decided, and which gates say what right now."""
+    """The account of one service: what was evaluated, what was decided, and what each gate says now."""
 
     service: ServiceView
     alerts: tuple[StoredAlert, ...]
     incident: Incident | None
     gates: tuple[tuple[Gate, Hold | None], ...]
-    """Every gate in order with what holds there; None means that it lets pass."""
+    """Every gate in order, with its hold. None means that the gate lets pass."""
     facts: dict[str, Any] = {}

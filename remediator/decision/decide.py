@@ -1,9 +1,11 @@
 """What to do about one service now: a pure function of its case. Each decision carries the sentence that explains it.
 
-The first match wins. No incident: nothing wrong, unless something is to be put back; no runbook; held by a gate;
-open. An incident: a step runs -> wait, or interrupt it when it is certainly over; healthy for long enough -> put back
-what was taken out, then close; within the verify window -> wait; no step left, or no answer to a question -> close as
-exhausted; pass a step over; ask a guard; held by a gate; probe the target; gather evidence; run the step.
+The first match wins. Without an incident: nothing is wrong, unless something has to be put back; no runbook applies; a
+gate holds; open an incident.
+
+With an incident: a step runs, so wait, or interrupt it once it is certainly over. The service was healthy for long
+enough, so put back what was taken out, then close. Within the verify window, wait. No step is left, or nobody answered,
+so close as exhausted. Pass a step over. Ask a guard. A gate holds. Probe the target. Gather evidence. Run the step.
 """
 
 from __future__ import annotations
@@ -22,37 +24,37 @@ from remediator.model.incident import DIAGNOSE, UNDO, Disposition, Hold, Inciden
 from remediator.model.rules import OnInterrupt
 
 GUARD_FRESH = 5.0
-"""Seconds for which the answer to a guard holds good."""
+"""Seconds for which the answer to a guard stays valid."""
 
 PROBE_FRESH = 15.0
-"""Seconds for which a target that could be reached is taken to be reachable."""
+"""Seconds for which a successful probe of a target stays valid."""
 
 UNDO_ATTEMPTS = 3
-"""How often it is tried to put something back before people are called."""
+"""How many attempts to put something back are made before people are called."""
 
 START_AGAIN = 5.0
-"""Seconds until a step is tried again that the machine had no room to start."""
+"""Seconds until the next attempt at a step that the machine had no room to start."""
 
 LOOK_AGAIN = 1.0
-"""Seconds until the next look while the last one is not enough to tell."""
+"""Seconds until the next decision while the last evaluation is too old for one."""
 
 
 class Idle(msgspec.Struct, frozen=True):
-    """Nothing is to be done. `disposition` is what becomes of alerts that fire all the same."""
+    """Nothing has to be done. `disposition` is what becomes of alerts that fire nevertheless."""
 
     text: str
     disposition: Disposition | None = None
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Look again at `until`, or when something happens."""
+    """Decide again at `until`, or when something happens."""
 
     text: str
     until: float
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """Ask Prometheus these guards, or with `probe` the target whether it can be reached, then look again."""
+    """Ask Prometheus these guards, or with `probe` run the target's probe. Then decide again."""
 
     text: str
     exprs: tuple[str, ...] = ()
@@ -70,8 +72,11 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Open(msgspec.Struct, frozen=True):
-    """Open an incident. `relapse` is the one whose recovery did not last; without a choice of a runbook `resume` is the
-    one that left something to be put back."""
+    """Open an incident.
+
+    `relapse` is the incident whose recovery did not last. `resume` is an incident that left something to put back; it
+    is set only where no runbook was chosen.
+    """
 
     text: str
     health: Health
@@ -81,7 +86,7 @@ class Open(msgspec.Struct, frozen=True):
 
     @property
     def first(self) -> tuple[int, int]:
-        """With which step, by its index, and which attempt at it, the incident begins."""
+        """The index of the step that the incident begins with, and the attempt at it."""
         if self.relapse is None:
             return 0, 1
         next_step = find_next_step(self.relapse)
@@ -165,14 +170,15 @@ def _consider(case: Case) -> Decision:
 
 
 def _put_back_later(case: Case) -> Decision | None:
-    """What an incident has left taken out, as the service had not recovered, is put back once it is well."""
+    """Put back what an incident left taken out because the service had not recovered. This waits until the service is
+    healthy."""
     before = case.previous
     if before is None or not before.owed or case.health is not Health.HEALTHY:
         return None
     runbook = before.plan.runbook
     until = case.judgement.since + runbook.verify.healthy_for
     if any(run.step == UNDO for run in before.runs):
-        # It was tried in vain: people have been called, and it is tried again as seldom as any other heal.
+        # An earlier attempt failed and people were called. The next attempt waits as long as any other heal.
         until = max(until, (before.closed_at or 0.0) + max(runbook.limits.cooldown, REOPEN))
     if case.judgement.at < until:
         return Wait(f"is healthy, and {before.owed[0]} is owed", max(until, case.now + LOOK_AGAIN))
@@ -209,7 +215,8 @@ def _pursue(case: Case, incident: Incident) -> Decision:
     if window is not None and now < window:
         return Wait(f"verifies {last.action if last else ''}: {case.judgement.text}", window)
     if window is not None and case.judgement.at < window and now < window + case.policy.patience:
-        # The last look may be from before the step took effect; the verdict on it wants one from after its window.
+        # The last evaluation may be from before the step took effect. The verdict on the step needs one from after its
+        # window.
         return Wait("looks once more before it goes on", now + LOOK_AGAIN)
 
     if case.health is Health.FAILED and case.choice is not None and case.choice.plan.runbook.name != runbook.name:
@@ -217,7 +224,7 @@ def _pursue(case: Case, incident: Incident) -> Decision:
         return Close(text, Verdict.SUPERSEDED)
     next_step = case.next_step
     if next_step is None and not case.health.bad and not case.asked:
-        # Whether the last step has helped cannot be told, and what cannot be told is no verdict.
+        # Nobody can say whether the last step has helped, and unknown is no verdict.
         unclear = ", ".join(unseen(case.judgement, incident.thresholds)) or "its health"
         return Held(first_hold(case, (blind,)) or Hold(Gate.BLIND, f"cannot see {unclear}: {case.judgement.text}"))
     if next_step is None:
@@ -229,7 +236,8 @@ def _pursue(case: Case, incident: Incident) -> Decision:
         return PassOver(f"{next_step.step.name} is for when it is {whens}, and it is {case.health}", next_step)
     ask = _stale_guards(case, next_step)
     if ask:
-        # Whether a step is held needs no answer to its `unless` while another gate holds it, but what to run does.
+        # If another gate holds the step, its `unless` need not be asked. Its `if` decides what to run, so it is asked
+        # all the same.
         hold = first_hold(case, BEFORE_GUARDS) if not next_step.step.if_ else None
         return Held(hold) if hold is not None else Ask(f"asks Prometheus before {next_step.step.name}", ask)
     if next_step.step.if_:
@@ -260,7 +268,7 @@ def _pursue(case: Case, incident: Incident) -> Decision:
 
 
 def _recovered(case: Case, incident: Incident, last: StepRun | None) -> Decision | None:
-    """Healthy for long enough closes the incident; healthy, but not yet so long, is worth waiting for."""
+    """Close the incident if the service was healthy for long enough; wait if it is healthy, but not yet for so long."""
     if case.health is not Health.HEALTHY or (case.asked and last is None):
         return None
     missing = unseen(case.judgement, incident.thresholds)
@@ -268,7 +276,7 @@ def _recovered(case: Case, incident: Incident, last: StepRun | None) -> Decision
         return None
     verify = incident.plan.runbook.verify
     seen_from = max(case.judgement.since, incident.opened_at if last is None else last.ended_at or case.now)
-    # What counts is how long it was seen healthy, not how long ago that began: the last look may be old.
+    # What counts is how long the service was seen healthy, not how long ago that began: the last evaluation may be old.
     so_far = case.judgement.at - seen_from
     if so_far < verify.healthy_for:
         text = f"healthy for {rough_duration(max(0.0, so_far))} of {format_duration(verify.healthy_for)}"
@@ -282,7 +290,7 @@ def _recovered(case: Case, incident: Incident, last: StepRun | None) -> Decision
 
 
 def _spent(case: Case, incident: Incident, last: StepRun | None) -> str:
-    """What came of the steps, when none is left. Where nothing was run, it says why not."""
+    """What the steps have led to when none is left. If nothing was run, it says why."""
     if last is not None:
         return "no step is left"
     before = case.previous
@@ -301,7 +309,7 @@ def _ran(run: StepRun) -> bool:
 
 
 def _unfinished(case: Case, incident: Incident) -> Wait | None:
-    """What was given up, such as the gathering of evidence of a leader that died, may still be at work."""
+    """Wait for a run that was given up and may still be at work, such as the gathering of evidence by a dead leader."""
     run = incident.left_over(case.now)
     return (
         Wait(f"{run.action}, whose end is unknown, may still be at work", run.latest_end) if run is not None else None
@@ -320,8 +328,11 @@ def _put_back(case: Case, incident: Incident) -> Decision:
 
 
 def _window(incident: Incident, last: StepRun | None) -> float | None:
-    """Until when the last step is given time to show its effect. A command that failed is given none; one whose
-    outcome is unknown may still be at work, so its own deadline is waited for as well."""
+    """Until when the last step has time to show its effect.
+
+    A command that failed has none. One whose outcome is unknown may still be at work, so its own deadline counts as
+    well.
+    """
     if last is None or last.ended_at is None or last.outcome is Outcome.FAILED:
         return None
     if last.outcome is Outcome.UNKNOWN:

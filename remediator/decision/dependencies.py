@@ -1,4 +1,4 @@
-"""Root causes: what below a service is in trouble and has nothing in trouble below itself. Pure."""
+"""Root causes: the dependencies of a service that are in trouble, and have no troubled dependency themselves. Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from remediator.model.rules import Service
 def root_causes(
     service: Service, find: Callable[[str], Service | None], look: Callable[[Service], Dependency | None]
 ) -> tuple[Dependency, ...]:
-    """What a service depends on, directly or not, that is to be healed before it, or was healed a while ago.
+    """The root causes below a service: direct or indirect dependencies that have to be healed before it, or were healed
+    a while ago.
 
-    `find` gives the service of a name, None when there is none; `look` says what is to be said of one by itself: in
-    trouble or not to be seen, healed at some time, or None. Dependencies may form diamonds, long chains, and, where
-    names are templates, circles.
+    `find` returns the service of a name, or None. `look` assesses one service alone: it is in trouble or cannot be
+    seen, or it was healed; or None. Dependencies may form diamonds, long chains and, where names are templates,
+    circles.
     """
     roots: dict[str, Dependency] = {}
     order = _depth_first(service, find)
     troubled: dict[str, bool] = {}
-    # What is below comes first, so that it is known of all below whether they are in trouble.
+    # Dependencies come first, so for each service the state of all its dependencies is known.
     for below in order:
         if any(troubled.get(name, False) for name in below.depends_on):
             troubled[below.name] = True
@@ -33,8 +34,8 @@ def root_causes(
 
 
 def _depth_first(service: Service, find: Callable[[str], Service | None]) -> list[Service]:
-    """Everything below a service, each once and after all that is below itself. A stack of its own: chains may be longer
-    than Python's."""
+    """All dependencies of a service. Each comes once, after its own dependencies. The stack is an explicit one, because
+    chains may be longer than Python's stack allows."""
     order: list[Service] = []
     seen = {service.name}
     trail = [(service, iter(service.depends_on))]

@@ -1,7 +1,7 @@
-"""When people are called: which pages are to fire and which silences are to be there, from the cases as they stand. Pure.
+"""When people are called: which pages fire and which silences exist, by the present cases. Pure.
 
-Whatever remediator cannot heal is said once, by the name of what is to blame: a service that waits for another one is
-not spoken of, a panic or a blackout of Prometheus stands for all that it holds.
+Each problem that remediator cannot heal is said once, by the name of its cause. A service that waits for another one
+has no page. A panic, or a Prometheus that does not answer, has one page for all services that it holds.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from remediator.model.rules import Mode, Plan
 from remediator.template.compile import TemplateKind, compile_template
 
 BLACKOUT = 120.0
-"""Seconds without an answer from Prometheus after which people hear of it."""
+"""Seconds without an answer from Prometheus after which people get a page."""
 
 UNHEALED = 900.0
-"""Seconds for which others may wait for a service that nothing heals, before people hear of it."""
+"""Seconds for which others may wait for a service that nothing heals, before people get a page."""
 
 
 def pages(
@@ -37,11 +37,13 @@ def pages(
     *,
     observes: bool = False,
 ) -> list[PageAlert]:
-    """Every page that is to fire now. Of what is only observed nobody hears: nothing is lost by a heal that does not come.
+    """Every page that has to fire now. Where healing is only observed there is no page: nothing is lost by a heal that
+    does not come.
 
-    `troubled` are the cases of all services that have an open incident, were given up, or wait without an incident; `waiting`
-    is what holds the last of these. `dark_since` is since when Prometheus does not answer; None while it does. `which` names those that do
-    not, when others do. `observes` says that nothing is run for any service.
+    `troubled` are the cases of all services that have an open incident, were given up, or wait without an incident.
+    `waiting` are the holds of those that wait. `dark_since` is when Prometheus stopped answering; None while it
+    answers. `which` names the Prometheis that do not answer, if others do. `observes` says that nothing is run for any
+    service.
     """
     found: list[PageAlert] = []
     if panic is not None and not observes:
@@ -69,8 +71,8 @@ def pages(
 
 
 def heal_silences(cases: Iterable[Case]) -> list[HealSilence]:
-    """Every silence that is to be there now: for the alerts of an incident that is being healed, until the time its
-    runbook gives it, unless nothing comes of it before."""
+    """Every silence that has to exist now. It covers the alerts of an incident that is being healed, for the time that
+    its runbook gives. It ends earlier if the heal comes to nothing."""
     return [
         HealSilence(case.incident.id, stored.alert.labels, case.incident.opened_at + silence)
         for case in cases
@@ -81,8 +83,8 @@ def heal_silences(cases: Iterable[Case]) -> list[HealSilence]:
 
 
 def may_call(plan: Plan, hold: Hold | None, held_from: float, now: float) -> bool:
-    """Whether what holds a service since `held_from` may be worth a page: a cheap question that spares most services the
-    whole look."""
+    """Whether a service that is held since `held_from` may need a page. This cheap check saves most services the full
+    one."""
     if plan.runbook.limits.breaker is not None or (hold is not None and hold.gate.paging is Paging.OWN):
         return True
     if hold is None or hold.gate.paging in (Paging.NEVER, Paging.FLEET):
@@ -91,9 +93,12 @@ def may_call(plan: Plan, hold: Hold | None, held_from: float, now: float) -> boo
 
 
 def may_resolve(case: Case) -> bool:
-    """Whether RemediationFailed of a service may resolve: another incident has ended since, or the service has recovered
-    and nothing is owed. It has recovered when it was healthy for `healthy_for`, or at every evaluation since the start:
-    then it was healthy before the restart."""
+    """Whether RemediationFailed of a service may resolve: another incident has ended since, or the service has
+    recovered and nothing is owed.
+
+    It has recovered if it was healthy for `healthy_for`, or at every evaluation since the start: then it was healthy
+    before the restart.
+    """
     before, judged = case.previous, case.judgement
     if before is None or before.verdict is not Verdict.EXHAUSTED:
         return True
@@ -114,10 +119,12 @@ def _heals(case: Case, incident: Incident) -> bool:
 
 
 def _of(case: Case, hold: Hold | None, waiters: Sequence[str], *, quiet: bool) -> Iterator[PageAlert]:
-    """The pages about one service; of being held nothing is said while it is `quiet`, as a greater page says it."""
+    """The pages about one service. While `quiet`, none says that it is held, because a page about more services says
+    it."""
     name, before, plan = case.service.name, case.previous, case.plan
     also = f"; {', '.join(sorted(waiters))} wait{'s' if len(waiters) == 1 else ''} for it" if waiters else ""
-    # Before the first look nothing is known: what people were told before a restart goes on for some minutes by itself.
+    # Before the first evaluation nothing is known. The pages from before a restart go on for some minutes by
+    # themselves.
     gave_up = before is not None and case.prometheus_status.back > 0 and not may_resolve(case)
     observed = case.observed or (plan is None and before is not None and before.plan.runbook.mode is Mode.OBSERVE)
     if observed and (before is None or before.last_run is None):
@@ -172,7 +179,8 @@ def _about(
     incident: Incident | None,
     **labels: str,
 ) -> PageAlert:
-    """A page about a service. What the runbook adds to it comes last; what cannot be rendered is left out of it."""
+    """A page about a service. The runbook's own labels and annotations come last. One that cannot be rendered is left
+    out."""
     escalate = plan.runbook.escalate
     added = _rendered(escalate.labels, case)
     given = incident.annotations.get("runbook_url", "") if incident is not None else ""
@@ -209,7 +217,7 @@ def _rendered(texts: Mapping[str, str], case: Case) -> dict[str, str]:
         try:
             rendered[name] = compile_template(text, TemplateKind.TEXT).render(case.context)
         except RefusedError:
-            # Somebody has to hear of it, even when a label is missing.
+            # Somebody has to get the page, even if a label is missing.
             continue
     return {name: text for name, text in rendered.items() if text}
 

@@ -1,5 +1,5 @@
-"""One evaluation of the thresholds: share the series of the answers out among services, advance each threshold's state,
-and make alerts. Pure.
+"""One evaluation of the thresholds: assign the series of the answers to services, advance each threshold's state, and
+make alerts. Pure.
 
 The functions run in worker threads: they change no argument, and the caller replaces its `Evaluation` by the result.
 """
@@ -30,14 +30,14 @@ from remediator.model.rules import Service, Threshold
 log = logging.getLogger(__name__)
 
 FORGET = 3600.0
-"""Seconds after which a templated service whose series are gone is forgotten."""
+"""Seconds after which a templated service without series is forgotten."""
 _REMEMBERED = 100_000
-"""How many label sets are remembered with their service; beyond that each is looked up anew, which is only slower."""
+"""How many label sets are remembered with their service. Beyond that each is matched again, which is only slower."""
 _RANK = {Health.FAILED: 3, Health.DEGRADED: 2, Health.UNKNOWN: 1, Health.HEALTHY: 0}
 
 
 class Owner(msgspec.Struct, frozen=True, gc=False):
-    """Whose a series is: its service, which thresholds judge that, and the labels of the series."""
+    """The owner of a series: its service, the thresholds that judge that service, and the labels of the series."""
 
     service: Service
     thresholds: frozenset[str]
@@ -45,11 +45,11 @@ class Owner(msgspec.Struct, frozen=True, gc=False):
 
 
 Owners = dict[tuple[str, ...], Owner | None]
-"""Whose series with these labels are; a key is all the names, then all the values."""
+"""The owner of series with these labels. A key is all the names, then all the values."""
 
 
 class _Worst(msgspec.Struct, frozen=True, gc=False):
-    """The worst series of a service, as its value has it by itself."""
+    """The worst series of a service, by its value alone."""
 
     owner: Owner
     value: float
@@ -58,8 +58,10 @@ class _Worst(msgspec.Struct, frozen=True, gc=False):
 
 
 class ThresholdEvaluation(msgspec.Struct, frozen=True):
-    """The last look by one threshold. `error` is the query's error, or its warnings; `tracks` goes by service name.
-    `complete` says whether this or any look before it saw everything: only then a service without a track has no series.
+    """The last evaluation of one threshold.
+
+    `error` is the query's error, or its warnings. `tracks` is keyed by service name. `complete` says whether this
+    evaluation, or any before it, saw everything: only then a service without a track has no series.
     """
 
     threshold: Threshold
@@ -85,17 +87,18 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 
 class Changes:
-    """What an evaluation changed: services by name, and alerts to take in. `unrest` says that a breach is pending."""
+    """What an evaluation changed: services by name, and alerts for the intake. `unrest` says that a breach is
+    pending."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
         self.alerts: list[Alert] = []
         self.unrest = False
         self.left_out: set[str] = set()
-        """Templated services that series name and that there is no room for."""
+        """Templated services that series name and that are not kept, because too many are known."""
 
     def add(self, other: Changes) -> None:
-        """Add what another part of the evaluation changed."""
+        """Add the changes of another part of the evaluation."""
         self.names |= other.names
         self.alerts += other.alerts
         self.unrest = self.unrest or other.unrest
@@ -113,8 +116,8 @@ class EvaluationPart(msgspec.Struct, frozen=True):
 def evaluate_threshold(
     evaluation: Evaluation, threshold: Threshold, answer: Answer, owners: Owners, now: float, stale_after: float
 ) -> EvaluationPart:
-    """Share out an answer's series and move the track of each service on. `owners` are those met so far in this round,
-    and is added to."""
+    """Assign an answer's series to services, and advance the track of each. `owners` are those already found in this
+    evaluation; new ones are added to it."""
     before = evaluation.by_threshold.get(threshold.name)
     tracks = before.tracks if before is not None else {}
     gap = before is not None and now - before.at > stale_after
@@ -139,7 +142,7 @@ def evaluate_threshold(
         if previous is not None and previous.inactive and track.inactive and not gap:
             continue
         changes.unrest = changes.unrest or track.degraded is not NO_BREACH
-        # After a gap a judgement is fresh again that had gone stale.
+        # After a gap a judgement that had become stale is fresh again.
         if gap or previous is None or previous.state != track.state:
             changes.names.add(name)
         alert = _alert(evaluation.rulebook, threshold, name, previous, track, now, error)
@@ -155,12 +158,12 @@ def evaluate_threshold(
 def put_together(
     evaluation: Evaluation, parts: Sequence[EvaluationPart], owners: Owners, changes: Changes, now: float
 ) -> Evaluation:
-    """The world after a round, with the services that came into being and without those that are forgotten."""
+    """Combine the parts into one evaluation, with new templated services and without forgotten ones."""
     by_threshold = {part.result.threshold.name: part.result for part in parts}
     for part in parts:
         changes.add(part.changes)
     if any(part.result.query_status is not QueryStatus.SEEN for part in parts):
-        # What was not answered this time will be again.
+        # Series that were not answered this time will return.
         owners = {**evaluation.owners, **owners}
     if len(owners) > _REMEMBERED:
         owners = {}
@@ -172,7 +175,7 @@ def put_together(
     absent = _absent(by_threshold.values())
     gone = {name for name, since in absent.items() if since < now - FORGET}.difference(evaluation.rulebook.named)
     if len(known) - len(gone) >= MOST_TEMPLATED:
-        # Without room those make way that have had no series for the longest time, a tenth at a time.
+        # Without room, the services without series for the longest time are forgotten, a tenth at a time.
         idle = sorted((name for name in absent if name in known and name not in gone), key=absent.__getitem__)
         gone.update(idle[: max(1, MOST_TEMPLATED // 10)])
     if gone:
@@ -186,7 +189,8 @@ def put_together(
 
 
 def change_over(evaluation: Evaluation, rulebook: Rulebook, now: float, changes: Changes) -> Evaluation:
-    """The world by other rules: unchanged thresholds keep their looks, but for services they judge no more."""
+    """The evaluation by other rules. Unchanged thresholds keep their state, except for services that they no longer
+    judge."""
     known: dict[str, Service] = {}
     for name, labels in evaluation.made.items():
         service = rulebook.service_for(labels)
@@ -197,7 +201,7 @@ def change_over(evaluation: Evaluation, rulebook: Rulebook, now: float, changes:
         service = rulebook.named.get(name) or known.get(name)
         if service is not None:
             return threshold not in rulebook.thresholds_for(service)
-        # A templated service with a breach from before the start may not have been named yet.
+        # A templated service whose breach is from before the start may not have been named yet.
         return name in evaluation.rulebook.named or name in evaluation.made
 
     current = {threshold.name: threshold for threshold in rulebook.thresholds}
@@ -216,13 +220,16 @@ def change_over(evaluation: Evaluation, rulebook: Rulebook, now: float, changes:
 
 
 def restored(evaluation: Evaluation, alerts: Iterable[Alert], now: float) -> tuple[Evaluation, list[Alert]]:
-    """The world with the breaches that were alerted of before the start, and the alerts that no threshold can end any
-    more, ended. A breach that is still seen goes on at once; one that is not ends with the first look that says so."""
+    """Restore the breaches whose alerts fired before the start. Returns the evaluation, and the ended alerts of
+    breaches that no threshold can end any more.
+
+    A breach that is still seen continues at once. Any other ends at the first evaluation that does not see it.
+    """
     rulebook = evaluation.rulebook
     thresholds = {threshold.name: threshold for threshold in rulebook.thresholds}
     tracks: dict[str, dict[str, ThresholdState]] = {}
     ended = []
-    # Of several alerts of one breach the one that began last is it.
+    # If a breach has several alerts, the one that began last counts.
     for alert in sorted(alerts, key=lambda alert: -alert.starts_at):
         threshold, name = thresholds.get(alert.name), alert.labels.get(rulebook.service_label, "")
         service = rulebook.named.get(name)
@@ -278,7 +285,7 @@ def _owner(evaluation: Evaluation, key: tuple[str, ...], labels: dict[str, str])
     if service is None:
         refusal = rulebook.refusal_for(labels)
         if refusal:
-            # The owner is remembered with the label set, so it is said once.
+            # The owner is remembered with the label set, so this is logged once.
             log.warning("%s; its series has the labels %s", refusal, labels)
         return None
     return Owner(service, frozenset(threshold.name for threshold in rulebook.thresholds_for(service)), labels)
@@ -299,8 +306,11 @@ def _alert(
     now: float,
     error: str,
 ) -> Alert | None:
-    """The alert of a breach that begins, changes its gravity, or ends; None when nothing of that has happened. Its
-    labels are the names of threshold and service alone, so that it stays the same alert whichever series is worst."""
+    """The alert of a breach that begins, becomes worse or less bad, or ends; None if the breach has not changed.
+
+    Its labels are only the names of the threshold and the service, so it stays the same alert if another series is
+    worst.
+    """
     was_degraded, was_failed = (before.degraded.began, before.failed.began) if before is not None else (None, None)
     is_degraded, is_failed = track.degraded.began, track.failed.began
     if (was_degraded is None) == (is_degraded is None) and (was_failed is None) == (is_failed is None):
@@ -319,7 +329,7 @@ def _alert(
 
 
 def _absent(results: Iterable[ThresholdEvaluation]) -> dict[str, float]:
-    """Services without a series in any threshold's answers, and since when the last one is gone."""
+    """Services without a series in any threshold's answers, and since when the last series is gone."""
     absent: dict[str, float] = {}
     present: set[str] = set()
     for result in results:
@@ -334,7 +344,7 @@ def _absent(results: Iterable[ThresholdEvaluation]) -> dict[str, float]:
 def _without(
     result: ThresholdEvaluation, gone: Callable[[str], bool], rulebook: Rulebook, now: float, changes: Changes
 ) -> ThresholdEvaluation:
-    """A look without some services; their breaches end, since nobody watches them any more."""
+    """An evaluation without some services. Their breaches end, because no threshold watches them any more."""
     kept = {}
     for name, track in result.tracks.items():
         if not gone(name):

@@ -1,7 +1,7 @@
 """The gates: every reason not to act now, in the order in which they are asked. `GATES` is the policy.
 
-Each gate is a function from a case to a Hold, or None to let pass. It bears the name of its `Gate`, which has its traits.
-The first that holds wins, and its sentence is what people read everywhere.
+Each gate is a function from a case to a Hold, or None to let pass. It has the name of its `Gate`, which has its traits.
+The first gate that holds wins, and people read its sentence everywhere.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from remediator.model.incident import Hold, Verdict
 from remediator.model.rules import Mode, Rate
 
 REOPEN = 60.0
-"""Seconds for which a service that was given up, or whose incident was dismissed, is left alone at the least."""
+"""Minimum seconds for which a service is left alone after it was given up, or its incident was dismissed."""
 SLOW_START = 300.0
 """Seconds after a panic for which only one command runs at a time."""
 
 PROBE_AGAIN = 5.0
-"""Seconds until a target that could not be reached is asked again; twice as many each time."""
+"""Seconds until the next probe of a target that could not be reached. They double with each failure."""
 PROBE_LONGEST = 300.0
 
 GateCheck = Callable[[Case], Hold | None]
@@ -49,7 +49,7 @@ def maintenance(case: Case) -> Hold | None:
 
 
 def silenced(case: Case) -> Hold | None:
-    """Someone has silenced in Alertmanager all that fires of the service: a person is at it."""
+    """Somebody has silenced all firing alerts of the service in Alertmanager: a person is working on it."""
     silence = case.silence
     if silence is None or case.asked:
         return None
@@ -58,7 +58,7 @@ def silenced(case: Case) -> Hold | None:
 
 
 def inhibited(case: Case) -> Hold | None:
-    """Alertmanager inhibits what fires of the service: another alert says more."""
+    """Alertmanager inhibits the firing alerts of the service: another alert says more."""
     suppression = case.suppression
     if suppression is None or not suppression.inhibited_by or case.asked:
         return None
@@ -67,7 +67,7 @@ def inhibited(case: Case) -> Hold | None:
 
 
 def muted(case: Case) -> Hold | None:
-    """A time interval of Alertmanager's configuration mutes what fires of the service."""
+    """A time interval of Alertmanager's configuration mutes the firing alerts of the service."""
     suppression = case.suppression
     if suppression is None or not suppression.muted_by or case.asked:
         return None
@@ -76,7 +76,8 @@ def muted(case: Case) -> Hold | None:
 
 
 def settling(case: Case) -> Hold | None:
-    """It has just started, or Prometheus or calm is just back: look again before acting on a backlog."""
+    """The process has just started, or Prometheus has just returned, or a panic has just ended: observe for a while
+    before acting on a backlog."""
     if not case.reconciled:
         return Hold(Gate.SETTLING, "has not compared its alerts with Alertmanager's yet")
     back, what = case.prometheus_status.back, "Prometheus has been seen"
@@ -90,7 +91,7 @@ def settling(case: Case) -> Hold | None:
 
 
 def blind(case: Case) -> Hold | None:
-    """The service's health is unknown, or Prometheus does not answer: what cannot be seen is not touched."""
+    """The service's health is unknown, or Prometheus does not answer: nothing that cannot be seen is touched."""
     if case.health is Health.UNKNOWN:
         return Hold(Gate.BLIND, f"health is unknown: {case.judgement.text}")
     unseen = case.now - case.prometheus_status.at
@@ -122,8 +123,8 @@ def target_unreachable(case: Case) -> Hold | None:
 
 
 def dependency(case: Case) -> Hold | None:
-    """Something the service depends on is in trouble: that is healed first. When it is healed, what failed with it is
-    given the time in which its own runbook expects a recovery to show."""
+    """A dependency of the service is in trouble, and has to be healed first. After that, services that failed with it
+    get the time in which its own runbook expects a recovery."""
     plan, incident = case.plan, case.incident
     latest: Hold | None = None
     for root in case.dependencies:
@@ -141,7 +142,7 @@ def dependency(case: Case) -> Hold | None:
 
 
 def panic(case: Case) -> Hold | None:
-    """Too much of the fleet turned bad at once: it is the monitoring, the network, or a thing for people."""
+    """Too many services turned bad at once: the cause is the monitoring, the network, or something for people."""
     panicked = case.panic
     if panicked is None:
         return None
@@ -168,7 +169,7 @@ def breaker(case: Case) -> Hold | None:
 
 
 def cooldown(case: Case) -> Hold | None:
-    """The same runbook ran for this service, or gave it up, a short while ago; or what was run may still be at work."""
+    """The same runbook ran for this service, or gave it up, a short while ago; or its command may still be at work."""
     plan, left_over = case.plan, case.previous.left_over(case.now) if case.previous else None
     if left_over is not None:
         text = f"{left_over.action}, whose end is unknown, may still be at work"
@@ -197,7 +198,7 @@ def cooldown(case: Case) -> Hold | None:
 
 
 def rate_budget(case: Case) -> Hold | None:
-    """As many commands as allowed were run in one of the windows, by this runbook or by all together."""
+    """The commands allowed in one of the windows were used up, by this runbook or by all together."""
     plan = case.plan
     if plan is None:
         return None
@@ -238,7 +239,7 @@ def concurrency(case: Case) -> Hold | None:
 
 
 def guard(case: Case) -> Hold | None:
-    """The step's `unless` is true, or cannot be told."""
+    """The step's `unless` is true or unknown."""
     next_step = case.next_step
     if next_step is None or not next_step.step.unless:
         return None
@@ -329,24 +330,27 @@ UNDOING = _with(Trait.UNDOING)
 """The gates that are asked before something is put back."""
 
 BEFORE_GUARDS = GATES[: GATES.index(guard)]
-"""The gates for which no guard has to be asked."""
+"""The gates that need no answer of a guard."""
 
 _GUARDED = frozenset(map(name_of, GATES[GATES.index(guard) :]))
 """The gates that are asked once the guards have answered."""
 
 OWN = frozenset(map(name_of, takewhile(lambda check: Trait.FLEET not in name_of(check).traits, GATES)))
-"""The gates that hold whatever happens to other services, and come before any that does not."""
+"""The gates that hold independently of other services, and come before any that does not."""
 
 
 def lasting(case: Case, hold: Hold) -> bool:
-    """Whether time alone does not change a hold before its `until`: it does where it is counted from the last look, where
-    a hold ends without a time that is known, and where Prometheus is asked anew each time."""
+    """Whether time alone cannot change a hold before its `until`.
+
+    It can if the hold counts from the last evaluation, if the hold may end at an unknown time, or if Prometheus is
+    asked again at each check.
+    """
     if case.panic is not None or case.asked:
         return False
     if hold.gate is Gate.BLIND:
         return case.health is Health.UNKNOWN and case.prometheus_status.answers
     if case.incident is None:
-        # A relapse is none any more after some time, and then does not count as a failure.
+        # After some time trouble is no relapse any more, and then does not count as a failure.
         return hold.gate is not Gate.BREAKER or case.relapse is None
     next_step = case.next_step
     unless = next_step is not None and next_step.step.unless and hold.gate in _GUARDED
@@ -355,7 +359,7 @@ def lasting(case: Case, hold: Hold) -> bool:
 
 
 def first_hold(case: Case, gates: tuple[GateCheck, ...] = GATES) -> Hold | None:
-    """The hold of the first gate that does not let pass."""
+    """The hold of the first gate that holds; None if all let pass."""
     for gate in gates:
         hold = gate(case)
         if hold is not None:

@@ -1,4 +1,4 @@
-"""Which step of its runbook is an incident's next. Pure."""
+"""Finds the next step of an incident's runbook. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from remediator.model.rules import OnInterrupt, Step
 
 
 class NextStep(msgspec.Struct, frozen=True):
-    """A step and which attempt at it this would be, from 1."""
+    """A step, and the number of the next attempt at it, from 1."""
 
     index: int
     step: Step
@@ -18,8 +18,8 @@ class NextStep(msgspec.Struct, frozen=True):
 
 
 def find_next_step(incident: Incident) -> NextStep | None:
-    """The step after what has been run: the next attempt at the same, or the first at the next. A relapse goes on where
-    the incident before it had come to."""
+    """The step after those that were run: the next attempt at the same step, or the first attempt at the next one. A
+    relapse continues where the incident before it ended."""
     steps = incident.plan.runbook.steps
     runs = [run for run in incident.runs if run.step >= 0]
     if not runs:
@@ -36,8 +36,8 @@ def find_next_step(incident: Incident) -> NextStep | None:
 
 
 def may_rerun(incident: Incident, last: StepRun) -> bool:
-    """Whether an interrupted step is to be run again. Only once in a row: a step that ends its own owner would
-    otherwise be run for ever."""
+    """Whether an interrupted step is run again. This happens only once in a row: a step that ends its own owner would
+    run for ever."""
     steps = incident.plan.runbook.steps
     if last.outcome is not Outcome.UNKNOWN or last.step < 0 or steps[last.step].on_interrupt is not OnInterrupt.RERUN:
         return False

@@ -1,4 +1,4 @@
-"""When a service is decided on again though nothing happened to it, and what the decision until then rests on."""
+"""When a service is decided on again though nothing happened to it, and what can change the decision before that."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from remediator.decision.case import Case
 from remediator.decision.gates import OWN, lasting
 
 EVERY = 15.0
-"""Seconds until a hold or a wait is checked again, whatever else happens."""
+"""Maximum seconds until a hold or a wait is checked again."""
 
 
 class WaitsOn(enum.Enum):
     """What can change a decision before the time of its recheck."""
 
     TIME = "time"
-    """Time itself, and whatever is asked for at each check."""
+    """Time itself, and everything that is asked at each check."""
     SERVICE = "service"
     """Only what happens to the service itself."""
     FLEET = "fleet"
-    """What happens to other services, too."""
+    """What happens to the service, or to other services."""
 
 
 class Recheck(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ class Recheck(msgspec.Struct, frozen=True):
 
 
 def recheck(case: Case, decision: d.Decision) -> Recheck | None:
-    """The recheck that a decision calls for; None where carrying it out makes something happen, or nothing is wrong."""
+    """The recheck that a decision needs. None if carrying it out makes something happen, or if nothing is wrong."""
     match decision:
         case d.Held(hold):
             until = math.inf if hold.until is None else hold.until

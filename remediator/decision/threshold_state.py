@@ -1,9 +1,9 @@
-"""One threshold watching one service: `for`, `keep_for`, and the sentence that says what was seen. Pure.
+"""One threshold that watches one service: `for`, `keep_for`, and the sentence that says what was seen. Pure.
 
-A breach counts once the value has been at least that bad for `for` seconds without a gap, and ends `keep_for` seconds
-after the last look that saw it. Degraded and failed have clocks of their own: a value that is failed is also at least
-degraded, and what turns from degraded into failed counts as failed once it has been failed for `for`. A look that sees
-nothing breaks `for`, since nobody knows what was between, and ends no breach.
+A breach counts once the value was at least that bad for `for` seconds without a gap. It ends `keep_for` seconds after
+the last evaluation that saw it. Degraded and failed have clocks of their own. A failed value is also at least degraded.
+A breach that turns from degraded to failed counts as failed once it was failed for `for`. An evaluation that sees
+nothing breaks `for`, because the time between is unknown, and ends no breach.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from remediator.model.rules import Threshold
 
 
 class BreachState(msgspec.Struct, frozen=True, gc=False):
-    """The clock of one level of badness: `since` is when the unbroken breach began, `last` when it was last seen,
-    `began` when the breach began that counts, until it ends. All None: no breach."""
+    """The clock of one level of badness. All None means no breach.
+
+    `since` is when the unbroken breach began, and `last` when it was last seen. `began` is when the breach began that
+    counts; it is set until that breach ends.
+    """
 
     since: float | None = None
     last: float | None = None
@@ -30,10 +33,10 @@ NO_BREACH = BreachState()
 
 
 class ThresholdState(msgspec.Struct, frozen=True, gc=False):
-    """What is known of one service by one threshold, as of the threshold's last look.
+    """The state of one service by one threshold, as of the threshold's last evaluation.
 
-    `value` and `series` are the worst series'; `degraded` is the clock of at least degraded. `absent` is when the
-    service's series went missing, None while it is there.
+    `value` and `series` are those of the worst series. `degraded` is the clock of degraded or worse. `absent` is when
+    the service's series went missing; None while they are there.
     """
 
     health: Health
@@ -47,26 +50,26 @@ class ThresholdState(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def inactive(self) -> bool:
-        """Whether all is well and nothing is under way, as is so of most services most of the time."""
+        """Whether the service is healthy and no breach is under way, which is so of most services most of the time."""
         return self.health is Health.HEALTHY and self.degraded is NO_BREACH
 
     @property
     def pending(self) -> bool:
-        """Whether a breach is seen that does not count yet, or counts only as a lesser one."""
+        """Whether a breach is seen that does not count yet, or counts only as degraded though it is failed."""
         return self.degraded.since is not None and (
             self.degraded.began is None or (self.failed.since is not None and self.failed.began is None)
         )
 
     @property
     def kept(self) -> bool:
-        """Whether a breach counts that is not seen any more."""
+        """Whether a breach counts that is no longer seen."""
         return (self.degraded.began is not None and self.degraded.since is None) or (
             self.failed.began is not None and self.failed.since is None
         )
 
     @property
     def state(self) -> tuple[Health, QueryStatus, bool, bool]:
-        """What is worth waking someone for when it changes."""
+        """The part of the state whose change makes a new decision worthwhile."""
         return (self.health, self.query_status, self.pending, self.kept)
 
 
@@ -74,15 +77,15 @@ NO_SERIES: dict[str, str] = {}
 
 
 def judge_value(threshold: Threshold, value: float) -> tuple[Health, QueryStatus]:
-    """What a value says by itself. Neither NaN nor an infinity says anything: they come of dividing by zero."""
+    """The health by the value alone. Neither NaN nor an infinity says anything: a division by zero makes them."""
     if math.isfinite(value):
         return threshold.judge(value), QueryStatus.SEEN
     return Health.UNKNOWN, QueryStatus.NOT_A_NUMBER if math.isnan(value) else QueryStatus.INFINITE
 
 
 def beyond(threshold: Threshold, health: Health, value: float) -> float:
-    """How far a value lies beyond the bound of this health, to find the worst among equals; of healthy values, the one
-    nearest to the bound."""
+    """How far a value is beyond the bound of this health, to find the worst among equals. For healthy values the
+    nearest to the bound is the worst."""
     comparison = threshold.failed if health is Health.FAILED else threshold.degraded or threshold.failed
     if comparison is None or not math.isfinite(value):
         return -math.inf
@@ -105,10 +108,10 @@ def advance(
     *,
     gap: bool = False,
 ) -> ThresholdState:
-    """The track after a look at `now`.
+    """The track after an evaluation at `now`.
 
-    `health` is what the worst series says by itself, and counts only when the status is SEEN. `gap` says that the look
-    before was too long ago for anyone to know what was between.
+    `health` is what the worst series says by itself, and counts only if the status is SEEN. `gap` says that the
+    evaluation before was too long ago to know what happened between.
     """
     if (
         track is not None
@@ -138,7 +141,7 @@ def advance(
         counted, since = Health.FAILED, _turned(before[1], failed, now)
     elif degraded.began is not None:
         counted, since = Health.DEGRADED, _turned(before[0], degraded, now)
-    # Healthy counts from the first look that saw no breach at all: a pending one is not health that could be relied on.
+    # Healthy counts from the first evaluation that saw no breach at all: with a pending breach, health is not reliable.
     unsettled = counted is Health.HEALTHY and (degraded.since is not None or before[0].since is not None)
     if track is not None and track.health is counted and not unsettled and not gap:
         since = track.since
@@ -164,14 +167,14 @@ def _unseen(level: BreachState) -> BreachState:
 
 
 def _turned(before: BreachState, level: BreachState, now: float) -> float:
-    """Since when a breach counts: from its beginning when it has just come to count, otherwise from now."""
+    """Since when a breach counts: from its beginning if it has just come to count, else from now."""
     if level.began is not None and before.began is None:
         return level.began
     return now
 
 
 def reading(threshold: Threshold, track: ThresholdState, at: float, error: str) -> Reading:
-    """A track as a reading with its sentence; `error` says what the query's error or warnings were."""
+    """A track as a reading with its sentence. `error` is the query's error, or its warnings."""
     return Reading(
         threshold.name,
         track.health,
@@ -222,7 +225,7 @@ def _unseen_text(track: ThresholdState, value: str, at: float, error: str) -> st
 
 
 def _compared(comparison: Comparison, value: float, unit: str) -> str:
-    """`20% > 10%`, with as many digits as it takes to tell the two apart."""
+    """`20% > 10%`, with as many digits as are needed to tell the two apart."""
     for digits in (3, 5, 8, 17):
         shown, bound = format_value(value, unit, digits), format_value(comparison.bound, unit, digits)
         if shown != bound or value == comparison.bound:
@@ -234,8 +237,8 @@ _BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def format_value(value: float, unit: str, digits: int = 3) -> str:
-    """A number for people: `ratio` as a percentage, `seconds` and `bytes` in a size that suits, any other unit after
-    the number."""
+    """A number for people: `ratio` as a percentage, `seconds` and `bytes` in a fitting size, any other unit after the
+    number."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
     if unit == "ratio":
@@ -255,7 +258,8 @@ def format_value(value: float, unit: str, digits: int = 3) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    """Significant digits without an exponent for the sizes people read; whole parts are never rounded away."""
+    """Significant digits without an exponent for the sizes that people read. Digits before the point are never rounded
+    away."""
     if abs(value) >= 1e15 or 0 < abs(value) < 1e-6:
         return f"{value:.{digits}g}"
     if abs(value) >= 10**digits:
