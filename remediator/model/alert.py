@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import msgspec
@@ -72,6 +72,25 @@ class Notification(msgspec.Struct, frozen=True):
     group_key: str = ""
     truncated: int = 0
     unreadable: tuple[str, ...] = ()
+
+
+def parse_time(text: str) -> datetime:
+    """A time in RFC 3339, as exactly as Python knows times: what is finer is cut, as Alertmanager's API cuts it. ValueError
+    when it is none. The year 0 is that of a time that is not set, which Go writes in an offset west of Greenwich."""
+    if text.startswith("0000-"):
+        return _NOT_SET
+    # Python reads more: dates by weeks, times without seconds or without an offset.
+    plain = text[4:5] == "-" and text[5:6] != "W" and text[10:11] in ("T", "t", " ") and text[16:17] == ":"
+    try:
+        at = datetime.fromisoformat(text.upper()) if plain else None
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError(f"{text[:40]!r} is no time in RFC 3339")
+    return at
+
+
+_NOT_SET = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def milliseconds(at: datetime) -> float:

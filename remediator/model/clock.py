@@ -113,7 +113,12 @@ async def retry(
         await sleep(clock, backoff.pause(failures))
 
 
+_FIRST, _LAST = -62135596800.0, 253402300799.999
+"""The first and the last time that such a text can tell: of the years 1 and 9999."""
+
+
 def rfc3339(seconds: float) -> str:
-    """UTC text with milliseconds, as Prometheus' and Alertmanager's APIs write it."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds // 1))
-    return f"{whole}.{int(seconds % 1 * 1000):03d}Z"
+    """UTC text with milliseconds, as Prometheus' and Alertmanager's APIs write it; the nearest there is."""
+    whole, thousandths = divmod(round(min(max(seconds, _FIRST), _LAST) * 1000), 1000)
+    at = time.gmtime(whole)
+    return f"{at.tm_year:04d}{time.strftime('-%m-%dT%H:%M:%S', at)}.{thousandths:03d}Z"

@@ -6,14 +6,13 @@ and `template` Alert; Grafana's `pkg/services/ngalert` webhook sends the same wi
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from remediator.errors import PayloadError
-from remediator.model.alert import Alert, Notification, fingerprint, milliseconds
+from remediator.model.alert import Alert, Notification, fingerprint, milliseconds, parse_time
 
 T = TypeVar("T")
 
@@ -31,13 +30,12 @@ _VERSIONS = ("4", _GRAFANA, "")
 _Name = Annotated[str, Meta(max_length=LONGEST_NAME)]
 _Labels = Annotated[dict[_Name, Annotated[str, Meta(max_length=LONGEST_VALUE)]], Meta(max_length=MOST_LABELS)]
 _Annotations = Annotated[dict[_Name, str], Meta(max_length=MOST_LABELS)]
-_Time = Annotated[datetime, Meta(tz=True)]
 
 
 class _PostedAlert(msgspec.Struct, rename="camel", gc=False):
     labels: _Labels
-    starts_at: _Time
-    ends_at: _Time | None = None
+    starts_at: str
+    ends_at: str | None = None
     status: str = ""
     annotations: _Annotations | None = None
     generator_url: str = msgspec.field(default="", name="generatorURL")
@@ -86,6 +84,8 @@ def decode_notification(body: bytes, now: float) -> Notification:
                 raise
             # One alert must not keep the others of its group out.
             refused.append(error)
+        except ValueError as error:
+            refused.append(PayloadError("bad_shape", f"cannot read the alert {_title(raw)}: {error}"))
     if refused and not alerts:
         raise refused[0]
     unreadable = tuple(map(str, refused))
@@ -130,7 +130,7 @@ def _alert(given: _PostedAlert, now: float, version: str) -> Alert:
         labels = {name: value for name, value in labels.items() if value}
     return Alert(
         given.fingerprint or fingerprint(labels),
-        milliseconds(given.starts_at),
+        milliseconds(parse_time(given.starts_at)),
         _end(given, now),
         labels,
         _annotations(given.annotations) if given.annotations else {},
@@ -141,7 +141,8 @@ def _alert(given: _PostedAlert, now: float, version: str) -> Alert:
 
 def _end(given: _PostedAlert, now: float) -> float | None:
     """When it ended, or None while it fires. Go writes a time that is not set as the first second of the year 1."""
-    end = None if given.ends_at is None or given.ends_at.year <= 1 else given.ends_at.timestamp()
+    at = None if given.ends_at is None else parse_time(given.ends_at)
+    end = None if at is None or at.year <= 1 else at.timestamp()
     if given.status == "firing":
         return None
     if given.status == "resolved":

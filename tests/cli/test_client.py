@@ -157,6 +157,31 @@ async def test_why(site: Site) -> None:
     assert (missing.code, missing.err) == (1, "remediator: cannot find the service 'nope'\n")
 
 
+async def test_times_at_the_ends_of_the_calendar(site: Site) -> None:
+    """Go's zero time, and a last moment west of Greenwich."""
+    site.system.views["shop"] = view("shop")
+    times = ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59.999999999-05:00")
+    alerts = [
+        {
+            "status": "resolved" if end else "firing",
+            "labels": {"alertname": f"A{number}{end[:4]}", "service": "shop"},
+            "startsAt": start,
+            "endsAt": end or "0001-01-01T00:00:00Z",
+        }
+        for number, start in enumerate(times)
+        for end in ("", times[2])
+    ]
+    assert (await site.ask("POST", "/webhook", json={"version": "4", "alerts": alerts}))[0] == 200
+    said = await remediator(site.url, "alerts")
+    assert (said.code, len(said.out.splitlines())) == (0, 7), said.err
+    for one in (await remediator(site.url, "alerts", "--output", "json")).data:
+        said = await remediator(site.url, "why", "--alert", one["fingerprint"])
+        assert said.code == 0, said.err
+    assert (await remediator(site.url, "why", "shop")).code == 0
+    for path in ("/alerts", "/services/shop"):
+        assert (await site.text("GET", path))[0] == 200
+
+
 async def test_heal(site: Site) -> None:
     site.system.views["shop/cart"] = view("shop/cart")
     said = await remediator(site.url, "heal", "shop/cart", "--force", "--comment", "customers wait")

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remediator.errors import PayloadError
-from remediator.model.alert import Notification, fingerprint
+from remediator.model.alert import Notification, fingerprint, milliseconds, parse_time
+from remediator.model.clock import rfc3339
 from remediator.web.webhook_payload import MOST_ALERTS, MOST_LABELS, decode_notification
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
@@ -193,3 +194,47 @@ _names = st.sampled_from(["status", "labels", "annotations", "startsAt", "endsAt
 def test_any_json_is_decoded_or_refused(changes: dict[str, Any], truncated: Any) -> None:
     with contextlib.suppress(PayloadError):
         decode(payload({**alert(), **changes}, truncatedAlerts=truncated))
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("2026-11-23T21:30:02Z", "2026-11-23T21:30:02.000Z"),
+        ("2026-11-23T21:30:02.9Z", "2026-11-23T21:30:02.900Z"),
+        ("2026-11-23T21:30:02.123999Z", "2026-11-23T21:30:02.123Z"),
+        ("2026-11-23T21:30:02.1239999Z", "2026-11-23T21:30:02.123Z"),
+        ("2026-11-23T21:30:02.999999999Z", "2026-11-23T21:30:02.999Z"),
+        ("2026-11-23T23:30:02.290+02:00", "2026-11-23T21:30:02.290Z"),
+        ("2026-11-23t21:30:02z", "2026-11-23T21:30:02.000Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
+        ("0001-01-01T01:00:00+01:00", "0001-01-01T00:00:00.000Z"),
+        ("0001-01-01T00:00:00+01:00", "0001-01-01T00:00:00.000Z"),
+        ("0000-12-31T19:03:58-04:56", "0001-01-01T00:00:00.000Z"),
+        ("9999-12-31T23:59:59.999999999-05:00", "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_a_start_is_cut_and_shown_as_it_was_told(told: str, shown: str) -> None:
+    (found,) = decode(payload({"labels": {"alertname": "Down"}, "status": "firing", "startsAt": told})).alerts
+    assert rfc3339(found.starts_at) == shown
+
+
+def test_every_millisecond_is_shown_as_it_was_told() -> None:
+    for number in range(1000):
+        told = f"2026-11-23T21:30:02.{number:03d}Z"
+        assert rfc3339(milliseconds(parse_time(told))) == told
+
+
+@pytest.mark.parametrize("unset", ["0001-01-01T00:00:00Z", "0001-01-01T05:30:00+05:30", "0000-12-31T19:03:58-04:56"])
+def test_an_end_that_is_not_set_is_none(unset: str) -> None:
+    given = {"labels": {"alertname": "Down"}, "startsAt": "2026-11-23T21:30:02Z", "endsAt": unset}
+    (found,) = decode(payload(given)).alerts
+    assert found.firing
+
+
+@pytest.mark.parametrize(
+    "told", ["", "20261123T213002Z", "2026-11-23", "2026-11-23T21:30Z", "2026-W48-1T21:30:02Z", "x" * 99]
+)
+def test_what_is_no_time_is_refused(told: str) -> None:
+    with pytest.raises(PayloadError, match="is no time in RFC 3339") as caught:
+        decode(payload({"labels": {"alertname": "Down"}, "status": "firing", "startsAt": told}))
+    assert caught.value.reason == "bad_shape"
