@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -74,13 +75,20 @@ class Notification(msgspec.Struct, frozen=True):
     unreadable: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=1024)
 def parse_time(text: str) -> datetime:
     """A time in RFC 3339, as exactly as Python knows times: what is finer is cut, as Alertmanager's API cuts it. ValueError
     when it is none. The year 0 is that of a time that is not set, which Go writes in an offset west of Greenwich."""
     if text.startswith("0000-"):
         return _NOT_SET
     # Python reads more: dates by weeks, times without seconds or without an offset.
-    plain = text[4:5] == "-" and text[5:6] != "W" and text[10:11] in ("T", "t", " ") and text[16:17] == ":"
+    plain = (
+        len(text) < _LONGEST_TIME
+        and text[4:5] == "-"
+        and text[5:6] != "W"
+        and text[10:11] in ("T", "t", " ")
+        and text[16:17] == ":"
+    )
     try:
         at = datetime.fromisoformat(text.upper()) if plain else None
     except ValueError:
@@ -90,7 +98,14 @@ def parse_time(text: str) -> datetime:
     return at
 
 
+_LONGEST_TIME = 64
 _NOT_SET = datetime(1, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=1024)
+def parse_start(text: str) -> float:
+    """A start in RFC 3339 as seconds since the epoch, in whole milliseconds. Of a storm many have the same."""
+    return milliseconds(parse_time(text))
 
 
 def milliseconds(at: datetime) -> float:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from remediator.errors import PayloadError
-from remediator.model.alert import Alert, Notification, fingerprint, milliseconds, parse_time
+from remediator.model.alert import Alert, Notification, fingerprint, parse_start, parse_time
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ def _alert(given: _PostedAlert, now: float, version: str) -> Alert:
         labels = {name: value for name, value in labels.items() if value}
     return Alert(
         given.fingerprint or fingerprint(labels),
-        milliseconds(parse_time(given.starts_at)),
+        parse_start(given.starts_at),
         _end(given, now),
         labels,
         _annotations(given.annotations) if given.annotations else {},
