@@ -50,7 +50,7 @@ async def perform(plan: Plan, step: Step, context: Context, run: Run, query: Que
         spec = _spec(plan, step)
         if step.spec is None and step.action == "scale":
             return await _scale(plan, step, spec, context, run, query)
-        call = _call(plan, spec, step.name, context, _prepared(plan, step, context), _limit(spec, step.timeout))
+        call = _call(plan, spec, step.name, context, prepared(plan, step, context), _limit(spec, step.timeout))
     except (RefusedError, TemplateError) as error:
         return Result(Outcome.REFUSED, str(error)), ""
     return await run(call), str(call)
@@ -62,7 +62,7 @@ def describe(plan: Plan, step: Step, context: Context) -> str:
         return ""
     try:
         spec = _spec(plan, step)
-        return str(_call(plan, spec, step.name, context, _prepared(plan, step, context), _limit(spec, step.timeout)))
+        return str(_call(plan, spec, step.name, context, prepared(plan, step, context), _limit(spec, step.timeout)))
     except (RefusedError, TemplateError):
         return ""
 
@@ -146,7 +146,7 @@ def _spec(plan: Plan, step: Step) -> ActionSpec:
     return spec
 
 
-def _prepared(plan: Plan, step: Step, context: Context) -> dict[str, object]:
+def prepared(plan: Plan, step: Step, context: Context) -> dict[str, object]:
     """The context with the target's parameters and the step's arguments.
 
     A parameter hides a variable of its name from the target's own actions, but not from a step's own command: that is
@@ -238,7 +238,7 @@ def _text(source: str, context: Context) -> str:
 async def _scale(
     plan: Plan, step: Step, spec: ActionSpec, context: Context, run: Run, query: Query
 ) -> tuple[Result, str]:
-    known = _prepared(plan, step, context)
+    known = prepared(plan, step, context)
     numbers = {name: _whole(name, value) for name, value in step.args.items() if name in ("by", "to", "min", "max")}
     try:
         present = await _present(plan, step, context, known, run, query, needed="to" not in numbers)

@@ -53,15 +53,24 @@ def _tell(incident: dict[str, Any]) -> None:
     print(clean(f"Incident {incident['id']} of {incident['service']} by runbook {incident['runbook']}: {state}"))
     print(clean(f"{moment(incident['openedAt'])}  opened: {incident['text']}"))
     for run in incident["runs"]:
-        print(clean(f"{moment(run['startedAt'])}  {run['title']}: {run['outcome'] or 'running'}: {run['text']}"))
-        for line in (*([f"$ {run['call']}"] if run["call"] else []), *run["output"].splitlines()):
+        print(clean(f"{moment(run['startedAt'])}  {run['title']}: {run['summary']}"))
+        print(clean(f"    {run['outcome'] or 'running'}: {run['text']}"))
+        for line in (*commanded(run["call"]), *run["output"].splitlines()):
             print(clean(f"    {line}"))
     if incident["approval"] is not None:
         print(clean(f"{moment(incident['approval']['at'])}  {answered_by(incident['approval'])}"))
     if incident["hold"] is not None:
         print(clean(f"Held by {incident['hold']['gate']}: {incident['hold']['text']}"))
+        for line in commanded(incident["next"]["call"] if incident["next"] else ""):
+            print(clean(f"    {line}"))
     if incident["closedAt"] is not None:
         print(clean(f"{moment(incident['closedAt'])}  {state}: {incident['closing']}"))
+
+
+def commanded(call: str) -> list[str]:
+    """A call as lines that one would type."""
+    first, *others = call.splitlines() or [""]
+    return [f"$ {first}", *(f"  {line}" for line in others)] if call else []
 
 
 def answered_by(approval: dict[str, Any]) -> str:

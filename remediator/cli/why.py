@@ -87,7 +87,7 @@ def _incident(incident: dict[str, Any] | None) -> Iterator[str]:
     if incident["approval"] is not None:
         yield f"  {moment(incident['approval']['at'])} {answered_by(incident['approval'])}"
     for run in incident["runs"]:
-        yield f"  {moment(run['startedAt'])} {run['title']}: {(run['outcome'] or 'running').replace('_', ' ')}: {run['text']}"
+        yield f"  {moment(run['startedAt'])} {run['title']}: {run['summary']}: {(run['outcome'] or 'running').replace('_', ' ')}: {run['text']}"
 
 
 def _number(value: float | str) -> str:

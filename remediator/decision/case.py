@@ -125,7 +125,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     reach: int = 1
     """How many known services the runbook applies to."""
     would: str = ""
-    """The call of the next step, if it is known beforehand. It shows what would be done."""
+    """What the next step does, in words, if people hear of it beforehand."""
     would_have: StepRun | None = None
     """What would have been run last for the service in an earlier incident that was only observed."""
     current: Runbook | None = None

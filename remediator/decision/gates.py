@@ -373,7 +373,7 @@ def _would(case: Case) -> str:
         return f": would put it back by {incident.owed[0]}"
     if next_step is None:
         return ""
-    deed = f"run {next_step.step.name}" + (f" ({case.would})" if case.would else "")
+    deed = f"run {next_step.step.name}" + (f": {case.would}" if case.would else "")
     if case.observed and incident is not None and case.mode is Mode.APPROVE and incident.approval is None:
         return f": would ask a person, and then {deed}"
     return f": would {deed}"

@@ -141,6 +141,9 @@ def advance(
         counted, since = Health.FAILED, _turned(before[1], failed, now)
     elif degraded.began is not None:
         counted, since = Health.DEGRADED, _turned(before[0], degraded, now)
+    if counted.bad and track is not None and track.query_status is QueryStatus.STALE:
+        # A breach from before a restart that is still seen has lasted all the time.
+        since = (failed if counted is Health.FAILED else degraded).began or now
     # Healthy counts from the first evaluation that saw no breach at all: with a pending breach, health is not reliable.
     unsettled = counted is Health.HEALTHY and (degraded.since is not None or before[0].since is not None)
     if track is not None and track.health is counted and not unsettled and not gap:

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from remediator.actions.render import describe
+from remediator.actions.titles import step_title
 from remediator.decision.assessment import Choice, PrometheusStatus, choose, covering, judge, suppressing
 from remediator.decision.case import Case, Dependency, Panic, ServiceView, Window
 from remediator.decision.dependencies import root_causes
 from remediator.decision.escalation import may_call
 from remediator.engine.evaluations import Evaluations
 from remediator.engine.state import EngineState
-from remediator.errors import RefusedError, TemplateError
 from remediator.model.alert import Source
 from remediator.model.gate import Gate, Trait
 from remediator.model.health import Health, Judgement
@@ -241,10 +240,7 @@ class Observer:
         acts = case.mode is Mode.AUTO and not case.observed
         if case.incident is None or case.next_step is None or acts:
             return ""
-        try:
-            return describe(case.incident.plan, case.next_step.step, case.context)
-        except (RefusedError, TemplateError) as error:
-            return str(error)
+        return step_title(case.incident.plan, case.next_step.step, case.context)
 
     def _usual_runbook(self, service: Service) -> str:
         return next((runbook.name for runbook in self._state.rulebook.runbooks_for(service.labels)), "")

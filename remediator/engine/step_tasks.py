@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from remediator.actions.render import describe, diagnose, diagnose_timeout, perform, probe, step_timeout
 from remediator.actions.supervisor import GRACE
+from remediator.actions.titles import plain_title, step_title
 from remediator.clients.prometheus.client import Answer
 from remediator.decision import decide as d
 from remediator.decision.case import Case, GuardAnswer
@@ -67,8 +68,11 @@ class StepTasks:
         """Commit that a step starts, and only then spawn it."""
         plan, context = incident.plan, case.context
         index, attempt, step = _step_of(decision)
-        call, action, limit = "", "diagnose", diagnose_timeout(plan)
+        call, action, limit, text = "", "diagnose", diagnose_timeout(plan), decision.text
         if step is not None:
+            title = step_title(plan, step, context)
+            if title != plain_title(plan, step):
+                text = f"{text}: {title}"
             action, limit = step.name, step_timeout(plan, step)
             try:
                 call = describe(plan, step, context)
@@ -76,7 +80,7 @@ class StepTasks:
                 pass  # Performing it will say why.
         # Not the cycle's `now`: what the cycle had to read first is no part of the step's time.
         now = self._clock.now()
-        run = await self._store.begin_step(incident.id, index, attempt, action, decision.text, call, now, now + limit)
+        run = await self._store.begin_step(incident.id, index, attempt, action, text, call, now, now + limit)
         self._state.start_run(run)
         late = self._clock.now() - now > LATE
         self._tasks[run.id] = asyncio.get_running_loop().create_task(self._perform(run, plan, step, context, late))

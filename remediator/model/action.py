@@ -86,6 +86,9 @@ class ActionSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     undo: Annotated[
         Name | None, Meta(description="The action that takes this one back, run once the service has recovered.")
     ] = None
+    title: Annotated[
+        TextTemplate, Meta(description="What it does, in words that begin with a verb: 'restart {{ unit }} (systemd)'.")
+    ] = ""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -102,10 +105,15 @@ class Call(msgspec.Struct, frozen=True):
     """Whether it only asks if the target can be reached."""
 
     def __str__(self) -> str:
+        """The call as it is typed: shell text by itself, and quoted once where ssh hands it on."""
         if self.http is not None:
             return f"{self.http.method} {shown_url(self.http.url)}"
         import shlex
 
+        if len(self.argv) == 3 and self.argv[:2] == ("sh", "-c"):
+            return self.argv[2].strip()
+        if self.argv[:1] == ("ssh",) and "--" in self.argv[-3:]:
+            return f"{shlex.join(self.argv[:-1])} {self.argv[-1]}"
         return shlex.join(self.argv)
 
 

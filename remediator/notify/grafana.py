@@ -13,6 +13,7 @@ import logging
 
 import msgspec
 
+from remediator.actions.titles import run_title
 from remediator.clients.grafana import Annotation, Grafana
 from remediator.errors import RemoteError
 from remediator.model.action import Outcome
@@ -136,7 +137,7 @@ class GrafanaAnnouncer:
         if incident.open and incident.hold is not None and incident.hold.gate in _DEEDS:
             facts.append(f"Held: {_clipped(incident.hold.text)}")
         steps = [run for run in incident.runs if run.step != DIAGNOSE]
-        facts += [f"{_clipped(run.action)}: {_outcome(run)}" for run in steps[-_STEPS:]]
+        facts += [f"{_clipped(_said(incident, run))}: {_outcome(run)}" for run in steps[-_STEPS:]]
         evidence = next((run.output for run in incident.runs if run.step == DIAGNOSE), "")
         text = _html(head, facts, "", evidence, self._link(incident))
         tags.append(_tag("incident", str(incident.id)))
@@ -148,7 +149,7 @@ class GrafanaAnnouncer:
             tags.append(_tag("outcome", run.outcome))
         tags += [_tag("incident", str(run.incident)), _tag("run", str(run.id))]
         facts = [_outcome(run), f"Why: {_clipped(incident.text)}"]
-        text = _html(f"{run.action} {run.service}", facts, run.call, run.output, self._link(incident))
+        text = _html(run_title(incident, run), facts, run.call, run.output, self._link(incident))
         return Annotation(run.started_at, text, tuple(tags))
 
     def _link(self, incident: Incident) -> str:
@@ -182,6 +183,12 @@ def _tag(name: str, value: str) -> str:
     kept = " ".join("".join(char if char.isprintable() else " " for char in value).replace(":", "_").split())
     kept = kept[:_TAG_CHARACTERS].encode(errors="replace")[:_TAG_BYTES].decode(errors="ignore").strip()
     return f"{name}:{kept}"
+
+
+def _said(incident: Incident, run: StepRun) -> str:
+    """What a run did: in the words of its target, or by its action where that says no more than the action and service."""
+    title = run_title(incident, run)
+    return run.action if title == f"{run.action} {run.service}" else title
 
 
 def _outcome(run: StepRun) -> str:

@@ -257,4 +257,6 @@ def _of_spec(spec: ActionSpec, path: Path_) -> list[_Text]:
         texts += [
             ((*path, "http", "headers", name), text, TemplateKind.TEXT) for name, text in spec.http.headers.items()
         ]
+    if spec.title:
+        texts.append(((*path, "title"), spec.title, TemplateKind.TEXT))
     return texts + [((*path, "env", name), text, TemplateKind.TEXT) for name, text in spec.env.items()]

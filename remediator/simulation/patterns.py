@@ -5,6 +5,7 @@ Pure functions.
 
 from __future__ import annotations
 
+import shlex
 from fnmatch import fnmatchcase
 
 from remediator.model.action import Call
@@ -17,8 +18,12 @@ def one_line(text: str) -> str:
 
 def typed(call: Call) -> str:
     """The call as one would type it: a command line, the text of a shell command, or a request."""
-    shell = len(call.argv) == 3 and call.argv[:2] == ("sh", "-c")
-    return one_line(call.argv[2] if shell else str(call))
+    return one_line(str(call))
+
+
+def fits_call(pattern: str, call: Call) -> bool:
+    """Whether a call matches the pattern, as one would type it, or as a list of arguments that are quoted for a shell."""
+    return fits(pattern, typed(call), shlex.join(call.argv) if call.argv else str(call))
 
 
 def fits(pattern: str, *texts: str) -> bool:

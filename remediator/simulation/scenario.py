@@ -25,7 +25,7 @@ from remediator.model.incident import Approval, Pause, Verdict
 from remediator.model.matcher import parse_matcher
 from remediator.model.rulebook import Rulebook
 from remediator.model.silence import Silence
-from remediator.simulation.patterns import fits, typed
+from remediator.simulation.patterns import fits_call
 from remediator.simulation.process import Process
 from remediator.simulation.scenario_view import ScenarioView
 from remediator.simulation.scripted import Effect, Sample
@@ -122,7 +122,7 @@ class Scenario(ScenarioView):
         The pattern is a command as one would type it, where `*` stands for anything. A command without any effect takes
         a second and changes nothing.
         """
-        self.environment.on(lambda call: fits(pattern, typed(call), str(call)), effects)
+        self.environment.on(lambda call: fits_call(pattern, call), effects)
 
     # Alertmanager.
 

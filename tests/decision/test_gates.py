@@ -54,8 +54,8 @@ def test_the_order_is_the_policy() -> None:
 
 
 def test_auto_heal_off_tells_what_would_be_run() -> None:
-    off = case("failed", incident(), policy=Policy(auto_heal=False), would="systemctl restart checkout")
-    assert text(gates.auto_heal(off)) == "auto_heal is off: would run restart (systemctl restart checkout)"
+    off = case("failed", incident(), policy=Policy(auto_heal=False), would="restart api (supervisor)")
+    assert text(gates.auto_heal(off)) == "auto_heal is off: would run restart: restart api (supervisor)"
 
 
 def test_observe_mode_holds_unless_forced() -> None:

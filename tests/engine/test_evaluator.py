@@ -463,6 +463,7 @@ async def test_after_a_restart_a_breach_that_is_still_seen_goes_on_at_once():
     watch.set(checkout=0.2)
     await watch.round()
     assert (watch.health(), watch.told()) == (F, [])
+    assert watch.judgement().since == alert.starts_at, "it has been failed all the time"
     watch.set(checkout=0.01)
     await watch.round()
     assert watch.told() == [("checkout", False, alert.starts_at, 1010.0)]

@@ -255,14 +255,14 @@ async def test_a_pause_holds_and_ends_by_itself(tmp_path: Path) -> None:
         assert w.commands == ["ctl restart checkout"]
 
 
-async def test_observe_mode_tells_the_exact_command_and_runs_nothing(tmp_path: Path) -> None:
+async def test_observe_mode_tells_what_it_would_do_and_runs_nothing(tmp_path: Path) -> None:
     async with world(tmp_path, RULES + "    mode: observe\n") as w:
         w.set("error_ratio", checkout=0.2)
         await w.pass_time(60)
         assert w.ran == []
         (incident,) = await w.incidents()
         assert incident.hold is not None
-        assert incident.hold.text == ("runbook web is in observe mode: would run restart (ctl restart checkout)")
+        assert incident.hold.text == ("runbook web is in observe mode: would run restart: restart checkout")
         w.set("error_ratio", checkout=0.0)
         await w.pass_time(60)
         assert [i.verdict for i in await w.incidents()] == [Verdict.CLEARED]

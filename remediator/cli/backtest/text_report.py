@@ -96,7 +96,7 @@ def _difference(difference: Difference) -> Iterable[tuple[str, ...]]:
 
 
 def _command(command: Command) -> str:
-    return f"{command.action} ({_short(command.call)})" if command.call else command.action
+    return _short(command.title or command.action)
 
 
 def _short(text: str) -> str:

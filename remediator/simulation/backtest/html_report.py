@@ -75,7 +75,7 @@ def bands(found: Findings, service: ServiceFindings) -> Iterator[Band]:
 def commands(found: Findings, service: ServiceFindings) -> Iterator[Band]:
     """The commands that would have been run."""
     for command in service.commands:
-        yield _band(found, command.at, command.at, command.action, f"{command.action} {command.call}".strip())
+        yield _band(found, command.at, command.at, command.action, command.title or command.action)
 
 
 def _band(found: Findings, since: float, until: float, kind: str, text: str) -> Band:

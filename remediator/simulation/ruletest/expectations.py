@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from remediator.model.action import Call
-from remediator.simulation.patterns import fits, one_line, typed
+from remediator.simulation.patterns import fits, fits_call, one_line, typed
 from remediator.simulation.ruletest.fields import AnnotationDoc, ExpectDoc, Unclosed
 from remediator.simulation.ruletest.loader import selector
 from remediator.simulation.scenario import Scenario
@@ -73,7 +73,7 @@ def _alike(expected: tuple[str | tuple[str, ...], ...], calls: list[Call]) -> bo
     if len(expected) != len(calls):
         return False
     return all(
-        fits(one, typed(call), str(call)) if isinstance(one, str) else call.argv == one
+        fits_call(one, call) if isinstance(one, str) else call.argv == one
         for one, call in zip(expected, calls, strict=True)
     )
 

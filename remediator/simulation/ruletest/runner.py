@@ -17,7 +17,7 @@ from remediator.model.matcher import Matcher
 from remediator.model.rules import Service
 from remediator.problem import Problem
 from remediator.rules.guards import with_guards
-from remediator.simulation.patterns import fits, typed
+from remediator.simulation.patterns import fits_call
 from remediator.simulation.ruletest.expectations import mismatches
 from remediator.simulation.ruletest.failures import Failures, NoteErrors
 from remediator.simulation.ruletest.fields import Act, ActDoc, AlertDoc, CommandDoc, ExpectDoc, RuleTestDoc
@@ -178,7 +178,7 @@ class _Script:
 
         def matches(call: Call) -> bool:
             nonlocal left
-            if left == 0 or not fits(doc.call, typed(call), str(call)):
+            if left == 0 or not fits_call(doc.call, call):
                 return False
             left = None if left is None else left - 1
             return True

@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from remediator.actions.render import describe
+from remediator.actions.titles import incident_context, run_title, step_title
 from remediator.decision.case import ServiceView, Why
+from remediator.decision.next_step import find_next_step
 from remediator.model.clock import rfc3339
 from remediator.model.health import Reading
 from remediator.model.incident import Entry, Hold, Incident, Pause, StepRun, StoredAlert
@@ -132,16 +135,28 @@ def serialize_incident(incident: Incident) -> Json:
             "at": serialize_time(answer.at),
         },
         "steps": [{"name": step.name, "action": step.action} for step in incident.plan.runbook.steps],
-        "runs": [serialize_run(run) for run in incident.runs],
+        "runs": [serialize_run(run, run_title(incident, run)) for run in incident.runs],
+        "next": _serialize_next(incident),
     }
 
 
-def serialize_run(run: StepRun) -> Json:
-    """One execution of a step; `step` is null for the gathering of evidence, and for what puts something back."""
+def _serialize_next(incident: Incident) -> Json | None:
+    """The step whose turn it is, in words, and its call as far as it is known beforehand."""
+    next_step = find_next_step(incident) if incident.open and incident.running is None else None
+    if next_step is None:
+        return None
+    plan, step, context = incident.plan, next_step.step, incident_context(incident)
+    return {"name": step.name, "summary": step_title(plan, step, context), "call": describe(plan, step, context)}
+
+
+def serialize_run(run: StepRun, summary: str) -> Json:
+    """One execution of a step; `step` is null for the gathering of evidence, and for what puts something back. `summary`
+    says in words what it does."""
     return {
         "id": run.id,
         "step": None if run.step < 0 else run.step,
         "title": run.title,
+        "summary": summary,
         "attempt": run.attempt,
         "action": run.action,
         "startedAt": serialize_time(run.started_at),

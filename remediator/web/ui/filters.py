@@ -10,8 +10,12 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from remediator.actions.render import describe
+from remediator.actions.titles import incident_context, run_title
+from remediator.decision.next_step import find_next_step
 from remediator.model.clock import rfc3339
 from remediator.model.durations import rough_duration
+from remediator.model.incident import Incident, StepRun
 
 
 def environment(base: str = "") -> Environment:
@@ -35,6 +39,8 @@ def environment(base: str = "") -> Environment:
         number=number,
         words=words,
         as_yaml=as_yaml,
+        deed=deed,
+        next_call=next_call,
     )
     return made
 
@@ -102,3 +108,14 @@ def _clock(at: float, now: float) -> str:
     """The time of day, with the day where it is another."""
     there, here = time.gmtime(at), time.gmtime(now)
     return time.strftime("%H:%M:%S UTC" if there[:3] == here[:3] else "%Y-%m-%d %H:%M UTC", there)
+
+
+def deed(run: StepRun, incident: Incident) -> str:
+    """What a step run does, in words."""
+    return run_title(incident, run)
+
+
+def next_call(incident: Incident) -> str:
+    """The call of the step whose turn it is, as far as it is known beforehand."""
+    next_step = find_next_step(incident) if incident.open and incident.running is None else None
+    return describe(incident.plan, next_step.step, incident_context(incident)) if next_step is not None else ""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from remediator.actions.titles import run_title
 from remediator.model.alert import Source
 from remediator.model.health import Health
 from remediator.model.incident import Disposition, Incident, StoredAlert
@@ -27,6 +28,8 @@ class Command(msgspec.Struct, frozen=True):
     action: str
     call: str
     outcome: str
+    title: str = ""
+    """What it does, in words."""
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -221,7 +224,7 @@ def _speaking(alerts: Iterable[StoredAlert]) -> Iterator[StoredAlert]:
 
 def _trouble(incident: Incident) -> Trouble:
     commands = tuple(
-        Command(run.started_at, run.action, run.call, str(run.outcome or "running"))
+        Command(run.started_at, run.action, run.call, str(run.outcome or "running"), run_title(incident, run))
         for run in incident.runs
         if run.step >= 0 and (run.outcome is None or run.outcome.ran)
     )
