@@ -53,8 +53,8 @@ def _tell(incident: dict[str, Any]) -> None:
     print(clean(f"Incident {incident['id']} of {incident['service']} by runbook {incident['runbook']}: {state}"))
     print(clean(f"{moment(incident['openedAt'])}  opened: {incident['text']}"))
     for run in incident["runs"]:
-        print(clean(f"{moment(run['startedAt'])}  {run['title']}: {run['summary']}"))
-        print(clean(f"    {run['outcome'] or 'running'}: {run['text']}"))
+        said = f"{run_words(incident, run)}: {run['outcome'] or 'running'}: {run['text']}"
+        print(clean(f"{moment(run['startedAt'])}  {said}"))
         for line in (*commanded(run["call"]), *run["output"].splitlines()):
             print(clean(f"    {line}"))
     if incident["approval"] is not None:
@@ -71,6 +71,12 @@ def commanded(call: str) -> list[str]:
     """A call as lines that one would type."""
     first, *others = call.splitlines() or [""]
     return [f"$ {first}", *(f"  {line}" for line in others)] if call else []
+
+
+def run_words(incident: dict[str, Any], run: dict[str, Any]) -> str:
+    """Which step a run is, and what it does, where that says more."""
+    more = run["summary"] != f"{run['action']} {incident['service']}"
+    return f"{run['title']}: {run['summary']}" if more else str(run["title"])
 
 
 def answered_by(approval: dict[str, Any]) -> str:

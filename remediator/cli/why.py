@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from remediator.cli.client import Client, add_connection, ago, answered, clean, moment, service_path, show_json
-from remediator.cli.incidents import answered_by
+from remediator.cli.incidents import answered_by, run_words
 
 
 def add(commands: Any) -> None:
@@ -87,7 +87,7 @@ def _incident(incident: dict[str, Any] | None) -> Iterator[str]:
     if incident["approval"] is not None:
         yield f"  {moment(incident['approval']['at'])} {answered_by(incident['approval'])}"
     for run in incident["runs"]:
-        yield f"  {moment(run['startedAt'])} {run['title']}: {run['summary']}: {(run['outcome'] or 'running').replace('_', ' ')}: {run['text']}"
+        yield f"  {moment(run['startedAt'])} {run_words(incident, run)}: {(run['outcome'] or 'running').replace('_', ' ')}: {run['text']}"
 
 
 def _number(value: float | str) -> str:

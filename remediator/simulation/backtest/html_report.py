@@ -75,7 +75,13 @@ def bands(found: Findings, service: ServiceFindings) -> Iterator[Band]:
 def commands(found: Findings, service: ServiceFindings) -> Iterator[Band]:
     """The commands that would have been run."""
     for command in service.commands:
-        yield _band(found, command.at, command.at, command.action, command.title or command.action)
+        yield _band(
+            found,
+            command.at,
+            command.at,
+            command.action,
+            f"{command.title or command.action}: {command.call}".strip(": "),
+        )
 
 
 def _band(found: Findings, since: float, until: float, kind: str, text: str) -> Band:
