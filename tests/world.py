@@ -134,7 +134,7 @@ class World:
         if self.query_status is not QueryStatus.SEEN:
             return Answer(at=now, query_status=self.query_status, series=[], error=f"Prometheus: {self.query_status}")
         if expr in self.guards:
-            return Answer(at=now, query_status=QueryStatus.SEEN, series=[Series({}, 1.0)] if self.guards[expr] else [])
+            return Answer(at=now, query_status=QueryStatus.SEEN, series=[Series({}, float(self.guards[expr]))])
         series = [Series({"service": name}, value) for name, value in self.values.get(expr.strip(), {}).items()]
         return Answer(at=now, query_status=QueryStatus.SEEN, series=series)
 

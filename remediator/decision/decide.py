@@ -5,7 +5,8 @@ gate holds; open an incident.
 
 With an incident: a step runs, so wait, or interrupt it once it is certainly over. The service was healthy for long
 enough, so put back what was taken out, then close. Within the verify window, wait. No step is left, or nobody answered,
-so close as exhausted. Pass a step over. Ask a guard. A gate holds. Probe the target. Gather evidence. Run the step.
+so close as exhausted. Pass a step over, also by its `if`, which decides once. Ask a guard. A gate holds. Probe the target.
+Gather evidence. Run the step.
 """
 
 from __future__ import annotations
@@ -233,19 +234,19 @@ def _pursue(case: Case, incident: Incident) -> Decision:
         return Close(text, Verdict.EXHAUSTED)
     if case.health.bad and case.health not in next_step.step.when and not case.asked:
         whens = " or ".join(next_step.step.when)
-        return PassOver(f"{next_step.step.name} is for when it is {whens}, and it is {case.health}", next_step)
-    ask = _stale_guards(case, next_step)
-    if ask:
-        # If another gate holds the step, its `unless` need not be asked. Its `if` decides what to run, so it is asked
-        # all the same.
-        hold = first_hold(case, BEFORE_GUARDS) if not next_step.step.if_ else None
-        return Held(hold) if hold is not None else Ask(f"asks Prometheus before {next_step.step.name}", ask)
-    if next_step.step.if_:
-        answer = case.guards[next_step.step.if_]
-        if answer.true is False:
-            return PassOver(f"{next_step.step.name} is passed over: {answer.expr} is not true", next_step)
-        if answer.true is None:
-            return Held(Hold(Gate.GUARD, f"cannot tell whether {answer.expr} is true: {answer.text}"))
+        text = f"{next_step.step.name} is for when it is {whens}, and it is {case.health}"
+        # What cannot be seen now is no reason to go on to another step.
+        unsure = blind(case)
+        return Held(unsure) if unsure is not None else PassOver(text, next_step)
+    if next_step.step.if_ and incident.offered < next_step.index:
+        not_offered = _not_offered(case, next_step)
+        if not_offered is not None:
+            return not_offered
+    unless = next_step.step.unless
+    if unless and not _fresh(case, unless):
+        # Whether a step is held needs no answer to its `unless` while another gate holds it.
+        hold = first_hold(case, BEFORE_GUARDS)
+        return Held(hold) if hold is not None else Ask(f"asks Prometheus before {next_step.step.name}", (unless,))
     hold = first_hold(case, GATES)
     if hold is not None:
         if hold.gate is Gate.APPROVAL and hold.until is not None and now >= hold.until:
@@ -341,10 +342,32 @@ def _window(incident: Incident, last: StepRun | None) -> float | None:
     return last.ended_at + incident.plan.runbook.verify.within
 
 
-def _stale_guards(case: Case, next_step: NextStep) -> tuple[str, ...]:
-    exprs = tuple(expr for expr in (next_step.step.if_, next_step.step.unless) if expr)
-    fresh = all(expr in case.guards and case.now - case.guards[expr].at <= GUARD_FRESH for expr in exprs)
-    return () if fresh else exprs
+def newly_offered(case: Case) -> NextStep | None:
+    """The next step, when its `if` has just been seen to be true. That decides it once: a step that waits, as for a person,
+    may wait for longer than its condition holds."""
+    incident, next_step = case.incident, case.next_step
+    if incident is None or next_step is None or not next_step.step.if_ or incident.offered >= next_step.index:
+        return None
+    seen = _fresh(case, next_step.step.if_) and blind(case) is None
+    return next_step if seen and case.guards[next_step.step.if_].true else None
+
+
+def _not_offered(case: Case, next_step: NextStep) -> Decision | None:
+    """What to do while the next step is not offered: its `if` is not true, or not yet known."""
+    name, condition = next_step.step.name, next_step.step.if_
+    hold = blind(case)
+    if hold is not None:
+        return Held(hold)
+    if not _fresh(case, condition):
+        return Ask(f"asks Prometheus before {name}", tuple(filter(None, (condition, next_step.step.unless))))
+    answer = case.guards[condition]
+    if answer.true is None:
+        return Held(Hold(Gate.GUARD, f"cannot tell whether {answer.expr} is true: {answer.text}"))
+    return None if answer.true else PassOver(f"{name} is passed over: {answer.expr} is not true", next_step)
+
+
+def _fresh(case: Case, expr: str) -> bool:
+    return expr in case.guards and case.now - case.guards[expr].at <= GUARD_FRESH
 
 
 __all__ = [
@@ -362,4 +385,5 @@ __all__ = [
     "Undo",
     "Wait",
     "decide",
+    "newly_offered",
 ]

@@ -353,8 +353,9 @@ def lasting(case: Case, hold: Hold) -> bool:
         # After some time trouble is no relapse any more, and then does not count as a failure.
         return hold.gate is not Gate.BREAKER or case.relapse is None
     next_step = case.next_step
+    undecided = next_step is not None and next_step.step.if_ and case.incident.offered < next_step.index
     unless = next_step is not None and next_step.step.unless and hold.gate in _GUARDED
-    asks = (next_step is not None and next_step.step.if_) or unless or hold.gate is Gate.APPROVAL
+    asks = undecided or unless or hold.gate is Gate.APPROVAL
     return Trait.UNTIMED not in hold.gate.traits and not asks
 
 

@@ -95,6 +95,11 @@ class Applier:
 
     async def _with_incident(self, case: Case, incident: Incident, decision: d.Decision) -> None:
         name, now = case.service.name, case.now
+        offered = d.newly_offered(case)
+        if offered is not None and not isinstance(decision, d.Close):
+            await self._store.offer_step(incident.id, offered.index)
+            incident = msgspec.structs.replace(incident, offered=offered.index)
+            self._state.put_incident(incident)
         match decision:
             case d.Held(hold):
                 hold = since(hold, incident.hold, now)

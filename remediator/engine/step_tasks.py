@@ -19,6 +19,7 @@ from remediator.model.action import Outcome, Result, Run
 from remediator.model.clock import Backoff, Clock, retry
 from remediator.model.incident import DIAGNOSE, UNDO, Incident, StepRun
 from remediator.model.rules import Plan, Step
+from remediator.rules.conditions import EMPTY, NO_NUMBER, truth
 from remediator.rules.guards import UnknownGuardError, with_guards
 from remediator.store.interface import Store
 from remediator.template.compile import TemplateKind, compile_template, shortened
@@ -103,10 +104,11 @@ class StepTasks:
         if name in self._asking:
             return
         context, plan, sources = case.context, case.plan, {expr: _sources(case, expr) for expr in exprs}
+        guard_empty = case.next_step is None or case.next_step.step.guard_empty
 
         async def ask() -> None:
             try:
-                answers = {expr: await self._guard(expr, context, sources[expr]) for expr in exprs}
+                answers = {expr: await self._guard(expr, context, sources[expr], guard_empty) for expr in exprs}
                 failure = await self._probe(plan, context) if probe and plan is not None else None
             finally:
                 self._asking.pop(name, None)
@@ -186,17 +188,20 @@ class StepTasks:
     def _query_of(self, source: str) -> Query:
         return self._queries.get(source, self._query)
 
-    async def _guard(self, expr: str, context: dict[str, object], sources: set[str]) -> GuardAnswer:
+    async def _guard(self, expr: str, context: dict[str, object], sources: set[str], guard_empty: bool) -> GuardAnswer:
         if len(sources) > 1:
             text = f"one guard cannot be asked of several Prometheis: {', '.join(sorted(sources))}"
             return GuardAnswer(expr, None, self._clock.now(), text)
         try:
             said = compile_template(expr, TemplateKind.PROMQL).render(context).strip()
-            asked = compile_template(with_guards(expr), TemplateKind.PROMQL).render(context).strip()
+            filled = with_guards(expr, guard_empty=guard_empty)
+            asked = compile_template(filled, TemplateKind.PROMQL).render(context).strip()
         except (RefusedError, UnknownGuardError) as error:
             return GuardAnswer(expr, None, self._clock.now(), str(error))
         answer = await self._query_of("".join(sources))(asked)
-        return GuardAnswer(said, answer.true, self._clock.now(), answer.error or "; ".join(answer.warnings))
+        true = truth(answer, asked, guard_empty)
+        text = answer.error or "; ".join(answer.warnings) or (EMPTY if true is None and not answer.series else "")
+        return GuardAnswer(said, true, self._clock.now(), text or (NO_NUMBER if true is None else ""))
 
 
 def _source(plan: Plan, step: Step) -> str:

@@ -154,6 +154,8 @@ class Incident(msgspec.Struct, frozen=True):
     first_step: int = 0
     first_attempt: int = 1
     owes: tuple[str, ...] = ()
+    offered: int = -1
+    """The index of the last step whose `if` was true when it was decided."""
     hold: Hold | None = None
     approval: Approval | None = None
     closed_at: float | None = None

@@ -159,8 +159,16 @@ class StepSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
         SCALAR_OR_LIST,
         Meta(description="The health at which it is run; degraded and failed by default."),
     ] = BAD_HEALTHS
-    if_: Annotated[PromqlTemplate, Meta(description="PromQL; the step is passed over while it is false.")] = ""
-    unless: Annotated[PromqlTemplate, Meta(description="PromQL; the step waits while it is true.")] = ""
+    if_: Annotated[
+        PromqlTemplate,
+        Meta(
+            description="PromQL, 1 or 0: at 0 the step is passed over. Decided once, when the step is first offered; while it is empty the step waits."
+        ),
+    ] = ""
+    unless: Annotated[PromqlTemplate, Meta(description="PromQL, 1 or 0: the step waits while it is 1, or empty.")] = ""
+    guard_empty: Annotated[
+        bool, Meta(description="false: an if: or unless: that is empty is false, instead of holding the step.")
+    ] = True
     timeout: Annotated[PositiveDuration | None, Meta(description="When to end it, if it has not ended.")] = None
     attempts: Annotated[PositiveInteger, Meta(description="How often to try it before going on to the next step.")] = 1
     on_interrupt: Annotated[OnInterrupt, Meta(description="What to do when remediator itself ended while it ran.")] = (

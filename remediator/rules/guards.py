@@ -11,11 +11,14 @@ from importlib import resources
 import msgspec
 import yaml
 
+from remediator.rules.guard_logic import fill_in
+
 _REFERENCE = re.compile(r"\bguard\(\s*([^\s()]*)\s*\)")
 
 
 class Guard(msgspec.Struct, frozen=True):
-    """A condition. `expr` is PromQL with templates of labels, and empty when it does not hold; `text` says what it means."""
+    """A condition. `expr` is PromQL with templates of labels: 1 when it holds, 0 when it does not, without labels, and empty
+    when what it rests on is not there. `text` says what it means."""
 
     name: str
     text: str
@@ -39,13 +42,17 @@ def guards() -> Mapping[str, Guard]:
     return {guard.name: guard for guard in msgspec.convert(yaml.safe_load(text), list[Guard])}
 
 
-def with_guards(text: str) -> str:
-    """PromQL with every `guard(NAME)` replaced by what it stands for. UnknownGuardError when there is none."""
+def with_guards(text: str, *, guard_empty: bool = True) -> str:
+    """PromQL with every `guard(NAME)` replaced by what it stands for. UnknownGuardError when there is none.
+
+    With `guard_empty` false, a guard or another part of the condition that is empty is false.
+    """
+
+    for found in _REFERENCE.finditer(text):
+        if found[1] not in guards():
+            raise UnknownGuardError(found[1], found.start(1))
 
     def expr(found: re.Match[str]) -> str:
-        guard = guards().get(found[1])
-        if guard is None:
-            raise UnknownGuardError(found[1], found.start(1))
-        return f"({guard.expr.strip()})"
+        return guards()[found[1]].expr.strip()
 
-    return _REFERENCE.sub(expr, text)
+    return fill_in(text, _REFERENCE, expr, guard_empty=guard_empty)

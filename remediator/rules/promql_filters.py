@@ -11,27 +11,20 @@ from typing import NamedTuple
 
 from remediator.model.health import Comparison, Health
 from remediator.model.rules import Threshold
+from remediator.rules.promql_precedence import Binary, Tree, is_scalar, number, precedence
 from remediator.rules.promql_tree import (
     Aggregation,
-    Constant,
     FunctionCall,
-    Node,
     NotUnderstood,
-    Operands,
     Operator,
-    Past,
-    Selector,
     read,
 )
 
-_PRECEDENCE = {"or": 0, "and": 1, "unless": 1, **dict.fromkeys(("==", "!=", "<=", ">=", "<", ">"), 2), "+": 3, "-": 3}
-_TIGHT = 4
 _COMPARISONS = frozenset({"==", "!=", "<=", ">=", "<", ">"})
 _LARGE, _SMALL = frozenset({">", ">=", "==", "!="}), frozenset({"<", "<=", "=="})
 _SAME_VALUE = frozenset({"sort", "sort_desc", "label_replace", "label_join"})
 _SAME_SIGN = frozenset({"abs", "ceil", "floor", "round", "sgn", "sqrt", "clamp", "clamp_min", "clamp_max"})
 """Functions of a vector whose result has a series for each series of the vector."""
-_SCALARS = frozenset({"time", "scalar", "pi"})
 _VALUE_KEEPING = frozenset({"min", "max", "avg", "topk", "bottomk", "limitk", "limit_ratio"})
 _COUNTING = frozenset({"count", "group"})
 
@@ -43,15 +36,6 @@ class HealthFilter(NamedTuple):
     at: int
     absent: bool = False
     counted: bool = False
-
-
-class _Binary(NamedTuple):
-    left: _Tree
-    operator: Operator
-    right: _Tree
-
-
-_Tree = Node | _Binary
 
 
 class _Seen(NamedTuple):
@@ -67,48 +51,46 @@ def health_filter(threshold: Threshold) -> HealthFilter | None:
     if threshold.degraded is None and threshold.failed is None:
         return None
     try:
-        return _filter(_precedence(read(threshold.expr)), threshold, _Seen())
+        return _filter(precedence(read(threshold.expr)), threshold, _Seen())
     except (NotUnderstood, RecursionError):
         return None
 
 
-def _filter(node: _Tree, threshold: Threshold, seen: _Seen) -> HealthFilter | None:
+def _filter(node: Tree, threshold: Threshold, seen: _Seen) -> HealthFilter | None:
     match node:
-        case _Binary(left, Operator(sign="or"), right):
+        case Binary(left, Operator(sign="or"), right):
             found = _filter(left, threshold, seen)
             return found if found and _filter(right, threshold, seen) else None
-        case _Binary(left, Operator(sign="and" | "unless"), _):
+        case Binary(left, Operator(sign="and" | "unless"), _):
             return _filter(left, threshold, seen)
-        case _Binary(left, operator, right) if operator.sign in _COMPARISONS:
+        case Binary(left, operator, right) if operator.sign in _COMPARISONS:
             return _comparison(left, operator, right, threshold, seen)
-        case _Binary(left, Operator(sign="*", group=str(group)), right) if group:
+        case Binary(left, Operator(sign="*", group=str(group)), right) if group:
             # What is joined to get labels has the value 1.
             return _filter(left if group == "group_left" else right, threshold, seen)
-        case _Binary(left, Operator(sign=sign), right):
+        case Binary(left, Operator(sign=sign), right):
             # With two vectors, either may only say which series are meant.
-            vector = left if _is_scalar(right) else right if _is_scalar(left) and sign in ("+", "*") else None
+            vector = left if is_scalar(right) else right if is_scalar(left) and sign in ("+", "*") else None
             return None if vector is None else _filter(vector, threshold, seen._replace(same=False))
         case FunctionCall(name="absent" | "absent_over_time" as name):
             return HealthFilter(f"{name}()", -1, absent=True)
         case FunctionCall(name=name, args=[inner, *_]) if name in _SAME_VALUE | _SAME_SIGN:
-            return _filter(_precedence(inner), threshold, seen._replace(same=seen.same and name in _SAME_VALUE))
+            return _filter(precedence(inner), threshold, seen._replace(same=seen.same and name in _SAME_VALUE))
         case FunctionCall(name=name, args=args) | Aggregation(name=name, args=args) if args and name in (
             _VALUE_KEEPING | _COUNTING | {"sum"}
         ):
             passed = seen if name in _VALUE_KEEPING else _Seen(same=False, counted=name in _COUNTING)
-            return _filter(_precedence(args[-1]), threshold, passed)
+            return _filter(precedence(args[-1]), threshold, passed)
     return None
 
 
-def _comparison(
-    left: _Tree, operator: Operator, right: _Tree, threshold: Threshold, seen: _Seen
-) -> HealthFilter | None:
+def _comparison(left: Tree, operator: Operator, right: Tree, threshold: Threshold, seen: _Seen) -> HealthFilter | None:
     sign, turned = operator.sign, {">": "<", "<": ">", ">=": "<=", "<=": ">="}
-    if _is_scalar(left) and not _is_scalar(right):
+    if is_scalar(left) and not is_scalar(right):
         left, right, sign = right, left, turned.get(sign, sign)
-    if operator.bool_ or _is_scalar(left):
-        return None if _is_scalar(left) else _filter(left, threshold, seen._replace(same=False))
-    bound = _number(right)
+    if operator.bool_ or is_scalar(left):
+        return None if is_scalar(left) else _filter(left, threshold, seen._replace(same=False))
+    bound = number(right)
     text = operator.sign if bound is None else f"{sign} {bound:g}"
     drops = (
         _drops_unknown(left, sign, right, threshold, seen)
@@ -148,7 +130,7 @@ def _drops_by_direction(sign: str, bound: float, threshold: Threshold, seen: _Se
     return sign in (_LARGE if worse > 0 else _SMALL if worse < 0 else ())
 
 
-def _drops_unknown(left: _Tree, sign: str, right: _Tree, threshold: Threshold, seen: _Seen) -> bool:
+def _drops_unknown(left: Tree, sign: str, right: Tree, threshold: Threshold, seen: _Seen) -> bool:
     """The same, where the bound is a vector or changes: what is compared with itself only drops what is no number."""
     if sign == "==" or left == right or (seen.counted and _worse(threshold) <= 0):
         return False
@@ -159,59 +141,3 @@ def _worse(threshold: Threshold) -> int:
     """1 when larger values are worse, -1 when smaller ones are, else 0."""
     signs = {one.op[0] for one in (threshold.degraded, threshold.failed) if one is not None}
     return {">": 1, "<": -1}.get(signs.pop(), 0) if len(signs) == 1 else 0
-
-
-def _precedence(node: _Tree) -> _Tree:
-    """The tree of operands by the precedence of their operators, the weakest at the top."""
-    if not isinstance(node, Operands):
-        return node
-    ranks = [_PRECEDENCE.get(operator.sign, _TIGHT) for operator in node.operators]
-    weakest = min(ranks)
-    # Operators of one rank are taken from the left, so that the last of them is at the top.
-    split = max(index for index, rank in enumerate(ranks) if rank == weakest)
-    return _Binary(_side(node, 0, split), node.operators[split], _side(node, split + 1, len(node.operators)))
-
-
-def _side(node: Operands, first: int, last: int) -> _Tree:
-    parts = node.parts[first : last + 1]
-    return _precedence(parts[0] if len(parts) == 1 else Operands(parts, node.operators[first:last]))
-
-
-def _is_scalar(node: _Tree) -> bool:
-    match node:
-        case Constant():
-            return True
-        case Selector(text):
-            return text.lower() in ("inf", "nan")
-        case FunctionCall(name=name):
-            return name in _SCALARS
-        case _Binary(left, _, right):
-            return _is_scalar(left) and _is_scalar(right)
-        case Operands(parts=parts):
-            return all(map(_is_scalar, parts))
-        case Past(of=inner):
-            return _is_scalar(inner)
-    return False
-
-
-def _number(node: _Tree) -> float | None:
-    """The value of a constant, None for what is none or changes."""
-    match node:
-        case Constant(text) | Selector(text):
-            try:
-                return float(int(text, 16)) if text.lower().lstrip("-").startswith("0x") else float(text)
-            except ValueError:
-                return None
-        case _Binary(left, Operator(sign=sign), right):
-            one, other = _number(left), _number(right)
-            if one is None or other is None:
-                return None
-            try:
-                return {"+": one + other, "-": one - other, "*": one * other, "/": one / other if other else None}.get(
-                    sign
-                )
-            except OverflowError:
-                return None
-        case Operands():
-            return _number(_precedence(node))
-    return None

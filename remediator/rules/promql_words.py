@@ -30,6 +30,19 @@ def words(expr: str) -> list[tuple[str, str]] | None:
     return found
 
 
+def placed_words(expr: str) -> list[tuple[str, str, int]] | None:
+    """The same, each with where it begins in the expression."""
+    found = words(expr)
+    if found is None:
+        return None
+    placed, at = [], 0
+    for kind, word in found:
+        at = expr.index(word, at)
+        placed.append((kind, word, at))
+        at += len(word)
+    return placed
+
+
 def offset_of(expr: str, index: int) -> int | None:
     """Where the word of this index begins in an expression; None when there is no such word."""
     found, at = words(expr) or [], 0

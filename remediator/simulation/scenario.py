@@ -55,6 +55,9 @@ class Scenario(ScenarioView):
         self._leap = leap
         self._silences: tuple[Silence, ...] = ()
         self._requests: set[asyncio.Task[Any]] = set()
+        for step in (step for runbook in rulebook.runbooks for step in runbook.steps):
+            for condition in filter(None, (step.if_, step.unless)):
+                self.environment.know_condition(condition)
 
     # Time.
 
@@ -90,7 +93,7 @@ class Scenario(ScenarioView):
     def set(self, expr: str, value: Sample, **labels: str) -> None:
         """Set the value of one series in a query's answer from now on. None takes the series away.
 
-        A guard is true while it has any series: `set("rollout", 1)`, then `set("rollout", None)`.
+        A guard is true at 1 and false at 0: `set("rollout", 1)`, then `set("rollout", 0)`. None is an empty answer.
         """
         self.environment.put(expr, labels, [value])
 

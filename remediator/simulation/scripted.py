@@ -1,7 +1,7 @@
 """The scripted environment of a simulation: a Prometheus whose answers are a script, and calls that are only recorded.
 
 Series are the results of queries, by the text of the expression. A value holds until the next one. An expression without
-any series has an empty answer, which is false as a guard.
+any series has an empty answer. A condition that a script says nothing of is false.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ class ScriptedEnvironment:
         self._refusals: dict[str, tuple[QueryStatus, str]] = {}
         self._effects: list[tuple[Callable[[Call], bool], list[Effect]]] = []
         self._known_as: list[tuple[re.Pattern[str], str]] = []
+        self._conditions: set[str] = set()
 
     @property
     def now(self) -> float:
@@ -138,6 +139,10 @@ class ScriptedEnvironment:
         """Answer queries that match the pattern, such as a rendered template, with the answer of this expression."""
         self._known_as.append((pattern, expr.strip()))
 
+    def know_condition(self, expr: str) -> None:
+        """Answer this condition with a 0 for as long as nothing has ever been set for it."""
+        self._conditions.add(expr.strip())
+
     def refuse(self, expr: str, query_status: QueryStatus, error: str = "") -> None:
         """Refuse a query from now on, or answer it again when `query_status` is SEEN. The expression '' stands for all."""
         self._refusals.pop(expr.strip(), None)
@@ -154,6 +159,8 @@ class ScriptedEnvironment:
         refusal = self._refusals.get("") or self._refusals.get(expr)
         if refusal is not None:
             return Answer(now, refusal[0], error=refusal[1])
+        if expr in self._conditions and expr not in self.lines:
+            return Answer(now, QueryStatus.SEEN, [Series({}, 0.0)], kind="scalar")
         series = [
             Series(line.labels, value)
             for line in self.lines.get(expr, {}).values()

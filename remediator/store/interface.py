@@ -151,6 +151,9 @@ class Store(Protocol):
     async def hold_incident(self, incident: int, hold: Hold | None, now: float) -> None:
         """Record which gate holds an incident, or that none does any more. Journalled when the gate is another."""
 
+    async def offer_step(self, incident: int, step: int) -> None:
+        """Record that the `if` of a step was true, which decides it once."""
+
     async def pass_over(self, incident: int, step: int, action: str, text: str, now: float) -> StepRun:
         """Record that a step was left out (outcome skipped) and why."""
         ...

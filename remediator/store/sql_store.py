@@ -134,6 +134,9 @@ class SqlStore:
     async def hold_incident(self, incident: int, hold: Hold | None, now: float) -> None:
         await self._lead(lambda db: incident_table.hold(db, incident, hold, now))
 
+    async def offer_step(self, incident: int, step: int) -> None:
+        await self._lead(lambda db: incident_table.offer_step(db, incident, step))
+
     async def pass_over(self, incident: int, step: int, action: str, text: str, now: float) -> StepRun:
         return await self._lead(lambda db: step_table.pass_over(db, incident, step, action, text, now))
 

@@ -42,7 +42,7 @@ thresholds:
 runbooks:
   - name: web
     mode: approve
-    steps: [restart, {rollback: , unless: 'busy{service="{{ service.name }}"} == 1'}]
+    steps: [restart, {rollback: , unless: 'busy{service="{{ service.name }}"} == 1', guard_empty: false}]
     verify: {healthy_for: 30s, within: 2m}
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from cases import NOW, case, evidence, incident, judgement, plan, run, step, stored
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from remediator.config.policy import Policy
 from remediator.decision import decide as d
-from remediator.decision.assessment import Choice
+from remediator.decision.assessment import Choice, PrometheusStatus
 from remediator.decision.case import GuardAnswer, ProbeAnswer
 from remediator.decision.decide import decide
 from remediator.decision.next_step import find_next_step
@@ -225,6 +226,31 @@ def test_if_passes_over_when_false_and_holds_when_not_known() -> None:
     assert isinstance(decide(case("failed", the_incident, guards={"up == 0": answer(False)})), d.PassOver)
     assert isinstance(decide(case("failed", the_incident, guards={"up == 0": answer(None)})), d.Held)
     assert isinstance(decide(case("failed", the_incident, guards={"up == 0": answer(True)})), d.RunStep)
+
+
+def test_if_decides_once_and_is_not_asked_again() -> None:
+    the_incident = incident(plan(step(if_="up == 0")))
+    offered = case("failed", the_incident, guards={"up == 0": answer(True)})
+    assert d.newly_offered(offered) is not None
+    decided = msgspec.structs.replace(the_incident, offered=0)
+    for guards in ({}, {"up == 0": answer(False)}, {"up == 0": answer(None)}):
+        later = case("failed", decided, guards=guards)
+        assert isinstance(decide(later), d.RunStep)
+        assert d.newly_offered(later) is None
+    # Another step has an `if` of its own.
+    second = incident(plan(step(if_="up == 0"), step(if_="down")), run(outcome=Outcome.FAILED))
+    assert decide(case("failed", msgspec.structs.replace(second, offered=0))) == d.Ask(
+        "asks Prometheus before restart", ("down",)
+    )
+
+
+@pytest.mark.parametrize("if_", ["", "up == 0"])
+def test_nothing_is_passed_over_by_what_cannot_be_seen(if_: str) -> None:
+    one = step(if_=if_) if if_ else step(when=(Health.DEGRADED,))
+    away = PrometheusStatus(answers=False, at=NOW - 100)
+    decision = decide(case("failed", incident(plan(one)), guards={"up == 0": answer(False)}, prometheus_status=away))
+    assert isinstance(decision, d.Held)
+    assert decision.hold.gate == "blind"
 
 
 HOLDING: dict[str, dict[str, Any]] = {

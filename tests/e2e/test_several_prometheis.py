@@ -19,7 +19,7 @@ thresholds:
 runbooks:
   - name: all
     match: ['service=~"shop|cart"']
-    steps: [{{restart: , unless: 'deploys > 0'}}]
+    steps: [{{restart: , unless: 'deploys > bool 0'}}]
     verify: {{healthy_for: 1s, within: 20s}}
     limits: {{cooldown: 1s, rate: 10/1h}}
 """

@@ -11,7 +11,7 @@ from world import NO_PANIC, RULES, Effect, world
 from remediator.config.policy import Policy
 from remediator.model.action import Call, Outcome, Result
 from remediator.model.health import Health, QueryStatus
-from remediator.model.incident import Disposition, EntryKind, Verdict
+from remediator.model.incident import Approval, Disposition, EntryKind, Verdict
 from remediator.model.rules import Rate
 
 
@@ -315,6 +315,49 @@ async def test_unless_holds_until_the_guard_is_false(tmp_path: Path) -> None:
         w.guards["rollout_in_progress"] = False
         await w.pass_time(40)
         assert w.commands == ["ctl restart checkout"]
+
+
+async def test_if_is_decided_when_its_step_is_first_offered_also_by_another_process(tmp_path: Path) -> None:
+    rules = RULES.replace("steps: [restart, rollback]", "steps: [{rollback: , if: recent_deploy}]")
+    async with world(tmp_path, rules + "    mode: approve\n") as w:
+        w.guards["recent_deploy"] = True
+        w.set("error_ratio", checkout=0.2)
+        await w.pass_time(60)
+        (incident,) = await w.incidents()
+        assert incident.hold.gate == "approval"  # type: ignore[union-attr]
+        # Half an hour after the deploy nobody has answered yet.
+        w.guards["recent_deploy"] = False
+        await w.pass_time(600)
+        await w.crashed()
+        await w.opened()
+        await w.pass_time(600)
+        (incident,) = await w.incidents()
+        assert incident.open
+        assert incident.hold.gate == "approval"  # type: ignore[union-attr]
+        await w.store.answer(incident.id, Approval(True, "ada", "", w.clock.now()))
+        await w.pass_time(20)
+        assert w.commands == ["ctl rollback checkout"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "runs"),
+    [("{unless: rollout, guard_empty: false}", True), ("{unless: rollout}", False), ("{if: rollout}", False)],
+)
+async def test_a_condition_that_is_empty_holds_unless_it_is_said_to_be_false(
+    tmp_path: Path, condition: str, runs: bool
+) -> None:
+    rules = RULES.replace("steps: [restart, rollback]", "steps: [{restart: , " + condition.strip("{}") + "}]")
+    async with world(tmp_path, rules) as w:
+        w.set("error_ratio", checkout=0.2)
+        await w.pass_time(60)
+        assert bool(w.ran) is runs
+        if not runs:
+            (incident,) = await w.incidents()
+            assert incident.hold is not None
+            assert (
+                incident.hold.text
+                == "cannot tell whether rollout is true: its answer is empty, so that what it asks about may be missing"
+            )
 
 
 async def test_evidence_is_gathered_before_the_first_step_that_is_run(tmp_path: Path) -> None:

@@ -294,13 +294,13 @@ runbooks:
     match: ['service="web"']
     steps:
       - restart:
-        unless: up == 0 or guard(node_under_pressure)
+        unless: up == bool 0 or guard(node_under_pressure)
 """
     said = checked(capsys, text)
     assert [line for line in said.splitlines() if ": warning:" in line] == [
         f"rules.yml:{place}: warning: service web may have no label {label}, without which the step cannot be run: no"
         " matcher guarantees it [missing-label]"
-        for place, label in (("2:46", "instance"), ("10:28", "node"))
+        for place, label in (("2:46", "instance"), ("10:33", "node"))
     ]
 
 
@@ -316,6 +316,41 @@ runbooks:
 )
 def test_which_labels_a_template_needs(text: str, needed: set[str]) -> None:
     assert needed_labels(text, TemplateKind.TEXT) == needed
+
+
+CONDITION = """\
+services: [{{name: web, target: systemd}}]
+thresholds: [{{name: errors, expr: errors, failed: '> 1'}}]
+runbooks:
+  - name: heal
+    steps:
+      - restart:
+        {condition}
+"""
+
+
+@pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        ("unless: deploying > 5", "rules.yml:7:27: warning: unless: is empty when it is false, as > leaves no series"),
+        ("if: 'load{a=\"{{ labels.service }}\"} < 5'", "rules.yml:7:45: warning: if: is empty when it is false, as <"),
+        ("if: absent(up > 5)", "rules.yml:7:23: warning: if: is true also while the series that it asks about"),
+        ("unless: deploying > bool 5", ""),
+        ("unless: deploying", ""),
+        ("unless: guard(recent_deploy) or absent(guard(recent_deploy))  # remediator: allow missing-label", ""),
+        ("unless: deploying > 5  # remediator: allow empty-condition", ""),
+        ("{unless: deploying > 5, guard_empty: false}", ""),
+    ],
+)
+def test_a_condition_that_is_empty_when_it_is_false(
+    capsys: pytest.CaptureFixture[str], condition: str, found: str
+) -> None:
+    text = CONDITION.format(condition=condition)
+    if condition.startswith("{"):
+        text = text.replace(condition, condition.strip("{}").replace(", ", "\n        "))
+    said = checked(capsys, text)
+    assert found in said
+    assert warnings(said) == (["empty-condition"] if found else [])
 
 
 # Times and rates.

@@ -75,7 +75,7 @@ def test_the_first_files_of_the_design_load_as_they_stand() -> None:
                     "scale",
                     "scale",
                     args={"by": 1, "max": 6},
-                    unless='changes(kube_deployment_spec_replicas{deployment="{{ labels.deployment }}"}[5m]) > 0',
+                    unless='changes(kube_deployment_spec_replicas{deployment="{{ labels.deployment }}"}[5m]) > bool 0',
                 ),
                 Step("rollback", "rollback", when=(Health.FAILED,), timeout=120.0),
             ),
@@ -137,7 +137,7 @@ def test_steps(library: Rulebook) -> None:
         on_interrupt=OnInterrupt.RERUN,
     )
     rollback, run, shell, http = runbook.steps[3:]
-    assert rollback.if_ == 'up{job="checkout"} == 0'
+    assert rollback.if_ == 'up{job="checkout"} == bool 0'
     assert run.spec == ActionSpec(
         run=("/usr/bin/notify", "{{ service.name }}", "--reason={{ alert.name }}"), env={"HEALTH": "{{ health }}"}
     )

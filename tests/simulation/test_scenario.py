@@ -223,6 +223,9 @@ def test_guards_hold_and_let_pass(rules: Rulebook) -> None:
         assert incident.hold is not None
         assert incident.hold.gate == "guard"
         scenario.set("rollout", None)
+        await scenario.pass_time(60)
+        assert scenario.commands == []
+        scenario.set("rollout", 0)
         scenario.refuse("rollout", QueryStatus.TIMEOUT)
         await scenario.pass_time(60)
         assert scenario.commands == []
@@ -356,7 +359,7 @@ def told(rules: Rulebook, seed: int, policy: Policy, interval: float, *, leap: b
                     await scenario.pass_time(2.875)
                     await scenario.boot()
                 case 8:
-                    scenario.set("rollout", dice.choice([1, None]))
+                    scenario.set("rollout", dice.choice([1, 0, None]))
         ends = [f"{scenario.health(name)}, {scenario.decision(name)}" for name in names]
         return [str(entry) for entry in await scenario.journal()] + [str(ran) for ran in scenario.ran] + ends
 

@@ -12,7 +12,7 @@ from remediator.model.incident import Disposition, Verdict
 from remediator.store.interface import Store
 
 VERSIONS = {
-    number: Path(__file__).with_name(f"version_{number}.sql").read_text(encoding="utf-8") for number in (1, 2, 3)
+    number: Path(__file__).with_name(f"version_{number}.sql").read_text(encoding="utf-8") for number in (1, 2, 3, 4)
 }
 """The SQL that makes a database of each version in SQLite."""
 

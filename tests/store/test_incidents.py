@@ -195,6 +195,7 @@ async def test_what_is_not_open_takes_no_steps_holds_or_answers(store: Store) ->
             begin(store, id),
             store.pass_over(id, 0, "restart", "not now", T0),
             store.hold_incident(id, Hold(Gate.PAUSED, "it is paused"), T0),
+            store.offer_step(id, 0),
             close(store, id),
         ):
             with pytest.raises(ConflictError, match=rf"incident {id}\b.* is not open"):

@@ -216,6 +216,13 @@ class StoreMachine(RuleBasedStateMachine):
             self.entries += (before and before.gate) != (hold and hold.gate)
             self.change(id, hold=hold)
 
+    @rule(id=IDS, step=st.integers(0, 2))
+    def offer_step(self, id: int, step: int) -> None:
+        allowed = self.opened(id)
+        self.call(allowed, self.store.offer_step(id, step))
+        if allowed:
+            self.change(id, offered=step)
+
     @rule(id=IDS, verdict=st.sampled_from(Verdict))
     def close_incident(self, id: int, verdict: Verdict) -> None:
         allowed = self.opened(id)

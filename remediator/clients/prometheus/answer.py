@@ -84,21 +84,22 @@ class Answer(msgspec.Struct, frozen=True):
     remarks: tuple[str, ...] = ()
     kind: str = ""
 
-    @property
-    def true(self) -> bool | None:
-        """The answer as a condition: a vector is true unless empty, a scalar unless 0 or NaN, as in alerting rules.
+    def condition(self, *, empty: bool | None = None, zero: bool = False) -> bool | None:
+        """The answer as a condition: true by any value but 0 and NaN, else false by 0, which with `zero` is true too.
 
-        None when there is no answer, or it may be incomplete. An empty answer may be so because of what the engine warns
-        of, such as elements that it left out.
+        `empty` is what an answer without series says. None when there is no answer, it may be incomplete, or a value
+        is no number. It may be empty because of what the engine warns of, such as elements that it left out.
         """
         if self.query_status is not QueryStatus.SEEN or self.warnings:
             return None
-        if not self.series and any(remark.startswith(_ENGINE_WARNING) for remark in self.remarks):
-            return None
-        if self.kind == "scalar":
-            value = self.series[0].value
-            return value == value and value != 0
-        return bool(self.series)
+        if not self.series:
+            unsure = any(remark.startswith(_ENGINE_WARNING) for remark in self.remarks)
+            return None if unsure else empty
+        if zero and self.kind != "scalar":
+            return True
+        if any(one.value for one in self.series if one.value == one.value):
+            return True
+        return None if any(one.value != one.value for one in self.series) else False
 
 
 class Range(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from remediator.problem import Problem
+from remediator.rules.lints.conditions import empty_condition
 from remediator.rules.lints.filters import filtered_threshold
 from remediator.rules.lints.labels import missing_label, no_service_label
 from remediator.rules.lints.limits import idle_rate, short_cooldown, short_for, short_within
@@ -37,5 +38,6 @@ LINTS: dict[str, Lint] = {
     "unbounded-scale": unbounded_scale,
     "repeated-rollback": repeated_rollback,
     "default-timeout": default_timeout,
+    "empty-condition": empty_condition,
 }
 """Every lint by its documented name; rules/README.md says more of each."""

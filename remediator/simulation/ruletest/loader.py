@@ -122,12 +122,12 @@ def selector(text: str) -> tuple[str, dict[str, str]]:
     return found[1], labels
 
 
-def query_pattern(expr: str) -> re.Pattern[str] | None:
+def query_pattern(expr: str, *, guard_empty: bool = True) -> re.Pattern[str] | None:
     """A pattern of the queries that an expression becomes when its templates and guards are filled in.
 
     None when it has neither.
     """
-    whole = with_guards(expr).strip()
+    whole = with_guards(expr, guard_empty=guard_empty).strip()
     parts = re.split(r"\{\{.*?\}\}", whole, flags=re.DOTALL)
     if len(parts) == 1 and whole == expr.strip():
         return None

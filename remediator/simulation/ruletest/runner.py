@@ -59,6 +59,8 @@ class _Script:
         self._index = index
         self._test: RuleTestDoc = tests.doc.tests[index]
         self._computed: list[SeriesValues] = []
+        self._asked: set[str] = set()
+        """The expressions that were computed."""
         self._compared_calls = 0
         """How many calls earlier expectations have already compared."""
         self._fired: dict[int, Alert] = {}
@@ -86,13 +88,17 @@ class _Script:
             answers = evaluate(sorted(exprs), series, interval, step, self.lasts)
             services = self._services(dict(labels) for answer in answers.values() for labels in answer)
             guards = {
-                q for guard in self._guards() if guard not in said for q in self._queries(guard, services)
+                q
+                for guard, empty in self._guards()
+                if guard not in said
+                for q in self._queries(guard, services, guard_empty=empty)
             } - exprs
             if guards:
                 answers |= evaluate(sorted(guards), series, interval, step, self.lasts)
         except RemoteError as error:
             place = self._tests.at("tests", self._index, "promql", key=True)
             raise RemoteError(f"{place}: {error}", retry=False) from None
+        self._asked.update(answers, guards)
         for expr, answer in answers.items():
             self._computed += [SeriesValues(expr, dict(labels), values, step) for labels, values in answer.items()]
 
@@ -101,9 +107,12 @@ class _Script:
         doc = self._tests.doc
         self._known = {service.name for service in self._services(self._sighted())}
         self._scenario = scenario = Scenario(self._tests.rulebook, self._tests.policy, doc.global_.evaluation_interval)
-        for guard in self._guards():
-            if (pattern := query_pattern(guard)) is not None:
+        for guard, empty in self._guards():
+            if (pattern := query_pattern(guard, guard_empty=empty)) is not None:
                 scenario.environment.know_as(pattern, guard)
+        for expr in self._asked:
+            # What promtool finds empty is not what the test says nothing of.
+            scenario.environment.lines.setdefault(expr, {})
         for series in self._computed:
             scenario.values(*series)
         for values in self._test.values:
@@ -130,10 +139,12 @@ class _Script:
         for index, expect in enumerate(self._test.expect):
             yield expect.at, partial(self._compare, index, expect)
 
-    def _guards(self) -> Iterator[str]:
+    def _guards(self) -> Iterator[tuple[str, bool]]:
+        """The conditions and counts of all steps, each with whether it holds when it is empty."""
         steps = (step for runbook in self._tests.rulebook.runbooks for step in runbook.steps)
         for step in steps:
-            yield from (text.strip() for text in (step.if_, step.unless, str(step.args.get("replicas", ""))) if text)
+            texts = (step.if_, step.unless, str(step.args.get("replicas", "")))
+            yield from ((text.strip(), step.guard_empty) for text in texts if text)
 
     def _services(self, answered: Iterable[Mapping[str, str]]) -> list[Service]:
         """The services of the test: those with a plain name, and those that templates make of its series and alerts."""
@@ -156,13 +167,17 @@ class _Script:
         given = (self._tests.series(values, self._test) for values in (*self._test.values, *later))
         return (series.labels for series in (*self._computed, *given) if series.expr in exprs)
 
-    def _queries(self, guard: str, services: Iterable[Service]) -> Iterator[str]:
+    def _queries(self, guard: str, services: Iterable[Service], *, guard_empty: bool) -> Iterator[str]:
         """The query that a guard becomes for each service. Guards that need more than the service are left out."""
         for service in services:
             labels = LabelView(service.labels)
             context = {"labels": labels, "service": {"name": service.name, "labels": labels}}
             try:
-                yield compile_template(with_guards(guard), TemplateKind.PROMQL).render(context).strip()
+                yield (
+                    compile_template(with_guards(guard, guard_empty=guard_empty), TemplateKind.PROMQL)
+                    .render(context)
+                    .strip()
+                )
             except RefusedError:
                 continue
 

@@ -30,6 +30,7 @@ _OPEN = """
 """
 _OPEN_ID = "SELECT id FROM incidents WHERE service = ? AND closed_at IS NULL"
 _HOLD = "UPDATE incidents SET hold = ? WHERE id = ?"
+_OFFER = "UPDATE incidents SET offered = ? WHERE id = ?"
 _ANSWER = "UPDATE incidents SET approval = ? WHERE id = ? RETURNING *"
 _CLOSE = """
     UPDATE incidents SET closed_at = ?, verdict = ?, closing = ?, hold = NULL
@@ -129,6 +130,11 @@ def hold(db: Database, incident: int, hold: Hold | None, now: float) -> None:
     elif hold is None and held:
         text = f"{held} holds no more"
         write_entry(db, now, EntryKind.RELEASED, text, {"gate": held}, opened["service"], incident)
+
+
+def offer_step(db: Database, incident: int, step: int) -> None:
+    open_row(db, incident, f"offer step {step}")
+    db.execute(_OFFER, (step, incident))
 
 
 def answer(db: Database, incident: int, given: Approval) -> Incident:
@@ -255,6 +261,7 @@ def _incident(row: Row, runs: tuple[StepRun, ...]) -> Incident:
         first_step=row["first_step"],
         first_attempt=row["first_attempt"],
         owes=_decode_names(row["owes"]),
+        offered=row["offered"],
         hold=None if row["hold"] is None else _decode_hold(row["hold"]),
         approval=None if row["approval"] is None else _decode_approval(row["approval"]),
         closed_at=row["closed_at"],

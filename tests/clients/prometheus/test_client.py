@@ -118,7 +118,7 @@ async def test_missing_data_is_told_from_remarks_about_the_expression(beside, wa
                 answer = await asyncio.to_thread(client.query_range_blocking, "up", 0, 60, 15)
             else:
                 answer = await client.query("up")
-                assert answer.true is (None if warnings else True)
+                assert answer.condition() is (None if warnings else True)
     assert (answer.query_status, answer.warnings, answer.remarks) == (QueryStatus.SEEN, warnings, remarks)
     counted = "partial" if warnings else "seen"
     assert metrics.registry.get_sample_value("remediator_queries_total", {"result": counted}) == 1
@@ -139,8 +139,10 @@ async def test_missing_data_that_is_said_in_the_data_or_in_a_header():
 
 async def test_an_empty_guard_that_the_engine_warns_about_is_not_false():
     empty = {"status": "success", "data": {"resultType": "vector", "result": []}}
-    assert (await ask(lambda request: request.answer({**empty, "warnings": [BUCKET_WARNING]}))).true is None
-    assert (await ask(lambda request: request.answer({**empty, "infos": [RATE_INFO]}))).true is False
+    assert (await ask(lambda request: request.answer({**empty, "warnings": [BUCKET_WARNING]}))).condition(
+        empty=False
+    ) is None
+    assert (await ask(lambda request: request.answer({**empty, "infos": [RATE_INFO]}))).condition(empty=False) is False
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ async def test_an_empty_guard_that_the_engine_warns_about_is_not_false():
 async def test_errors_of_compatible_servers_are_told_in_their_words(status, error_type, query_status):
     body = {"status": "error", "errorType": error_type, "error": "cannot reach vmstorage-2"}
     answer = await ask(lambda request: request.answer(body, status))
-    assert (answer.query_status, answer.series, answer.true) == (query_status, [], None)
+    assert (answer.query_status, answer.series, answer.condition()) == (query_status, [], None)
     assert f"says {error_type}: cannot reach vmstorage-2" in answer.error
 
 
@@ -303,7 +305,7 @@ async def test_what_is_no_answer_has_a_name_and_a_sentence(script, query_status,
     assert answer.query_status is query_status
     assert words in answer.error
     assert answer.series == []
-    assert answer.true is None
+    assert answer.condition() is None
 
 
 async def test_a_body_that_breaks_off_is_unreachable():
@@ -658,17 +660,19 @@ async def test_a_query_that_cannot_be_sent_is_bad_data():
 @pytest.mark.parametrize(
     ("answer", "true"),
     [
-        (Answer(0.0, QueryStatus.SEEN, [Series({}, 0.0)], kind="vector"), True),
-        (Answer(0.0, QueryStatus.SEEN, [], kind="vector"), False),
+        (Answer(0.0, QueryStatus.SEEN, [Series({}, 0.0)], kind="vector"), False),
+        (Answer(0.0, QueryStatus.SEEN, [Series({}, 0.0), Series({"a": "b"}, 2.0)], kind="vector"), True),
+        (Answer(0.0, QueryStatus.SEEN, [Series({}, 0.0), Series({"a": "b"}, math.nan)], kind="vector"), None),
+        (Answer(0.0, QueryStatus.SEEN, [], kind="vector"), None),
         (Answer(0.0, QueryStatus.SEEN, [Series({}, 0.0)], kind="scalar"), False),
-        (Answer(0.0, QueryStatus.SEEN, [Series({}, math.nan)], kind="scalar"), False),
+        (Answer(0.0, QueryStatus.SEEN, [Series({}, math.nan)], kind="scalar"), None),
         (Answer(0.0, QueryStatus.SEEN, [Series({}, -1.0)], kind="scalar"), True),
         (Answer(0.0, QueryStatus.TIMEOUT, error="…"), None),
         (Answer(0.0, QueryStatus.SEEN, [], warnings=("partial",), kind="vector"), None),
     ],
 )
 def test_an_answer_as_a_condition(answer, true):
-    assert answer.true is true
+    assert answer.condition() is true
 
 
 async def test_the_event_loop_runs_on_while_large_answers_are_read():
@@ -751,8 +755,8 @@ async def test_a_pair_is_blind_when_both_are_gone_and_partial_when_nothing_bette
 
     async with pair_of(busy, partial) as (client, servers):
         answer = await client.query("up")
-        assert (answer.query_status, answer.warnings, answer.true) == (QueryStatus.SEEN, (PARTIAL,), None)
+        assert (answer.query_status, answer.warnings, answer.condition()) == (QueryStatus.SEEN, (PARTIAL,), None)
         servers[1].script = busy
         assert (await client.query("up")).query_status is QueryStatus.UNREACHABLE
         servers[0].script = lambda request: request.answer(VECTOR)
-        assert (await client.query("up")).true is True
+        assert (await client.query("up")).condition() is True

@@ -33,9 +33,9 @@ async def test_values_and_errors(tmp_path):
         assert (await client.query("vector(1) / 0")).series[0].value == math.inf
         assert (await client.query("vector(-1) / 0")).series[0].value == -math.inf
         empty = await client.query("no_such_metric")
-        assert (empty.query_status, empty.series, empty.true) == (QueryStatus.SEEN, [], False)
+        assert (empty.query_status, empty.series, empty.condition()) == (QueryStatus.SEEN, [], False)
         scalar = await client.query("1 + 1")
-        assert (scalar.kind, scalar.series, scalar.true) == ("scalar", [Series({}, 2.0)], True)
+        assert (scalar.kind, scalar.series, scalar.condition()) == ("scalar", [Series({}, 2.0)], True)
 
         broken = await client.query("sum by (service (up)")
         assert broken.query_status is QueryStatus.BAD_DATA
@@ -92,7 +92,7 @@ async def test_scraped_series_are_seen(tmp_path):
         async with RealPrometheus(tmp_path, targets=[exposition.address]) as server, client_of(server.url) as client:
 
             async def scraped():
-                return (await client.query("errors")).true
+                return (await client.query("errors")).condition()
 
             await until(scraped)
             answer = await client.query("sum by (service) (errors)")
@@ -116,7 +116,7 @@ async def test_a_server_behind_a_web_config(tmp_path, tls):
         async with client_of(server.url, basic_auth=basic_auth, tls_config=tls_config) as client:
 
             async def up():
-                return (await client.query("vector(1)")).true
+                return (await client.query("vector(1)")).condition()
 
             await until(up)
         async with client_of(server.url, tls_config=tls_config) as client:

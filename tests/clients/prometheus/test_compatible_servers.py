@@ -146,16 +146,16 @@ async def test_the_contract(server, tmp_path):
         assert {series.labels["service"]: series.value for series in answer.series} == {"checkout": 0.25, "search": 3.0}
 
         empty = await client.query("no_such_metric")
-        assert (empty.query_status, empty.series, empty.true) == (QueryStatus.SEEN, [], False)
+        assert (empty.query_status, empty.series, empty.condition()) == (QueryStatus.SEEN, [], False)
 
         two = await client.query("1 + 1")
         # VictoriaMetrics makes a vector of a number; both are true.
-        assert (two.query_status, two.kind in ("scalar", "vector"), two.true) == (QueryStatus.SEEN, True, True)
+        assert (two.query_status, two.kind in ("scalar", "vector"), two.condition()) == (QueryStatus.SEEN, True, True)
         assert [series.value for series in two.series] == [2.0]
 
         broken = await client.query(BROKEN)
         assert broken.query_status in (QueryStatus.BAD_DATA, QueryStatus.EXECUTION)
-        assert (broken.series, broken.true) == ([], None)
+        assert (broken.series, broken.condition()) == ([], None)
         assert broken.error.startswith("Prometheus says ")
 
         now = int(time.time()) // 15 * 15
@@ -169,9 +169,9 @@ async def test_the_contract(server, tmp_path):
 async def test_partial_answers_and_remarks(server, tmp_path):
     async with server(tmp_path) as url, client_of(url) as client:
         away = await client.query("away")
-        assert (len(away.warnings), away.remarks, away.true) == (1, (), None)
+        assert (len(away.warnings), away.remarks, away.condition()) == (1, (), None)
         remarked = await client.query("remarked")
-        assert (remarked.warnings, len(remarked.remarks), remarked.true) == ((), 1, True)
+        assert (remarked.warnings, len(remarked.remarks), remarked.condition()) == ((), 1, True)
 
 
 @pytest.mark.parametrize(
@@ -200,4 +200,4 @@ async def test_a_cluster_of_victoriametrics_that_lacks_a_storage_is_partial():
     with Scripted(lambda request: request.answer(json.dumps(body))) as server:
         async with client_of(server.url) as client:
             answer = await client.query("errors")
-    assert (answer.warnings, answer.true) == (("the server says that its answer is partial (isPartial)",), None)
+    assert (answer.warnings, answer.condition()) == (("the server says that its answer is partial (isPartial)",), None)

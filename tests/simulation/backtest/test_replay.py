@@ -47,7 +47,7 @@ thresholds:
 runbooks:
   - name: web
     mode: observe
-    steps: [restart, {rollback: , unless: 'deploying{service="{{ service.name }}"} > 0'}]
+    steps: [restart, {rollback: , unless: 'deploying{service="{{ service.name }}"} > 0', guard_empty: false}]
     verify: {healthy_for: 30s, within: 2m}
     limits: {cooldown: 5m}
 """

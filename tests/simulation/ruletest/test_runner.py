@@ -34,7 +34,7 @@ runbooks:
       - restart:
         unless: 'guard(recent_deploy)'
       - rollback:
-        unless: 'deploying{service="{{ service.name }}"} > 0'
+        unless: 'deploying{service="{{ service.name }}"} > bool 0'
       - name: hook
         http: {url: 'http://hooks/{{ service.name }}'}
     verify: {healthy_for: 10s, within: 30s}
@@ -166,12 +166,12 @@ def test_guards_go_by_the_text_of_the_rule_file(folder: Path, capsys: pytest.Cap
   - name: guards
     values:
       - {threshold: errors, service: checkout, values: '0 0.2'}
-      - {expr: guard(recent_deploy), values: '1x3 stale'}
-      - {expr: 'deploying{service="{{ service.name }}"} > 0', labels: {service: checkout}, values: '1x5 stale'}
+      - {expr: guard(recent_deploy), values: '1x3 0'}
+      - {expr: 'deploying{service="{{ service.name }}"} > bool 0', labels: {service: checkout}, values: '1x5 0'}
     expect:
       - {at: 1m50s, held: guard, decision: 'restart waits while guard(recent_deploy)', ran: []}
       - {at: 2m20s, held: none, ran: [ctl restart *]}
-      - {at: 2m50s, held: guard, decision: 'rollback waits while deploying{service="checkout"} > 0', ran: []}
+      - {at: 2m50s, held: guard, decision: 'rollback waits while deploying{service="checkout"} > bool 0', ran: []}
       - {at: 3m20s, ran: [ctl rollback checkout]}
 """,
         capsys,
@@ -490,7 +490,7 @@ def test_guards_are_evaluated_by_promtool(folder: Path, capsys: pytest.CaptureFi
     expect = """
     expect:
       - {at: 5m, held: guard, decision: 'restart waits while guard(recent_deploy)', ran: []}
-      - {at: 31m, held: guard, decision: 'rollback waits while deploying{service="checkout"} > 0', ran: ['ctl restart *']}
+      - {at: 31m, held: guard, decision: 'rollback waits while deploying{service="checkout"} > bool 0', ran: ['ctl restart *']}
 """
     code, said = play(folder, text + deploying.lstrip("\n") + expect, capsys)
     assert code == 0, said

@@ -60,7 +60,7 @@ def plain_conditions(rulebook: Rulebook) -> Iterator[str]:
         for step in runbook.steps:
             count = step.args.get("replicas")
             for text in (step.if_, step.unless, count if isinstance(count, str) else ""):
-                expr = with_guards(text).strip()
+                expr = with_guards(text, guard_empty=step.guard_empty).strip()
                 if expr and not templated(expr):
                     yield expr
 
