@@ -335,6 +335,7 @@ async def test_if_is_decided_when_its_step_is_first_offered_also_by_another_proc
         assert incident.open
         assert incident.hold.gate == "approval"  # type: ignore[union-attr]
         await w.store.answer(incident.id, Approval(True, "ada", "", w.clock.now()))
+        w.engine.on_operator_action()
         await w.pass_time(20)
         assert w.commands == ["ctl rollback checkout"]
 
