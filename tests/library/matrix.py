@@ -91,17 +91,17 @@ def guards_of(row: Row) -> list[tuple[str, str]]:
     service = rulebook().service_for(row.fired)
     assert service is not None
     step = next(one for one in rulebook().runbooks if one.name == row.runbook).steps[0]
-    return [(kind, _rendered(text, service)) for kind, text in _conditions(step) if text]
+    return [(kind, _rendered(text, service, step.guard_empty)) for kind, text in _conditions(step) if text]
 
 
 def _conditions(step: Step) -> list[tuple[str, str]]:
     return [("if", step.if_ or ""), ("unless", step.unless or "")]
 
 
-def _rendered(guard: str, service: Service) -> str:
+def _rendered(guard: str, service: Service, guard_empty: bool) -> str:
     labels = LabelView(service.labels)
     context = {"labels": labels, "service": {"name": service.name, "labels": labels}}
-    return compile_template(with_guards(guard), TemplateKind.PROMQL).render(context).strip()
+    return compile_template(with_guards(guard, guard_empty=guard_empty), TemplateKind.PROMQL).render(context).strip()
 
 
 def evaluate(cases: list[tuple[str, dict[str, str]]]) -> list[list[Series]]:

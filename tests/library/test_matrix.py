@@ -11,6 +11,7 @@ from remediator.clients.prometheus.answer import Series
 from remediator.simulation.patterns import fits
 
 ROWS = matrix.table().alerts
+ONE = {'kube_node_info{cluster="a", node="node1"}': "1x80", 'kube_node_info{cluster="a", node="node2"}': "1x80"}
 ACTED = [row for row in ROWS if row.runbook]
 
 
@@ -61,8 +62,27 @@ def test_promtool_has_the_alerts_fire_and_the_thresholds_agree_with_them() -> No
         readings = matrix.readings_on({expr: series for (kind, expr), series in found.items() if kind == "threshold"})
         plan = matrix.plan(row, readings)
         assert (plan.runbook, plan.reason, plan.condition) == (row.runbook, "", ""), (row, plan)
-        held = [expr for (kind, expr), series in found.items() if kind == "unless" and any(one.value for one in series)]
+        # What cannot be told holds, as what is true does.
+        held = [
+            expr for (kind, expr), series in found.items() if kind == "unless" and [one.value for one in series] != [0]
+        ]
         assert held == [], row
+        assert [expr for (kind, expr), series in found.items() if kind == "if" and not series] == [], row
+
+
+def test_with_two_clusters_in_one_prometheus_nothing_is_done_in_either() -> None:
+    part("promtool", "prometheus")
+    clusters = {f'kube_node_info{{cluster="{cluster}", node="node1"}}': "1x80" for cluster in ("a", "b")}
+    rows = [row for row in ACTED if row.expr and "kubectl" in matrix.plan(row).call]
+    guards = [dict(matrix.guards_of(row)).get("unless", "vector(0)") for row in rows]
+    assert len(rows) > 20
+    one, two = ([(g, row.series | more) for g, row in zip(guards, rows, strict=True)] for more in (ONE, clusters))
+    assert [
+        row.alert for row, found in zip(rows, matrix.evaluate(one), strict=True) if [s.value for s in found] != [0]
+    ] == []
+    assert [
+        row.alert for row, found in zip(rows, matrix.evaluate(two), strict=True) if [s.value for s in found] != [1]
+    ] == []
 
 
 def test_the_page_is_what_the_table_says() -> None:
