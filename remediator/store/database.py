@@ -1,9 +1,10 @@
-"""A database as the table modules see it: one connection, and the SQL that SQLite and PostgreSQL have in common.
+"""The `Database` and `Connection` protocols of the table modules, and the SQL that SQLite and PostgreSQL have in
+common.
 
-That SQL keeps to a few rules. Parameters are `?`, `?1` or `:name`. A row that a constraint refuses is found by
-`ON CONFLICT DO NOTHING` and no row returned, as PostgreSQL gives up the whole transaction after an error. Many values
-are given as one JSON object of arrays and read by `json_each(…)`, `value ->> 0` and CAST, which both databases have;
-texts in it that are JSON themselves are given as texts, so that both leave them as they are.
+That SQL keeps to a few rules. Parameters are `?`, `?1` or `:name`. To find a row that a constraint refuses, a statement
+uses `ON CONFLICT DO NOTHING` and returns no row: PostgreSQL gives up the whole transaction after an error. Many values
+are one JSON object of arrays. `json_each(…)`, `value ->> 0` and CAST read it, which both databases have. Values that
+are JSON themselves are in it as texts, so that both databases leave them unchanged.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 class Row(Protocol):
-    """A row: its columns by name or by place."""
+    """A row: its columns by name or by position."""
 
     def __getitem__(self, column: Any, /) -> Any: ...
 
 
 class Rows(Protocol):
-    """What a statement gives."""
+    """The result of a statement."""
 
     @property
     def rowcount(self) -> int:
@@ -36,39 +37,39 @@ class Rows(Protocol):
 
 
 class Database(Protocol):
-    """What a table module works on, within the caller's transaction."""
+    """What a table module runs statements on, within the caller's transaction."""
 
     def execute(self, sql: str, parameters: Parameters = ..., /) -> Rows:
         """Run one statement."""
         ...
 
     def executemany(self, sql: str, parameters: Sequence[Sequence[Any]], /) -> object:
-        """Run one statement with each of these."""
+        """Run one statement once for each of the parameters."""
         ...
 
 
 class Connection(Database, Protocol):
-    """What `Writer`, `Reader` and `InlineExecutor` hold: a connection whose transactions they begin and end."""
+    """The connection that `Writer`, `Reader` and `InlineExecutor` hold, and whose transactions they begin and end."""
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open, or was until it failed."""
+        """Whether a transaction is open. A failed one counts until it is undone."""
         ...
 
     def begin(self, *, write: bool) -> None:
-        """Begin a transaction. One that writes has the database to itself until it ends; one that reads sees one
-        moment's view."""
+        """Begin a transaction. A writing one has the database to itself until it ends. A reading one sees the state of
+        one moment."""
         ...
 
     def commit(self) -> None: ...
 
     def roll_back(self) -> None:
-        """Undo the open transaction, if there is one; raises nothing."""
+        """Undo the open transaction, if there is one. Raises nothing."""
         ...
 
     def explain(self, error: Exception, deed: str) -> Exception:
-        """The exception to raise for an error: StoreError or ConflictError for the database's own ("cannot {deed} the
-        database …"), any other unchanged."""
+        """The exception to raise for an error: StoreError or ConflictError for the database's own errors ("cannot
+        {deed} the database …"), and any other error unchanged."""
         ...
 
     def close(self) -> None: ...

@@ -1,8 +1,8 @@
 """Leader election among the processes that share a database.
 
-An SQLite file admits one process, by a lock on a file beside it; the kernel releases the lock when its holder ends.
-Processes that share a PostgreSQL take turns by a lease in it. The lease is renewed, expires by the database's clock, and
-has an epoch that fences the writes of earlier holders.
+An SQLite file admits one process, by a lock on a file beside it. The kernel releases the lock when its holder ends.
+Processes that share a PostgreSQL take turns by a lease in it. The leader renews the lease. It expires by the database's
+clock, and has an epoch that fences the writes of earlier holders.
 """
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ from remediator.store.sql_store import SharedStore
 log = logging.getLogger(__name__)
 
 _LOOK = 0.5
-"""Seconds between looks at a lease that another has."""
+"""Seconds between reads of a lease that another process holds."""
 _REAL_TIME = SystemClock()
 _BACKOFF = Backoff(first=_LOOK, longest=_LOOK)
 _SOON = 0.01
-"""Seconds after the end of a lease, by this process' idea of the database's clock, at which it is tried again."""
+"""Seconds after the end of a lease, by this process' estimate of the database's clock, until the next attempt to take
+it."""
 _RENEWALS = 5
-"""How many times a lease is renewed before it would expire."""
+"""How many times a lease is renewed in the time in which it would expire."""
 _RETRY = 0.2
 _GIVE_UP = 0.6
-"""The share of the lease's time without a renewal after which its holder stands down; what is left is for ending its
+"""The share of the lease's time without a renewal after which its holder stands down. It needs the rest to end its
 commands."""
 _RELEASE_WITHIN = 2.0
 _CLOCK_WITHIN = 1.0
-"""Seconds that asking for the database's clock may take for the answer to be of use."""
+"""Maximum seconds that a read of the database's clock may take. A slower answer is not used."""
 
 
 class Leadership(Protocol):
-    """Whether this process leads, and who does."""
+    """Whether this process leads, and which process does."""
 
     @property
     def leads(self) -> bool:
@@ -52,26 +53,25 @@ class Leadership(Protocol):
 
     @property
     def leader(self) -> Lease | None:
-        """The lease as it was last seen, without a holder once that has run out; None where there is none, as no other
-        process can be."""
+        """The lease at the last read, without a holder once it has expired. None if no other process can lead."""
         ...
 
     def holds(self) -> bool:
-        """Whether nobody else can lead at this very moment."""
+        """Whether no other process can lead at this moment."""
         ...
 
     async def attempt(self) -> bool:
-        """Try to lead; whether this process does now. StoreError when that cannot be told."""
+        """Try to lead. Returns whether this process leads now. StoreError if that is unknown."""
         ...
 
     async def acquire(self) -> None:
         """Return once this process leads."""
 
     async def keep(self) -> None:
-        """Return once it does no more."""
+        """Return once this process no longer leads."""
 
     async def hand_over(self) -> None:
-        """Lead no more, and let another do so at once."""
+        """Stop leading, so that another process can lead at once."""
 
 
 class SoleLeadership:
@@ -100,20 +100,20 @@ class FileLease:
     """The lease on a database file: `<database>.lock`, whose text names the holder."""
 
     def __init__(self, database: str, now: Callable[[], float] = time.time) -> None:
-        # One lock file per database, also when links give it several names.
+        # One lock file per database, even if links give it several names.
         self.path = f"{os.path.realpath(database)}.lock"
         self._now = now
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Take the lease, at once or not at all. LeaseError names the process that holds it."""
+        """Take the lease without waiting. LeaseError names the process that holds it."""
         if self._file is not None:
             return
         try:
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LeaseError(f"cannot lead: cannot open {self.path}: {error.strerror}") from None
-        # A file that others can open is one that they can lock.
+        # If others could open the file, they could lock it.
         with contextlib.suppress(OSError):
             os.fchmod(file, 0o600)
         try:
@@ -130,22 +130,25 @@ class FileLease:
             holder = f"process {os.getpid()} on {socket.gethostname()} holds {self.path} since {rfc3339(self._now())}"
             os.pwrite(file, holder.encode(), 0)
         except OSError as error:
-            # The lock is held all the same; only its text, for people, is missing.
+            # The lock is held nevertheless. Only its text, for people, is missing.
             log.warning("cannot write who leads to %s: %s", self.path, error.strerror)
 
     def release(self) -> None:
-        """Give the lease up. The file stays: to remove it would let two processes hold a lock of this name."""
+        """Release the lease. The file stays: without it, two processes could hold a lock of this name."""
         if self._file is not None:
             os.ftruncate(self._file, 0)
-            # To close the file is not enough: a command that is just being started shares it until it has begun.
+            # Closing the file is not enough: a command that is being started shares it until it has begun.
             fcntl.flock(self._file, fcntl.LOCK_UN)
             os.close(self._file)
             self._file = None
 
 
 class SharedLease:
-    """The leadership of one process among those that share a database. `name` and `url` tell people which one it is; `ttl`
-    is for how many seconds a lease holds without being renewed; `on_leader` is called with the name of a new leader."""
+    """The leadership of one process among those that share a database.
+
+    `name` and `url` show people which process it is. A lease holds for `ttl` seconds without renewal. `on_leader` is
+    called with the name of a new leader.
+    """
 
     def __init__(
         self,
@@ -166,7 +169,8 @@ class SharedLease:
         self._epoch: int | None = None
         self._until = self._give_up_at = 0.0
         self._lost: int | None = None
-        """The epoch of a lease that could not be renewed in time. Such a renewal may come through late, and is undone."""
+        """The epoch of a lease that could not be renewed in time. Its renewal may still arrive late, and is then
+        undone."""
         self._seen: Lease | None = None
         self.in_step = False
         """Whether the database's clock is known."""
@@ -252,12 +256,12 @@ class SharedLease:
                 log.warning("cannot give its lease back, which ends within %g seconds: %s", self._ttl, reason)
 
     def _until_next_attempt(self) -> float:
-        """Seconds to wait: no longer than until the lease of the other expires, so that another leads within its time."""
+        """Seconds to wait: at most until the other's lease expires, so that another process leads within its time."""
         left = self._seen.expires_at - self.now() if self._seen is not None else _LOOK
         return min(max(left, _SOON), _LOOK)
 
     def _hold_from(self, asked: float) -> None:
-        # The database began to count after it was asked.
+        # The database counts from a time after this process asked.
         self._until = asked + self._ttl
         self._give_up_at = asked + self._ttl * _GIVE_UP
 

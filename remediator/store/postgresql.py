@@ -1,4 +1,4 @@
-"""PostgreSQL: a database that several processes share, in a schema of our own, `remediator`, and its migrations."""
+"""PostgreSQL: a database that several processes share, in its own schema, `remediator`, and its migrations."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ _TYPES = (
     ("TEXT", 'TEXT COLLATE "C"'),
     (") STRICT", ")"),
 )
-"""What SQLite's words are here."""
+"""PostgreSQL's words for those of SQLite."""
 
 
 async def open_postgresql(url: str, password_file: str = "", capacity: int = CAPACITY) -> SharedStore:
-    """The store in the database at this address (as libpq takes them), brought up to date when it is older.
+    """The store in the database at this address (as libpq takes them). An older database is brought up to date.
 
-    The password is read from the file at each connection, if one is named. `capacity` is how many rows may wait to be written. Raises StoreError, with
-    what to do about it, when the database cannot be used, is not ours, or was written by a later version.
+    If a password file is named, the password is read from it at each connection. `capacity` is how many rows may wait
+    to be written. Raises StoreError, with what to do about it, if the database cannot be used, is not remediator's, or
+    was written by a later version.
     """
     address = Address(url, password_file)
     writer = await asyncio.to_thread(_open, address)
@@ -43,12 +44,12 @@ async def open_postgresql(url: str, password_file: str = "", capacity: int = CAP
 
 
 def database_name(url: str) -> str:
-    """How a database is called in messages: without its password. StoreError when the address is none."""
+    """The name of a database in messages, without its password. StoreError if the address is not valid."""
     return Address(url, "").name
 
 
 def _open(address: Address) -> PostgresConnection:
-    """The connection that writes, to a database that is ours and up to date."""
+    """The connection that writes, to a database of remediator that is up to date."""
     connection = PostgresConnection(address)
     try:
         connection.begin(write=True)
@@ -76,7 +77,7 @@ def _migrate(connection: PostgresConnection, name: str) -> None:
         )
     if version == len(scripts):
         return
-    # No time limit: a migration that is cut short would start over at each start.
+    # No time limit: a migration that was cut short would start again at each start.
     connection.execute("SET LOCAL statement_timeout TO 0")
     if version == 0:
         connection.execute("CREATE SCHEMA IF NOT EXISTS remediator")
@@ -89,7 +90,7 @@ def _migrate(connection: PostgresConnection, name: str) -> None:
 
 
 def _version(connection: PostgresConnection, name: str) -> int:
-    """The version of our schema, 0 when there is none."""
+    """The version of remediator's schema. 0 if there is none."""
     ours, others = connection.execute(
         """
         SELECT count(*) FILTER (WHERE relname = 'schema_version'), count(*)

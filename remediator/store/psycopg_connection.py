@@ -1,12 +1,12 @@
-"""A connection to PostgreSQL that comes back by itself, and the SQL we share with SQLite in PostgreSQL's words.
+"""A connection to PostgreSQL that reconnects by itself, and the SQL that it shares with SQLite in PostgreSQL's words.
 
-Transactions that write take their turn by one advisory lock, over all processes, as they do in an SQLite file: so row
-numbers are committed in order, which followers of the journal rely on. A lease read in such a transaction stays true until
-its commit. Nothing outlives a transaction at the server (no session settings, no
-prepared statements), so that a pooler may sit in between.
+Writing transactions of all processes take turns by one advisory lock, as they do in an SQLite file. So row numbers are
+committed in order, and followers of the journal rely on that. A lease that is read in such a transaction stays true
+until its commit. Nothing outlives a transaction at the server (no session settings, no prepared statements), so a
+pooler may be in between.
 
-A server that does not answer is waited for only so long: it is told to give up (`statement_timeout` and its kin), and one
-that is silent altogether has its connection cut from this side.
+The wait for a server that does not answer is limited. `statement_timeout` and similar settings make the server give up.
+If it is silent altogether, its connection is cut from this side.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from remediator.store.database import Parameters, Rows
 log = logging.getLogger(__name__)
 
 _PATIENCE = 5.0
-"""Seconds that the server may take for one statement, wait for a lock, or wait for the next statement."""
+"""Maximum seconds of the server for one statement, for a lock, or until the next statement."""
 _SILENCE = 8.0
 """Seconds until a silent transaction is abandoned."""
 _LOCK = 0x52454D44
@@ -60,7 +60,7 @@ _BEGIN_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SETTINGS} SE
 
 
 class Address:
-    """Where a database is, and who to be there. StoreError when the address is none."""
+    """Where a database is, and as which user to connect. StoreError if there is no such address."""
 
     def __init__(self, url: str, password_file: str) -> None:
         try:
@@ -73,7 +73,7 @@ class Address:
         self.name = f"{host}{f':{port}' if port else ''}/{given.get('dbname') or given.get('user') or ''}"
 
     def parameters(self) -> dict[str, Any]:
-        """Connection parameters for libpq. OperationalError when the password cannot be read."""
+        """Connection parameters for libpq. OperationalError if the password cannot be read."""
         if not self._password_file:
             return self._parameters
         try:
@@ -84,7 +84,7 @@ class Address:
 
 
 class PostgresRow:
-    """One row, its columns by name or by place."""
+    """One row: its columns by name or by position."""
 
     __slots__ = ("_columns", "_values")
 
@@ -108,9 +108,9 @@ def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], PostgresRow]
 
 
 class PostgresConnection:
-    """A `Connection`. Used by one thread at a time, but for `cut_if_silent`.
+    """A `Connection`. One thread uses it at a time, except for `cut_if_silent`.
 
-    It connects when it is first needed, and again when it was lost; only a transaction under way is lost with it.
+    It connects at first use, and again after the connection was lost. Only a transaction under way is lost with it.
     """
 
     def __init__(self, address: Address) -> None:
@@ -142,12 +142,12 @@ class PostgresConnection:
         try:
             self._begin(write)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
-            # Others keep the database busy, on a connection that is as good as any.
+            # Other processes keep the database busy. The connection itself is good.
             self.roll_back()
             raise
         except psycopg.Error:
-            # A connection that was lost while nothing happened costs nothing; one to a server that only reads by now is
-            # of no use, and the same address may lead to another.
+            # A connection that was lost while idle costs nothing. A server that has become read-only is of no use, and
+            # the same address may now lead to another one.
             self._give_up()
             if not known:
                 raise
@@ -184,7 +184,7 @@ class PostgresConnection:
 
     def explain(self, error: Exception, deed: str) -> Exception:
         text = f"cannot {deed} the database {self._address.name}: {sentence(error)}"
-        # The last two are of values no database takes: integers beyond 64 bits, and text that is not Unicode.
+        # The last two are for values that no database takes: integers beyond 64 bits, and text that is not Unicode.
         if isinstance(error, psycopg.IntegrityError | psycopg.DataError | OverflowError | UnicodeError):
             return ConflictError(text)
         if isinstance(error, psycopg.Error):
@@ -195,7 +195,7 @@ class PostgresConnection:
         self._drop()
 
     def cut_if_silent(self) -> None:
-        """Cut the connection, from another thread, when its transaction has been under way for too long."""
+        """Cut the connection, from another thread, if its transaction has been under way for too long."""
         with self._closing:
             connection, since = self._connection, self._busy_since
             if connection is None or since is None or time.monotonic() - since < _SILENCE:
@@ -231,7 +231,7 @@ class PostgresConnection:
 
 
 class Watch:
-    """A thread that cuts connections on which nothing is heard any more."""
+    """A thread that cuts connections whose server is silent."""
 
     def __init__(self, connections: Sequence[PostgresConnection]) -> None:
         self._connections = connections
@@ -252,7 +252,7 @@ _TOKEN = re.compile(r"'(?:[^']|'')*'|\?(?P<number>\d*)|(?<!:):(?P<name>[a-z_]+)"
 
 @cache
 def _translate(sql: str) -> tuple[str, tuple[str | int, ...]]:
-    """A statement with PostgreSQL's parameters, and which of those given each of them is."""
+    """A statement with PostgreSQL's parameters, and for each of them the index of the given parameter."""
     order: list[str | int] = []
 
     def number(found: re.Match[str]) -> str:
@@ -274,21 +274,22 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        # psycopg would make it a decimal number, which compares with integers.
+        # psycopg would make it a decimal number. An integer column would be compared with that without an error.
         raise OverflowError("an integer does not fit into 64 bits")
     # PostgreSQL's texts have no NUL.
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 def sentence(error: Exception) -> str:
-    """A message of the server's or of libpq's, which may have several lines, in one."""
+    """A message of the server or of libpq in one line."""
     text = " ".join(str(error).split()) or type(error).__name__
-    # An address that cannot be read is quoted, with the password in it.
+    # libpq quotes an address that it cannot read, with the password in it.
     return re.sub(r"(?<=//)[^@/]*(?=@)", "…", text)
 
 
 def _passes(error: psycopg.Error) -> bool:
-    """Whether an error is of a server that is away or overloaded: nothing is wrong with what it was asked, or who asked."""
+    """Whether an error comes from a server that is away or overloaded. The statement and the user are then not the
+    cause."""
     state = error.sqlstate or ""
     if state:
         return state.startswith(("08", "53", "57P"))

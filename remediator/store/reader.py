@@ -1,4 +1,4 @@
-"""The threads that read: each query on a connection of its own, as one moment's view of what is committed."""
+"""The threads that read. Each query has its own connection and sees what was committed at one moment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Reader:
-    """Runs queries on the connections it is given, as many at once as there are. To be used from one event loop."""
+    """Runs queries on the given connections, one on each at a time. Use it from one event loop."""
 
     def __init__(self, connections: Sequence[Connection]) -> None:
         self._connections = tuple(connections)
@@ -25,13 +25,13 @@ class Reader:
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(len(self._connections), "store-reader")
 
     async def read(self, query: Callable[[Database], T]) -> T:
-        """What a query gives. StoreError when the database cannot be read, or is closed."""
+        """The result of a query. StoreError if the database cannot be read, or is closed."""
         if self._pool is None:
             raise StoreError("cannot read the database: it is closed")
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, query)
 
     async def close(self) -> None:
-        """Finish what was asked for and close the connections."""
+        """Finish the submitted queries and close the connections."""
         pool, self._pool = self._pool, None
         if pool is not None:
             await asyncio.to_thread(pool.shutdown)
@@ -47,7 +47,8 @@ class Reader:
 
 
 def read_at_once(connection: Connection, query: Callable[[Database], T]) -> T:
-    """What a query gives, in one transaction, so that all of it is one moment's view. StoreError when it cannot be told."""
+    """The result of a query in one transaction, so that all of it is of one moment. StoreError if the database cannot
+    be read."""
     try:
         connection.begin(write=False)
         try:

@@ -1,6 +1,6 @@
 """Implements the contract of `remediator.store.interface` with the table modules, on SQLite or PostgreSQL.
 
-Writes go through the one writer; reads run beside it and see what is committed. `sqlite` and `postgresql` open it.
+All writes go through the one writer. Reads run beside it and see what is committed. `sqlite` and `postgresql` open it.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ T = TypeVar("T")
 
 
 _PANIC = "panic"
-"""Under which name the time of the last panic is kept among the cursors."""
+"""The name of the cursor that keeps the time of the last panic."""
 
 
 class SqlStore:
-    """A `Store`; what each method does is said there. To be used from the event loop it was opened in."""
+    """A `Store`, which documents the methods. Use it from the event loop that opened it."""
 
     def __init__(
         self, writer: Writer | InlineExecutor, reader: Reader | InlineExecutor, fence: Fence | None = None
@@ -77,7 +77,7 @@ class SqlStore:
 
     async def put_alerts(self, alerts: Sequence[Alert], now: float) -> Accepted:
         if any(alert.source is Source.THRESHOLD for alert in alerts):
-            # A stopped leader that wakes up would report breaches that nobody evaluates any more.
+            # A leader that was stopped and wakes up would report breaches that nobody evaluates any more.
             (accepted,) = await self._lead(lambda db: alert_table.put_many(db, [(alerts, now)]), len(alerts))
             return accepted
         return await self._writer.submit_many(alert_table.put_many, (alerts, now), len(alerts))
@@ -196,7 +196,7 @@ class SqlStore:
     async def added_services(self) -> list[Service]:
         return await self._reader.read(operator_tables.added_services)
 
-    # The journal and those who follow it.
+    # The journal and its followers.
 
     async def record_unreadable(self, texts: Sequence[str], receiver: str, now: float) -> None:
         await self._writer.submit(lambda db: journal_table.record_unreadable(db, texts, receiver, now), len(texts))
@@ -236,14 +236,14 @@ class SqlStore:
     async def forget(self, before: float) -> int:
         deleted = 0
         for forget in retention.IN_ORDER:
-            # One step at a time, so that other writes come in between.
+            # One step at a time, so that other writes can run in between.
             while step := await self._lead(lambda db, forget=forget: forget(db, before)):  # type: ignore[misc]
                 deleted += step
         return deleted
 
 
 class SharedStore(SqlStore):
-    """A `Store` that several processes share, and the lease by which one of them leads."""
+    """A `Store` that several processes share. A lease decides which of them leads."""
 
     def __init__(self, writer: Writer, reader: Reader, fence: Fence, closed: Callable[[], None]) -> None:
         super().__init__(writer, reader, fence)
@@ -259,11 +259,13 @@ class SharedStore(SqlStore):
         return await self._reader.read(lease_table.read)
 
     async def claim_lease(self, holder: str, url: str, ttl: float) -> tuple[Lease, bool]:
-        """Take the lease for `ttl` seconds if it has expired. Returns the lease after that, and whether it was taken."""
+        """Take the lease for `ttl` seconds if it has expired. Returns the lease after that, and whether it was
+        taken."""
         return await self._writer.submit(lambda db: lease_table.claim(db, holder, url, ttl))
 
     async def renew_lease(self, epoch: int, ttl: float) -> Lease:
-        """Extend the lease of this epoch by `ttl` seconds. Returns the lease after that, whose holder may be another."""
+        """Extend the lease of this epoch by `ttl` seconds. Returns the lease after that, which another process may
+        hold."""
         return await self._writer.submit(lambda db: lease_table.renew(db, epoch, ttl))
 
     async def release_lease(self, epoch: int) -> None:

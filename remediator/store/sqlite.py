@@ -1,6 +1,7 @@
-"""SQLite: a database of ours in one file or in memory, the migrations that bring it up to date, and a connection to it.
+"""SQLite: a database in one file or in memory, its migrations, and a connection to it.
 
-A file is one of ours when its header carries our application id. Any other file is refused before SQLite touches it.
+A file is a database of remediator if its header has remediator's application id. Any other file is refused before
+SQLite touches it.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ APPLICATION_ID = 0x52454D44
 _MAGIC = b"SQLite format 3\x00"
 _BUSY = 5.0
 MEMORY = ":memory:"
-"""The path of a database that is in no file."""
+"""The path of a database in memory."""
 
 
 _READERS = 2
 
 
 async def open_sqlite(path: str, capacity: int = CAPACITY) -> SqlStore:
-    """The store in this file, which is made when there is none, and brought up to date when it is older.
+    """The store in this file. A missing file is created, and an older one is brought up to date.
 
-    `capacity` is how many rows may wait to be written. Raises StoreError, with what to do about it, when the file
-    cannot be opened, is not ours, or was written by a later version.
+    `capacity` is how many rows may wait to be written. Raises StoreError, with what to do about it, if the file cannot
+    be opened, is not remediator's, or was written by a later version.
     """
     writer, *readers = await asyncio.to_thread(_open, path)
     return SqlStore(Writer(writer, capacity), Reader(readers))
 
 
 def open_in_memory() -> SqlStore:
-    """A store of the same kind that is gone with its process: nothing waits for a disk, and no thread is used."""
+    """A store in memory that ends with its process. Nothing waits for a disk, and no thread is used."""
     inline = InlineExecutor(SqliteConnection(open_memory(), MEMORY))
     return SqlStore(inline, inline)
 
@@ -59,7 +60,7 @@ def _open(path: str) -> list[SqliteConnection]:
 
 
 class SqliteConnection:
-    """A `Connection`. Used by one thread at a time."""
+    """A `Connection`. One thread uses it at a time."""
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection = connection
@@ -83,11 +84,11 @@ class SqliteConnection:
             try:
                 self.execute("ROLLBACK")
             except sqlite3.Error:
-                # SQLite ends the transaction all the same; the first error is the one to report.
+                # SQLite ends the transaction nevertheless. The first error is the one to report.
                 pass
 
     def explain(self, error: Exception, deed: str) -> Exception:
-        # The last two are of values no database takes: integers beyond 64 bits, and text that is not Unicode.
+        # The last two are for values that no database takes: integers beyond 64 bits, and text that is not Unicode.
         if isinstance(error, sqlite3.IntegrityError | OverflowError | UnicodeError):
             return ConflictError(f"cannot {deed} the database {self._path}: {error}")
         if isinstance(error, sqlite3.Error):
@@ -96,10 +97,8 @@ class SqliteConnection:
 
 
 def open_database(path: str) -> sqlite3.Connection:
-    """The connection that writes, to a database that is ours and up to date; makes the file when there is none.
-
-    Raises StoreError when it cannot be opened, is another program's, or was written by a later version.
-    """
+    """The connection that writes, to a database of remediator that is up to date. A missing file is created. StoreError
+    if it cannot be opened, is another program's, or was written by a later version."""
     try:
         _create(path)
         _recover(path)
@@ -117,7 +116,7 @@ def open_database(path: str) -> sqlite3.Connection:
                 f"cannot open the database {path}: its file system does not support write-ahead logging; use a local one"
             )
         connection.execute("PRAGMA synchronous = FULL")
-        # A burst leaves a large log behind; it is cut back to this size once it has been copied into the database.
+        # A burst leaves a large log behind. It is cut to this size once it has been copied into the database.
         connection.execute("PRAGMA journal_size_limit = 16777216")
     except sqlite3.Error as error:
         connection.close()
@@ -129,7 +128,7 @@ def open_database(path: str) -> sqlite3.Connection:
 
 
 def open_reader(path: str) -> sqlite3.Connection:
-    """A further connection, which sees what is committed and writes nothing."""
+    """One more connection, which sees what is committed and writes nothing."""
     try:
         connection = _connect(path)
         connection.execute("PRAGMA query_only = ON")
@@ -139,10 +138,10 @@ def open_reader(path: str) -> sqlite3.Connection:
 
 
 def back_up(path: str, target: str) -> int:
-    """Copy one moment's state of the database to a new file while others read and write it. Returns the copy's size.
+    """Copy the database as of one moment to a new file, while others read and write it. Returns the size of the copy.
 
-    The copy appears under its name once it is whole, checked and on the disk. StoreError, and no copy, when the database
-    is not ours or cannot be read, or the copy cannot be written.
+    The copy gets its name once it is complete, checked and on the disk. StoreError, and no copy, if the database is not
+    remediator's or cannot be read, or if the copy cannot be written.
     """
     part = f"{target}.part"
     if os.path.lexists(target):
@@ -151,7 +150,7 @@ def back_up(path: str, target: str) -> int:
         raise StoreError(f"cannot back up the database {path}: there is none")
     try:
         _refuse_foreign(path)
-        # It keeps the output of commands, so that it is for its owner alone.
+        # The file keeps the output of commands, so only its owner may read it.
         os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
         raise StoreError(
@@ -197,7 +196,7 @@ def open_memory() -> sqlite3.Connection:
 
 @cache
 def _empty() -> bytes:
-    """A new database with all tables in it: copying it is quicker than making them each time."""
+    """A new database with all tables in it. Copying it is quicker than making the tables each time."""
     connection = _connect(MEMORY)
     try:
         _migrate(MEMORY, connection)
@@ -207,7 +206,7 @@ def _empty() -> bytes:
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    # Each connection is used by one thread at a time, but not always by the thread that opened it.
+    # One thread uses a connection at a time, but not always the thread that opened it.
     connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
     _prepare(connection)
     return connection
@@ -219,12 +218,12 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _create(path: str) -> None:
-    """An empty file, readable by its owner only (it keeps the output of commands), unless there is a file."""
+    """Create an empty file if there is none. Only its owner may read it, because it keeps the output of commands."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _recover(path: str) -> None:
-    """Let SQLite undo a transaction whose writer died, such as the first of all, which makes the header."""
+    """Let SQLite undo a transaction whose writer died, such as the very first one, which makes the header."""
     if os.path.exists(f"{path}-journal"):
         connection = _connect(path)
         try:
@@ -269,7 +268,7 @@ def _migrate(path: str, connection: sqlite3.Connection) -> None:
 
 
 def _failure(text: str, error: OSError | sqlite3.Error) -> StoreError:
-    """The error of this text: one that may pass where there is no space, or the disk or another process is in the way."""
+    """The error with this text. It may pass if there is no space, or if the disk or another process is the cause."""
     if isinstance(error, OSError):
         return UnavailableError(text) if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else StoreError(text)
     # The lower byte is the kind of error.

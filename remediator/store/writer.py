@@ -1,8 +1,8 @@
-"""The one thread that writes: it commits together what waits together (group commit).
+"""The one thread that writes. It commits together what waits together (group commit).
 
-The database's flush to disk is what a write costs, so everything that waits shares one. An operation that fails is
-undone by itself, and the others of its batch are kept. A future is resolved only after the commit, and all futures of
-a batch by one call into the event loop.
+The flush to disk is the cost of a write, so all waiting operations share one. An operation that fails is undone alone,
+and the others of its batch are kept. A future is resolved only after the commit. One call into the event loop resolves
+all futures of a batch.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 CAPACITY = 50_000
-"""How much may wait, in rows; what comes beyond is refused."""
+"""How many rows may wait. Further ones are refused."""
 
 _BATCH = 1_000
-"""How many rows one transaction takes, about: it bounds how long the event loop is busy with a batch's futures."""
+"""The approximate number of rows in one transaction. It limits how long the event loop is busy with a batch's
+futures."""
 
 
 Many = Callable[[Database, list[Any]], list[Any]]
-"""An operation for several arguments, with one result for each."""
+"""One operation for several arguments, with one result for each."""
 
 
 class _Job(NamedTuple):
@@ -49,10 +50,8 @@ class _Done(NamedTuple):
 
 
 class Writer:
-    """Runs operations on the connection it is given, in the order in which they are submitted.
-
-    To be used from the event loop it was made in.
-    """
+    """Runs operations on the given connection, in the order in which they are submitted. Use it from the event loop
+    that made it."""
 
     def __init__(self, connection: Connection, capacity: int = CAPACITY) -> None:
         self._connection = connection
@@ -62,21 +61,22 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
         self._inbox: SimpleQueue[_Job | None] = SimpleQueue()
-        # A process that ends without closing the store may do so: what was not committed was not acknowledged.
+        # A process may end without closing the store: nobody was told that an uncommitted write is stored.
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[Database], T], rows: int = 1) -> asyncio.Future[T]:
-        """Have this done, and wait for the future for its result after the commit. `rows` is how much it is, about.
+        """Submit an operation. The future has its result after the commit.
 
-        StoreError when too much waits already, or when the writer is closed.
+        `rows` is its approximate size. StoreError if too much waits already, or if the writer is closed.
         """
         return self.submit_many(lambda db, _: [work(db)], None, rows)
 
     def submit_many(
         self, many: Callable[[Database, list[A]], list[T]], argument: A, rows: int = 1
     ) -> asyncio.Future[T]:
-        """Have this done for an argument, at a stretch with others of the same operation that wait as well."""
+        """Submit an operation for one argument. It runs together with others of the same operation that wait as
+        well."""
         if self._closed:
             raise StoreError("cannot write to the database: it is closed")
         if self._waiting and self._waiting + rows > self._capacity:
@@ -87,7 +87,7 @@ class Writer:
         return job.future
 
     async def close(self) -> None:
-        """Commit what was submitted, end the thread and close the connection."""
+        """Commit the submitted operations, end the thread and close the connection."""
         if not self._closed:
             self._closed = True
             self._inbox.put(None)
@@ -97,7 +97,7 @@ class Writer:
     def _deliver(self, batch: list[_Done]) -> None:
         for job, result, error in batch:
             self._waiting -= job.rows
-            # The one who waited may have given up; what was submitted is done all the same.
+            # The caller may have given up waiting. The submitted operation is done nevertheless.
             if job.future.done():
                 continue
             if error is None:
@@ -105,7 +105,7 @@ class Writer:
             else:
                 job.future.set_exception(error)
 
-    # Below, everything runs in the thread.
+    # Everything below runs in the thread.
 
     def _run(self) -> None:
         while batch := self._gather():
@@ -121,7 +121,7 @@ class Writer:
             pass
 
     def _gather(self) -> list[_Job]:
-        """What waits, up to a batch; blocks until there is something. Empty when the writer is to end."""
+        """The waiting operations, up to a batch. Blocks until there is one. Empty if the writer has to end."""
         first = self._inbox.get()
         if first is None:
             return []
@@ -132,7 +132,7 @@ class Writer:
             except Empty:
                 break
             if job is None:
-                # The end is for the next round.
+                # The end mark stays for the next batch.
                 self._inbox.put(None)
                 break
             batch.append(job)
@@ -149,9 +149,9 @@ class Writer:
         try:
             done = [each for many, jobs in groupby(batch, _many_of) for each in self._do(many, list(jobs))]
         except Exception:  # noqa: BLE001
-            # One of them failed: once more, each on its own, to find out which and to keep the others. Operations read
-            # nothing but the database, so that they can be done again. Savepoints cost as much as half an operation,
-            # and failures are rare; that is why they are not set at once.
+            # One of them failed. Run each again on its own, to find out which failed and to keep the others. Operations
+            # read nothing but the database, so they can be repeated. Savepoints cost as much as half an operation, and
+            # failures are rare, so savepoints are not set at once.
             connection.roll_back()
         else:
             return self._finish(batch, done)
@@ -164,7 +164,7 @@ class Writer:
         return self._finish(batch, done)
 
     def _take_rest(self) -> list[_Job]:
-        """Everything else that waits; the end is left to be found."""
+        """Everything else that waits. The end mark stays in the queue."""
         jobs = [job for job in iter(self._inbox.get, None) if job is not None]
         self._inbox.put(None)
         return jobs
@@ -173,7 +173,7 @@ class Writer:
         try:
             self._connection.commit()
         except Exception as error:  # noqa: BLE001
-            # Never done again: a commit whose answer was lost may have taken place.
+            # Never repeated: a commit whose answer was lost may have taken place.
             self._connection.roll_back()
             return self._fail_all(batch, error)
         return done
@@ -192,9 +192,9 @@ class Writer:
         try:
             (done,) = self._do(job.many, [job])
         except Exception as error:
-            # Whatever it is, it belongs to the one who submitted the operation, and to no other of the batch.
+            # Any error belongs to the caller who submitted the operation, and to no other of the batch.
             if not connection.in_transaction:
-                # The database has given up the whole transaction, as SQLite may when the disk is full.
+                # The database has given up the whole transaction, as SQLite may if the disk is full.
                 raise
             connection.execute("ROLLBACK TO SAVEPOINT operation")
             done = _Done(job, None, connection.explain(error, "write to"))

@@ -1,6 +1,6 @@
-"""The versions of the schema, one SQL file each, written for SQLite; every later one only adds to those before.
+"""The versions of the schema, one SQL file each, written for SQLite. Each later one only adds to those before.
 
-A replica of the version before may so go on working beside one that has brought the schema forward.
+So a replica of the version before can continue beside one that has brought the schema forward.
 """
 
 from __future__ import annotations

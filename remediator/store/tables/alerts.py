@@ -1,8 +1,8 @@
 """Alerts: taking them in by identity, settling what became of them, and reading them.
 
-Many are written by one statement that reads them from JSON: SQLite then works on all of them at a stretch, where a
-statement for each would hand Python's interpreter lock back and forth as often. An alert's identity is a text (a JSON
-array), because only Python reads a float back exactly as it wrote it. What each function promises is said in `Store`.
+One statement writes many alerts and reads them from JSON, so SQLite works on all of them at once. With a statement for
+each alert, Python's interpreter lock would change hands each time. An alert's identity is a text (a JSON array),
+because only Python reads a float back exactly as it wrote it. `Store` says what each function promises.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ _SETTLE_MANY = """
     WHERE alerts.key = new.value ->> 0
 """
 _FEW = 8
-"""Up to so many alerts are settled one by one, which is quicker for them."""
+"""Up to this number, alerts are settled one by one, which is quicker for them."""
 
 _ONE_FIRES = (Source.ALERTMANAGER, Source.THRESHOLD)
 _UNTOLD = (Disposition.OPENED, Disposition.JOINED, Disposition.RESOLVED)
-"""What the journal does not tell of an alert by itself: its incident does, or there is nothing to tell."""
+"""Dispositions without a journal entry of their own: the entry of the incident says it, or there is nothing to say."""
 
 _SINCE = "SELECT * FROM alerts WHERE seq > ? ORDER BY seq LIMIT ?"
 _FIRING = "SELECT * FROM alerts WHERE firing = 1 ORDER BY seq"
@@ -98,8 +98,11 @@ _decode_alert = msgspec.json.Decoder(Alert).decode
 
 
 def put_many(db: Database, batches: Sequence[tuple[Sequence[Alert], float]]) -> list[Accepted]:
-    """Put batches of alerts, each with the time it came, one after the other: at a stretch as long as they share no
-    fingerprint, so that a storm of small notifications costs little more than one large one."""
+    """Put batches of alerts one after the other, each with the time it came.
+
+    Batches that share no fingerprint are written together, so many small notifications cost little more than one large
+    one.
+    """
     done: list[Accepted] = []
     together: list[tuple[Sequence[Alert], float]] = []
     seen: set[str] = set()
@@ -118,7 +121,7 @@ def _put(db: Database, batches: Sequence[tuple[Sequence[Alert], float]]) -> list
     batch_of: list[int] = []
     fires = _firing_of_ended(db, batches)
     for number, (batch, now) in enumerate(batches):
-        # Of one alert that comes twice the last word counts.
+        # If an alert comes twice, the last report counts.
         latest = {_key(alert.key): alert for alert in (_with_its_start(alert, fires) for alert in batch)}
         alerts += [(key, alert, now) for key, alert in latest.items()]
         batch_of += [number] * len(latest)
@@ -136,7 +139,7 @@ def _put(db: Database, batches: Sequence[tuple[Sequence[Alert], float]]) -> list
 
 
 def _firing_of_ended(db: Database, batches: Sequence[tuple[Sequence[Alert], float]]) -> dict[str, list[Alert]]:
-    """The alerts of Alertmanager that fire with the fingerprints of those that have ended."""
+    """The firing alerts of Alertmanager with the fingerprints of those that have ended."""
     ended = {alert.fingerprint for batch, _ in batches for alert in batch if not alert.firing}
     found: dict[str, list[Alert]] = {}
     rows = db.execute(_FIRING_LIKE, (many([(_without_nul(one),) for one in ended]),)) if ended else ()
@@ -148,8 +151,11 @@ def _firing_of_ended(db: Database, batches: Sequence[tuple[Sequence[Alert], floa
 
 
 def _with_its_start(alert: Alert, fires: dict[str, list[Alert]]) -> Alert:
-    """An end with the start of the alert that it ends. Senders tell the end of one alert with another start: Grafana 12
-    with its end, and of two Prometheis the one that did not tell of the beginning."""
+    """The end of an alert, with the start of the stored alert that it ends.
+
+    Some senders report the end with another start. Grafana 12 reports its end as its start. Of two Prometheis, the one
+    that did not report the beginning may report the end.
+    """
     if alert.ends_at is None or alert.source is not Source.ALERTMANAGER:
         return alert
     same = fires.get(alert.fingerprint, [])
@@ -160,7 +166,7 @@ def _with_its_start(alert: Alert, fires: dict[str, list[Alert]]) -> Alert:
 
 
 def _write(db: Database, alerts: Sequence[tuple[str, Alert, float]]) -> list[tuple[int, int]]:
-    """Write alerts by key, each with its time: the places of those that changed, and whether they fire."""
+    """Write alerts by key, each with its time. Returns the positions of those that changed, and whether they fire."""
     if not alerts:
         return []
     first: int = db.execute(_TAKE_NUMBERS, (len(alerts),)).fetchone()[0] - len(alerts) + 1
@@ -172,9 +178,12 @@ def _write(db: Database, alerts: Sequence[tuple[str, Alert, float]]) -> list[tup
 
 
 def _begun_again(db: Database, begun: Sequence[tuple[str, Alert, float]]) -> list[tuple[str, Alert, float]]:
-    """Alerts of Alertmanager or of thresholds that ended because they began again: only one of the same labels can
-    fire. When one ends and begins again between two notifications, Alertmanager tells of the new one and never of
-    the end; and a leader that died may have told of a breach which the next one sees begin later."""
+    """Alerts of Alertmanager or of thresholds that ended because they began again: only one alert of the same labels
+    can fire.
+
+    If an alert ends and begins again between two notifications, Alertmanager reports the new one and never the end. A
+    dead leader may have reported a breach that the next leader sees begin later.
+    """
     alike: dict[tuple[Source, str], dict[str, tuple[str, Alert, float]]] = {}
     for key, alert, now in begun:
         if alert.source in _ONE_FIRES:
@@ -193,15 +202,18 @@ def _begun_again(db: Database, begun: Sequence[tuple[str, Alert, float]]) -> lis
 
 
 def end_requests(db: Database, incident: int, now: float) -> None:
-    """Resolve what operators asked for and led to this incident."""
+    """Resolve the operators' requests that led to this incident."""
     firing = [_decode_alert(row["alert"]) for row in db.execute(_FIRING_IN, (incident,))]
     requests = [alert for alert in firing if alert.source is Source.OPERATOR]
     _write(db, [(_key(alert.key), msgspec.structs.replace(alert, ends_at=now), now) for alert in requests])
 
 
 def settle_many(db: Database, batches: Sequence[tuple[Sequence[Settlement], float]]) -> None:
-    """Settle batches, each with its time, one after the other: at a stretch as long as they are of one time and settle
-    no alert twice, since the decisions of a cycle come one by one."""
+    """Settle batches one after the other, each with its time.
+
+    Batches of one time that settle no alert twice are written together, because the decisions of a cycle come one by
+    one.
+    """
     together: list[Settlement] = []
     keys: set[tuple[str, float]] = set()
     at = 0.0
@@ -266,7 +278,8 @@ def newest(db: Database, service: str, firing_only: bool, before: int | None, li
 
 
 def of_fingerprint(db: Database, fingerprint: str) -> list[StoredAlert]:
-    # A key is `["FINGERPRINT",TIME]`: all of a fingerprint lie between this text and the same with the next character.
+    # A key is `["FINGERPRINT",TIME]`. All keys of a fingerprint lie between this text and the same text with the next
+    # character.
     begin = encode([fingerprint])[:-1]
     found = map(_alert, db.execute(_OF_FINGERPRINT, (f"{begin},", f"{begin}-")))
     return sorted(found, key=lambda stored: stored.alert.starts_at, reverse=True)

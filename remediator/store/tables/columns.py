@@ -1,4 +1,4 @@
-"""Values as they are kept in columns, or handed to a statement: as JSON."""
+"""Values in the form of columns and of statement parameters: as JSON."""
 
 from __future__ import annotations
 

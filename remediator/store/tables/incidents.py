@@ -1,7 +1,5 @@
-"""Incidents: opening, holding, answering and closing them, and reading them with their step runs.
-
-What each function promises is said in `Store`.
-"""
+"""Incidents: opening, holding, answering and closing them, and reading them with their step runs. `Store` says what
+each function promises."""
 
 from __future__ import annotations
 
@@ -40,7 +38,7 @@ _RUNNING = "SELECT action FROM step_runs WHERE incident = ? AND ended_at IS NULL
 _REDEEM = "UPDATE step_runs SET redeemed = ? WHERE incident = ?"
 
 _ONE = "SELECT * FROM incidents WHERE id = ?"
-# The plus keeps SQLite from walking through all incidents for their order.
+# The plus keeps SQLite from scanning all incidents for their order.
 _ALL_OPEN = "SELECT * FROM incidents WHERE closed_at IS NULL ORDER BY +id"
 _NEWEST = "SELECT * FROM incidents WHERE id < ? ORDER BY id DESC LIMIT ?"
 _NEWEST_OF_SERVICE = "SELECT * FROM incidents WHERE service = ? AND id < ? ORDER BY id DESC LIMIT ?"
@@ -56,7 +54,7 @@ _SUMMARIES = """
     ) AS ran
     FROM incidents WHERE closed_at IS NOT NULL AND closed_at >= ? ORDER BY closed_at, id
 """
-# The empty text keeps SQLite from walking through all incidents for their services.
+# The empty text keeps SQLite from scanning all incidents for their services.
 _LAST_CLOSED = """
     SELECT * FROM incidents WHERE id IN
         (SELECT max(id) FROM incidents WHERE closed_at IS NOT NULL AND closed_at >= ? GROUP BY service || '')
@@ -169,7 +167,8 @@ def close(db: Database, incident: int, verdict: Verdict, text: str, health: Heal
         raise ConflictError(f"cannot close incident {incident}: it is not open")
     if verdict is Verdict.RECOVERED:
         db.execute(_REDEEM, (1, incident))
-    # An operator's request is over with the incident it led to, in the same transaction: it would lead to another one.
+    # An operator's request ends in the same transaction as the incident that it led to. Else it would lead to another
+    # one.
     alert_table.end_requests(db, incident, now)
     closed = _whole(db, row)
     last = closed.last_run

@@ -1,7 +1,5 @@
-"""The journal: writing an entry beside each change, reading entries, and those who follow them.
-
-What each function promises is said in `Store`.
-"""
+"""The journal: writing an entry beside each change, reading entries, and the cursors of its followers. `Store` says
+what each function promises."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from remediator.store.database import Database, Row
 from remediator.store.tables.columns import encode
 
 TOP = 2**63 - 1
-"""Above every number of a row: where a page that goes down begins."""
+"""A number above every row number: the start of a page in descending order."""
 
 _NOTE = "INSERT INTO journal (at, kind, text, service, incident, run, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _ENTRIES = "SELECT * FROM journal WHERE id > ? ORDER BY id LIMIT ?"
@@ -48,7 +46,7 @@ def write_entry(
     incident: int | None = None,
     run: int | None = None,
 ) -> None:
-    """Write an entry, in the transaction of what it tells."""
+    """Write an entry, in the transaction of the change that it describes."""
     db.execute(_NOTE, (at, kind, text, service, incident, run, encode(data)))
 
 
@@ -58,7 +56,7 @@ def record_unreadable(db: Database, texts: Sequence[str], receiver: str, now: fl
 
 
 def with_comment(comment: str) -> str:
-    """How an operator's comment ends a sentence."""
+    """An operator's comment, as the end of a sentence."""
     return f": {comment}" if comment else ""
 
 
@@ -69,7 +67,7 @@ def entries(db: Database, after: int, service: str, incident: int | None, limit:
         rows = db.execute(_ENTRIES_OF_SERVICE, (service, after, limit))
     else:
         rows = db.execute(_ENTRIES, (after, limit))
-    # An incident has one service: with another one asked for there is nothing.
+    # An incident has one service. If another service is asked for, there are no entries.
     return [_entry(row) for row in rows if not service or row["service"] == service]
 
 

@@ -1,8 +1,8 @@
-"""The lease: who leads, until when by the database's clock, and in which epoch. For a database that processes share.
+"""The lease: which process leads, until when by the database's clock, and in which epoch.
 
-The leader renews it. Any process may claim an expired lease, which begins a new epoch. A write that names an older epoch
-is refused, so a leader that was stopped and wakes up changes nothing. (M. Kleppmann, "How to do distributed locking",
-2016: the fencing token.)
+It is for a database that several processes share. The leader renews it. Any process may claim an expired lease, which
+begins a new epoch. A write that names an older epoch is refused, so a leader that was stopped and wakes up changes
+nothing. (M. Kleppmann, "How to do distributed locking", 2016: the fencing token.)
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def claim(db: Database, holder: str, url: str, ttl: float) -> tuple[Lease, bool]
 
 
 def renew(db: Database, epoch: int, ttl: float) -> Lease:
-    """Extend the lease of this epoch. Returns the lease after that, whose holder may be another process."""
+    """Extend the lease of this epoch. Returns the lease after that, which another process may hold."""
     db.execute(_RENEW, (ttl, epoch))
     return read(db)
 
@@ -50,14 +50,14 @@ def release(db: Database, epoch: int) -> None:
 
 
 class Fence:
-    """Lets writes pass that are made in the epoch this process leads in."""
+    """Allows only writes of the epoch in which this process leads."""
 
     def __init__(self) -> None:
         self.epoch: int | None = None
-        """The epoch in which this process leads, or None while it does not."""
+        """The epoch in which this process leads. None while it does not lead."""
 
     def check(self, db: Database) -> None:
-        """FencedError unless this process leads, as the transaction sees it."""
+        """FencedError unless this process leads, by what the transaction sees."""
         row: Row = db.execute(_EPOCH).fetchone()
         if row["epoch"] != self.epoch:
             raise FencedError(f"cannot write to the database: {row['holder'] or 'nobody'} leads, not this process")

@@ -1,7 +1,5 @@
-"""Pauses and services that operators add and remove at run time, each journalled with author and comment.
-
-What each function promises is said in `Store`.
-"""
+"""Pauses and services that operators add and remove at run time, each journalled with author and comment. `Store` says
+what each function promises."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Retention: deletes what is old enough, in steps small enough that other writes need not wait.
+"""Retention: deletes old rows, in steps so small that other writes need not wait.
 
-Incidents go before the journal, so that the entries of an incident that is kept are kept with it.
+Incidents are deleted before the journal, so that the entries of a kept incident are kept with it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from remediator.store.database import Database
 
 STEP = 500
-"""How many incidents, alerts, pauses or entries one step deletes at most."""
+"""Maximum number of incidents, alerts, pauses or entries that one step deletes."""
 
 _OLD_INCIDENTS = """
     SELECT id FROM incidents WHERE closed_at IS NOT NULL AND closed_at < ? ORDER BY closed_at LIMIT ?
@@ -37,7 +37,8 @@ _FORGET_ENTRIES = """
 
 
 def forget_incidents(db: Database, before: float) -> int:
-    """Delete one step of incidents that closed before this time, with what hangs on them; how many rows went."""
+    """Delete one step of incidents that closed before this time, with their dependent rows. Returns the number of
+    rows."""
     deleted = 0
     for (incident,) in db.execute(_OLD_INCIDENTS, (before, STEP)).fetchall():
         for statement in (_FORGET_RUN_ANNOTATION, _FORGET_INCIDENT_ANNOTATION, _FORGET_RUNS, _FORGET_INCIDENT):
@@ -46,17 +47,17 @@ def forget_incidents(db: Database, before: float) -> int:
 
 
 def forget_alerts(db: Database, before: float) -> int:
-    """Delete one step of alerts that were resolved before this time; how many rows went."""
+    """Delete one step of alerts that were resolved before this time. Returns the number of rows."""
     return db.execute(_FORGET_ALERTS, (before, STEP)).rowcount
 
 
 def forget_pauses(db: Database, before: float) -> int:
-    """Delete one step of pauses that ended before this time; how many rows went."""
+    """Delete one step of pauses that ended before this time. Returns the number of rows."""
     return db.execute(_FORGET_PAUSES, (before, STEP)).rowcount
 
 
 def forget_entries(db: Database, before: float) -> int:
-    """Delete one step of journal entries older than this time; how many rows went."""
+    """Delete one step of journal entries older than this time. Returns the number of rows."""
     return db.execute(_FORGET_ENTRIES, (before, STEP)).rowcount
 
 

@@ -1,6 +1,6 @@
 """Step runs: beginning and ending them, passing steps over, and reading them.
 
-Every write but the end of a run needs an open incident. What each function promises is said in `Store`.
+Every write except the end of a run needs an open incident. `Store` says what each function promises.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OPEN_INCIDENT = "SELECT * FROM incidents WHERE id = ? AND closed_at IS NULL"
 _PLAN_OF = "SELECT plan FROM incidents WHERE id = ?"
 _CLEAR_HOLD = "UPDATE incidents SET hold = NULL WHERE id = ? AND hold IS NOT NULL"
 _RUNS_OF = "SELECT * FROM step_runs WHERE incident IN (SELECT CAST(key AS BIGINT) FROM json_each(?)) ORDER BY id"
-# Here and below the plus keeps SQLite from walking through all runs for their order, as CROSS JOIN does.
+# Here and below the plus keeps SQLite from scanning all runs for their order, as CROSS JOIN does.
 _OPEN_RUNS = """
     SELECT step_runs.* FROM incidents CROSS JOIN step_runs
     WHERE step_runs.incident = incidents.id AND incidents.closed_at IS NULL ORDER BY +step_runs.id
@@ -147,7 +147,7 @@ def of_open_incidents(db: Database) -> Iterable[StepRun]:
 
 
 def open_row(db: Database, incident: int, purpose: str) -> Row:
-    """The row of an incident that has to be open; ConflictError, which names the purpose, when it is not."""
+    """The row of an incident that has to be open. If it is not, ConflictError names the purpose."""
     row: Row | None = db.execute(_OPEN_INCIDENT, (incident,)).fetchone()
     if row is None:
         raise ConflictError(f"cannot {purpose}: incident {incident} is not open")
@@ -155,7 +155,7 @@ def open_row(db: Database, incident: int, purpose: str) -> Row:
 
 
 def dashboard(plan: Plan | _ShownPlan) -> dict[str, Any]:
-    """Where the annotations of an entry go, for those who tell it; nothing when the rules name no dashboard."""
+    """Where the annotations of an entry go, for announcers. Empty if the rules name no dashboard."""
     dashboard = plan.runbook.dashboard or plan.service.dashboard
     return {} if dashboard is None else {"dashboard": {"uid": dashboard.uid, "panel": dashboard.panel}}
 
