@@ -28,11 +28,11 @@ _server_log = logging.getLogger("remediator.web.server")
 _server_log.addFilter(is_our_failure)
 
 RUNNER_OPTIONS: dict[str, Any] = {"keepalive_timeout": 75.0, "shutdown_timeout": 3.0, "logger": _server_log}
-"""For aiohttp's AppRunner. The first also bounds how long a client may take to send a request's headers."""
+"""Options of aiohttp's AppRunner. The first also limits how long a client may take to send a request's headers."""
 
 
 def make_app(context: WebContext) -> web.Application:
-    """The whole web as one application, to be run by the caller."""
+    """The whole web as one application, which the caller runs."""
     app = web.Application(middlewares=[answer_errors(pages.error_page), authorize], client_max_size=context.body_limit)
     app[CONTEXT] = context
     app[CLOSING] = asyncio.Event()

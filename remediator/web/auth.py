@@ -1,7 +1,7 @@
 """Authentication: who a request comes from, by the web config, by this machine's credential, or by a session.
 
-Senders of notifications have users of their own (`webhook_users`). Everyone else is a `Principal`, whose permissions are
-in `remediator.web.permissions`.
+Senders of notifications have users of their own (`webhook_users`). Everyone else is a `Principal`, whose permissions
+are in `remediator.web.permissions`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SESSION_COOKIE = "remediator_session"
 
 
 class Security:
-    """What is asked of those who come in: by the web config file, and by `token`, this machine's credential, whose file
-    is `token_file`. Without either, nothing is asked."""
+    """The credentials that requests need: those of the web config file, and `token`, this machine's credential, whose
+    file is `token_file`. Without either, requests need none."""
 
     def __init__(
         self, config: WebConfig | None = None, path: Path | None = None, *, token: str = "", token_file: str = ""
@@ -46,18 +46,18 @@ class Security:
         self._use(config or WebConfig())
 
     def require_token(self, token: str, token_file: str, *, open_to_readers: bool = True) -> None:
-        """Ask this machine's credential of those who change anything, or of everyone."""
+        """Require this machine's credential of everyone, or only of those who change something."""
         self._token, self.token_file, self.sessions = token, token_file, Sessions(token)
         self._open_to_readers = open_to_readers
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """What to listen with; None means without TLS."""
+        """The TLS context to listen with. None means no TLS."""
         return self._tls
 
     def reload(self) -> None:
-        """Read the file again, so that users and certificates can be changed while serving; all of it or none.
+        """Read the file again, so that users and certificates can change while serving. All of it is taken, or nothing.
 
-        Whether TLS is spoken at all is decided at start. Raises as `load_security`.
+        Whether TLS is used at all is decided at the start. Raises as `load_security`.
         """
         if self._path is not None:
             self._use(load_web_config(self._path))
@@ -79,24 +79,24 @@ class Security:
 
     @property
     def asks_token(self) -> bool:
-        """Whether this machine's credential is what lets people in."""
+        """Whether requests need this machine's credential."""
         return bool(self._token)
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers for every answer, as the file's author wants them."""
+        """The headers of every answer, from the file."""
         return self._headers
 
     def forwards(self, address: str) -> bool:
-        """Whether a peer is a proxy whose word of its clients is believed."""
+        """Whether a peer is a proxy that is trusted to name its clients."""
         return bool(self._forwarders) and is_within(address, self._forwarders)
 
     async def is_sender(self, request: web.Request) -> bool:
-        """Whether a notification may be sent: by everyone, where the file names no senders."""
+        """Whether this request may send a notification. Everyone may if the file names no senders."""
         return not self._senders or await self._senders.check(*_basic(request), _peer(request))
 
     async def principal(self, request: web.Request, now: float) -> Principal | None:
-        """Who asks; None when credentials are needed, or those shown are wrong."""
+        """The principal of a request. None if credentials are needed, or if the given ones are wrong."""
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
         if self._token and scheme.lower() == "bearer":
             return self.bearer(text.strip())
@@ -112,20 +112,20 @@ class Security:
         return VIEWER if self._token else ADMIN
 
     def bearer(self, token: str) -> Principal | None:
-        """Whoever has this machine's credential may do everything."""
+        """The holder of this machine's credential may do everything."""
         return _HOLDER if self._token and same(token, self._token) else None
 
     def session(self, principal: Principal, now: float) -> str:
-        """The cookie of a session of someone who has shown credentials."""
+        """The cookie of a session for a user who has shown credentials."""
         return self.sessions.issue(principal.name, self._proof(principal.name) or "", now)
 
     def end_session(self, cookie: str, now: float) -> None:
-        """Take a session no more, if it is one."""
+        """Refuse a session from now on, if it is one."""
         if self._of_session(cookie, now) is not None:
             self.sessions.revoke(cookie, now)
 
     def named(self, name: str) -> Principal | None:
-        """The user of this name as the file has it now; the empty name is the holder of this machine's credential."""
+        """The user of this name in the present file. The empty name is the holder of this machine's credential."""
         return None if self._proof(name) is None else self._user(name) if name else _HOLDER
 
     def _of_session(self, cookie: str, now: float) -> Principal | None:
@@ -136,7 +136,7 @@ class Security:
         return self.named(name)
 
     def _proof(self, name: str) -> str | None:
-        """What a session of this user rests on; None when there is no such user."""
+        """The proof that a session of this user depends on. None if there is no such user."""
         return self._operators.hash_of(name) if name else self._token or None
 
     def _user(self, name: str) -> Principal:
@@ -144,7 +144,7 @@ class Security:
         return Principal(name, grants if self._roles else (Grant(Role.ADMIN),), known=True)
 
     def _proxied(self, request: web.Request, proxy: ProxyDoc) -> Principal | None:
-        """Whom a trusted proxy names; nobody when it names none, or several."""
+        """The user that a trusted proxy names. Nobody if it names none, or several."""
         names = [name.strip() for name in request.headers.getall(proxy.user_header, [])]
         if len(names) != 1 or not names[0]:
             return None
@@ -168,8 +168,10 @@ _HOLDER = Principal("", (Grant(Role.ADMIN),), known=True)
 
 
 def load_security(path: Path | None) -> Security:
-    """What a web config file asks; without a file, nothing. ConfigError when the file is wrong, RemediatorError when a
-    certificate cannot be used."""
+    """The credentials that a web config file requires. Without a file there are none.
+
+    ConfigError if the file is wrong, RemediatorError if a certificate cannot be used.
+    """
     if path is None:
         return Security()
     config = load_web_config(path)
@@ -179,10 +181,11 @@ def load_security(path: Path | None) -> Security:
 
 
 def check_listen(address: str, security: Security, allow: bool) -> None:
-    """Refuse, with RemediatorError, to let strangers command this machine.
+    """Refuse, with RemediatorError, an address at which strangers could command this machine.
 
     On loopback, `serve` asks for this machine's credential. Any other address needs users for the operators' side and
-    for the receiver's, or client certificates for both; or `allow`, the flag `--web.allow-unauthenticated`.
+    for the receiver's, or client certificates for both. `allow`, the flag `--web.allow-unauthenticated`, permits it
+    without them.
     """
     host, _ = parse_listen(address)
     if allow or security.certificates or is_loopback(host):

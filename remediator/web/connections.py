@@ -1,6 +1,6 @@
-"""Bounds connections below what the process can open, so that commands and the store always find descriptors.
+"""Limits connections below what the process can open, so that commands and the store always find descriptors.
 
-When the bound is reached, a new connection takes the place of the oldest idle one of the peer that has most of them.
+At the limit, a new connection replaces the oldest idle one of the peer that has the most connections.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ from remediator.web.responses import failure
 log = logging.getLogger(__name__)
 
 WANTED = 8192
-"""Descriptors that are enough for everything; the soft limit is raised to so many where it may be."""
+"""Descriptors that are enough for everything. The soft limit is raised to this number if permitted."""
 RESERVE = 160
-"""Descriptors kept for commands, the store, and questions to Prometheus and Alertmanager."""
+"""Descriptors kept for commands, for the store, and for requests to Prometheus and Alertmanager."""
 _MOST = 2000
 _FEWEST = 16
 _AT_ONCE = 64
-"""How many connections are accepted before room is made for them."""
+"""How many connections are accepted before others are closed to make room."""
 _HANDSHAKE_WITHIN = 10.0
 _LOG_EVERY = 60.0
 
 
 def is_our_failure(record: logging.LogRecord) -> bool:
-    """A filter for the server's log: what a client sends that is no HTTP is answered, and is no failure to log."""
+    """A filter for the server's log. If a client sends something other than HTTP, it gets an answer, and no error is
+    logged."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of open descriptors as far as it may be and is of use; the limit after that."""
+    """Raise the soft limit of open descriptors as far as is permitted and useful. Returns the limit after that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -52,12 +53,12 @@ def raise_limit() -> int:
 
 
 def most_connections(limit: int) -> int:
-    """How many connections may be open where so many descriptors may."""
+    """How many connections may be open with this many descriptors."""
     return max(_FEWEST, min(_MOST, limit - RESERVE))
 
 
 class BoundedServer:
-    """Makes the protocols of new connections, and makes room for them."""
+    """Makes the protocols of new connections, and closes others to make room for them."""
 
     def __init__(self, server: web.Server, most: int) -> None:
         self._server = server
@@ -67,7 +68,7 @@ class BoundedServer:
     async def listen(
         self, host: str | None, port: int, context: ssl.SSLContext | None, passed: socket.socket | None = None
     ) -> asyncio.Server:
-        """Begin to accept connections, at an address, or on a socket that listens already."""
+        """Begin to accept connections, at an address, or on a socket that already listens."""
         loop, timeout = asyncio.get_running_loop(), None if context is None else _HANDSHAKE_WITHIN
         if passed is not None:
             return await loop.create_server(
@@ -79,7 +80,7 @@ class BoundedServer:
         if len(self._open()) >= self._most and not self._make_room():
             return _Refused()
         handler = self._server()
-        # aiohttp has no other way to say how requests are answered that its parser cannot read.
+        # aiohttp has no other way to set the answer to requests that its parser cannot read.
         handler.__class__ = _HttpProtocol
         return handler
 
@@ -90,7 +91,7 @@ class BoundedServer:
         ]
 
     def _make_room(self) -> bool:
-        """Close the oldest connection on which nothing is asked, of the peer with most; whether there was one."""
+        """Close the oldest idle connection of the peer with the most connections. Returns whether there was one."""
         now = asyncio.get_running_loop().time()
         if now - self._logged_at >= _LOG_EVERY:
             self._logged_at = now
@@ -107,7 +108,7 @@ class BoundedServer:
 
 
 class _HttpProtocol(RequestHandler):
-    """Answers what is no HTTP as everything else is answered."""
+    """Answers input that is not HTTP in the usual shape."""
 
     __slots__ = ()
 
@@ -124,7 +125,7 @@ class _HttpProtocol(RequestHandler):
 
 
 class _Refused(asyncio.Protocol):
-    """Tells a client to come back, and ends."""
+    """Asks a client to retry, and closes the connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):
@@ -140,7 +141,7 @@ def _peer(handler: Any) -> str:
 
 
 def quiet_exhaustion(loop: asyncio.AbstractEventLoop) -> None:
-    """Log once a minute, not for every connection, that no more descriptors are there."""
+    """Log a lack of descriptors once a minute, not for every connection."""
     logged_at = -_LOG_EVERY
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the web needs of the rest of the program, and what its modules share: no request is handled here."""
+"""What the web needs of the rest of the program, and what its modules share. No request is handled here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from remediator.web.request_body import ByteBudget
 
 
 class Leader(msgspec.Struct, frozen=True):
-    """Which of the processes that share the store leads. `me`: this one does. An empty name: no known leader."""
+    """The process that leads among those that share the store. `me` says that it is this one. The name is empty if no
+    leader is known."""
 
     name: str
     url: str
@@ -35,74 +36,79 @@ class Leader(msgspec.Struct, frozen=True):
 
 
 class System(Protocol):
-    """The running program as the web sees it. Every operation records its author and comment."""
+    """The running program for the web. Every operation records its author and comment."""
 
     def services(self) -> list[ServiceView]:
         """Every service, by name."""
         ...
 
     def service(self, name: str) -> ServiceView | None:
-        """One service, or None when there is none of this name."""
+        """One service. None if there is none of this name."""
         ...
 
     async def why(self, name: str) -> Why | None:
-        """The account of one service, or None when there is none of this name."""
+        """The account of one service. None if there is none of this name."""
         ...
 
     def page_alerts(self) -> Sequence[PageAlert]:
-        """The page alerts that fire at Alertmanager."""
+        """The page alerts that fire in Alertmanager."""
         ...
 
     def unpaged_alerts(self) -> Sequence[str]:
-        """Names of the firing alerts that no receiver of Alertmanager but remediator's gets."""
+        """Names of the firing alerts that only remediator's receiver of Alertmanager gets."""
         ...
 
     async def heal(self, name: str, author: str, comment: str, force: bool) -> StoredAlert | None:
-        """Ask for a heal, as an operator's alert; None when there is no such service. ConflictError when one is under
-        way. `force` sets cooldown and mode aside."""
+        """Ask for a heal, by an operator's alert. None if there is no such service.
+
+        ConflictError if a heal is under way. `force` overrides cooldown and mode.
+        """
         ...
 
     def warnings(self) -> Sequence[str]:
-        """What is wrong with its files or its neighbours' settings, as sentences; it goes on nevertheless."""
+        """The problems with its files or with the settings of other programs, as sentences. It works nevertheless."""
         ...
 
     def not_ready(self) -> list[str]:
-        """Why it is not ready, as sentences; empty when it is."""
+        """The reasons why it is not ready, as sentences. Empty if it is ready."""
         ...
 
     def undecided(self) -> int:
-        """How many alerts have been undecided for longer than a minute, as far as a leader knows."""
+        """How many alerts have been undecided for longer than a minute. Only a leader knows them."""
         ...
 
     def leader(self) -> Leader | None:
-        """Who leads; None where no other process can."""
+        """The process that leads. None if no other process can lead."""
         ...
 
     async def reload(self) -> None:
-        """Reload config and rules. ConfigError when they are wrong; the old ones stay in use."""
+        """Reload config and rules. ConfigError if they are wrong; the old ones then stay in use."""
 
     def rules(self) -> Mapping[str, Any]:
-        """The rules in use, by noun; `rule_text` shows them."""
+        """The rules in use, by noun. `rule_text` shows them."""
         ...
 
     async def add_service(self, document: Mapping[str, Any], author: str) -> object:
-        """Remember a service given as in a rule file. ConfigError when it is wrong, ConflictError when its name is
+        """Remember a service in the form of a rule file. ConfigError if it is wrong, ConflictError if its name is
         taken."""
         ...
 
     async def remove_service(self, name: str, author: str) -> object:
-        """Forget a service added at run time. ConflictError when a rule file names it."""
+        """Forget a service added at run time. ConflictError if a rule file names it."""
         ...
 
     def on_operator_action(self) -> object:
-        """An operator's change was stored that decisions depend on: run a cycle now."""
+        """Run a cycle now, because an operator's change was stored that decisions depend on."""
         ...
 
 
 @dataclass(frozen=True)
 class WebContext:
-    """What the web needs of the program. `external_url` is the address people use, where it differs from the listen
-    address; `started_at` is seconds since the epoch. `body_limit` is in bytes, `body_timeout` in seconds."""
+    """What the web needs of the program.
+
+    `external_url` is the address for people, if it differs from the listen address. `started_at` is in seconds since
+    the epoch, `body_limit` in bytes, `body_timeout` in seconds.
+    """
 
     store: Store
     metrics: Metrics
@@ -125,4 +131,4 @@ CLOSING: web.AppKey[asyncio.Event] = web.AppKey("closing", asyncio.Event)
 STREAMS: web.AppKey[set[object]] = web.AppKey("streams", set)
 """Open event streams."""
 PRINCIPAL = web.RequestKey("principal", Principal)
-"""Who asks."""
+"""The sender of the request."""

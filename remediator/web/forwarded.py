@@ -1,6 +1,6 @@
-"""Who asks behind a proxy, and by which scheme: what headers of trusted proxies say, for the log and for cookies.
+"""The client behind a proxy and its scheme, from the headers of trusted proxies, for the log and for cookies.
 
-Credentials, roles and limits never rest on these headers.
+Credentials, roles and limits never depend on these headers.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _MOST_PROXIES = 20
 
 
 def client_address(request: web.Request) -> str:
-    """The address of whoever asks: the peer's, or, where that is a trusted proxy, the last in X-Forwarded-For that is
-    none."""
+    """The address of the client: the peer's, or, if the peer is a trusted proxy, the last address in X-Forwarded-For
+    that is not a trusted proxy's."""
     peer = request.remote or ""
     security, client = request.app[CONTEXT].security, peer
     if not security.forwards(peer):
@@ -33,7 +33,8 @@ def client_address(request: web.Request) -> str:
 
 
 def came_by_tls(request: web.Request) -> bool:
-    """Whether the browser speaks TLS: with this server, or, as it says, with a trusted proxy before it."""
+    """Whether the browser speaks TLS with this server, or with a trusted proxy in front of it, by the proxy's
+    header."""
     if request.secure:
         return True
     scheme = request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip()
@@ -41,7 +42,7 @@ def came_by_tls(request: web.Request) -> bool:
 
 
 def _address(text: str) -> str:
-    """An address as proxies write it, some with a port behind it; empty when it is none."""
+    """An address in the form that proxies write, some with a port behind it. Empty if it is none."""
     host = text.partition("]")[0].removeprefix("[") if text.startswith("[") else text
     if host.count(":") == 1:
         host = host.partition(":")[0]

@@ -1,4 +1,5 @@
-"""Where to listen: addresses of the command line, sockets of the service manager, and telling loopback from the rest."""
+"""Where to listen: addresses of the command line, and sockets of the service manager. It also tells loopback from the
+rest."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ _FIRST_PASSED = 3
 
 
 def parse_listen(address: str) -> tuple[str, int]:
-    """Host and port of an address such as `127.0.0.1:9797`, `:9797` or `[::1]:9797`; the host is empty for all
-    addresses. RemediatorError when it is none."""
+    """Host and port of an address such as `127.0.0.1:9797`, `:9797` or `[::1]:9797`. The host is empty for all
+    addresses. RemediatorError if it is no address."""
     host, colon, port = address.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and bare == host):
@@ -27,7 +28,7 @@ def parse_listen(address: str) -> tuple[str, int]:
 
 @lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine alone."""
+    """Whether a host name or address means only this machine."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -41,8 +42,8 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class Listener:
-    """One place to listen at. `passed` is its socket where the service manager made it. `local`: only this machine
-    reaches it."""
+    """One place to listen at. `passed` is its socket, if the service manager made it. `local` says that only this
+    machine reaches it."""
 
     text: str
     host: str
@@ -55,13 +56,16 @@ class Listener:
 
 
 def listeners_at(addresses: Iterable[str]) -> list[Listener]:
-    """The places of the flag `--web.listen-address`. RemediatorError when one is none."""
+    """The places of the flag `--web.listen-address`. RemediatorError if one cannot be used."""
     return [Listener(address, *parse_listen(address)) for address in addresses]
 
 
 def inherited_listeners(environment: MutableMapping[str, str] = os.environ) -> list[Listener]:
-    """The sockets that the service manager listens on for this process (sd_listen_fds(3)). RemediatorError when there are
-    none, or one is no socket to accept connections on. What the environment says of them is taken away."""
+    """The sockets that the service manager listens on for this process (sd_listen_fds(3)).
+
+    RemediatorError if there are none, or if one cannot accept connections. The variables that describe them are removed
+    from the environment.
+    """
     meant, number = (environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS"))
     environment.pop("LISTEN_FDNAMES", None)
     if meant != str(os.getpid()) or not (number.isascii() and number.isdigit()) or int(number) == 0:

@@ -17,12 +17,12 @@ _TOKEN = re.compile(r"remediator_[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 def credential_path(database: str) -> str:
-    """The file of the token for a database file, or for whatever else lies beside it."""
+    """The file of the token that lies beside this file, such as a database."""
     return f"{os.path.realpath(database)}.token"
 
 
 def ensure_credential(path: str) -> str:
-    """The token of this file, which is made when there is none. RemediatorError when it cannot be made, or when others
+    """The token of this file, which is created if it is missing. RemediatorError if it cannot be created, or if others
     may read it."""
     try:
         with contextlib.suppress(FileExistsError):
@@ -33,8 +33,11 @@ def ensure_credential(path: str) -> str:
 
 
 def read_credential(path: str, owner: int | None = None) -> str:
-    """The token in a file. OSError when it cannot be read; RemediatorError when it is no such file, when others may
-    read it, or when it does not belong to `owner` (a user id; without it, to this user)."""
+    """The token in a file. OSError if it cannot be read.
+
+    RemediatorError if it is no such file, if others may read it, or if it does not belong to `owner` (a user id; by
+    default this user's).
+    """
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(file)
@@ -56,7 +59,7 @@ def read_credential(path: str, owner: int | None = None) -> str:
 
 
 def _create(path: str) -> None:
-    """Make the file as a whole: under its name it is never seen half written."""
+    """Make the file as a whole, so that nobody sees it half written under its name."""
     part = f"{path}.{secrets.token_hex(8)}.part"
     file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""What every request passes on its way in and every answer on its way out: credentials, origin, headers, errors."""
+"""Middleware of every request and every answer: credentials, origin, headers, errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none';"
     " object-src 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Not no-referrer: with it, browsers send forms with `Origin: null`.
+    # Not no-referrer: browsers would then send forms with `Origin: null`.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -42,14 +42,15 @@ async def set_security_headers(request: web.Request, response: web.StreamRespons
 
 
 def add_security_headers(response: web.StreamResponse, configured: Mapping[str, str]) -> None:
-    """Put the headers on an answer, those of the web config last."""
+    """Put the headers on an answer. Those of the web config come last."""
     for name, value in {**_HEADERS, **configured}.items():
         response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
 
 
 def answer_errors(error_page: ErrorPage) -> Middleware:
-    """The middleware that turns exceptions into answers: a page for people in a browser, else Prometheus' shape."""
+    """The middleware that turns exceptions into answers: a page in a browser, else an answer in the shape of
+    Prometheus."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -77,10 +78,10 @@ def answer_errors(error_page: ErrorPage) -> Middleware:
         except ConnectionError:
             if not _went_away(request):
                 raise
-            # Nobody reads this answer. Raised on, it would be logged as an error of this program.
+            # Nobody reads this answer. A raised exception would be logged as an error of this program.
             return web.Response(status=499, reason="Client Closed Request")
         except Exception:
-            # The outermost handler: the client always gets an answer, and it reveals nothing.
+            # The outermost handler: the client always gets an answer, and the answer reveals nothing.
             log.exception("cannot answer %s %s", request.method, request.path)
             status, message = 500, "cannot answer: something unexpected went wrong; the log says what"
         if wants_page(request):
@@ -100,7 +101,7 @@ def _went_away(request: web.Request) -> bool:
 
 @web.middleware
 async def authorize(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let in those who may do this, and no request that another site made a browser send."""
+    """Let in a request whose sender has the permission, unless another site made a browser send it."""
     context = request.app[CONTEXT]
     security, permission = context.security, permission_of(request)
     request[PRINCIPAL] = NOBODY
@@ -124,7 +125,7 @@ async def authorize(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 def not_allowed(request: web.Request, permission: Permission, of: str = "") -> web.HTTPException:
-    """The answer to a principal without this permission, for services at all or for what `of` names."""
+    """The answer to a principal without this permission, for any service or for the one that `of` names."""
     principal = request[PRINCIPAL]
     if not principal.known:
         return _unauthorized(request)
@@ -155,17 +156,18 @@ def _unauthorized(request: web.Request) -> web.HTTPUnauthorized:
 
 
 def wants_page(request: web.Request) -> bool:
-    """Whether a person in a browser asks, for a page."""
+    """Whether the request is of a person in a browser who asks for a page."""
     path = path_within(request)
     machine = path.startswith(("/api/", "/-/")) or path in ("/webhook", "/metrics")
     return not machine and "text/html" in request.headers.get("Accept", "")
 
 
 def _refuse_rebinding(request: web.Request) -> None:
-    """Where no credentials are shown, a strange name in `Host` means that another site had its name point here.
+    """Refuse a strange name in `Host` on a request without credentials: another site had its own name point here.
 
-    On loopback every name is strange but those of loopback and of external_url. On other addresses, neighbours may use
-    names that are not known here; so only browsers are refused, and only where external_url says how people come.
+    On loopback every name is strange except those of loopback and of external_url. On other addresses, neighbours may
+    use names that are unknown here. So only browsers are refused there, and only if external_url says which name people
+    use.
     """
     host = request.headers.get("Host")
     if host is None or request.transport is None:
@@ -186,7 +188,7 @@ def _refuse_rebinding(request: web.Request) -> None:
 
 
 def _refuse_cross_site(request: web.Request) -> None:
-    """A browser says where a request comes from; what is not a browser sends neither header."""
+    """A browser says where a request comes from. Other programs send neither header."""
     site = request.headers.get("Sec-Fetch-Site", "none")
     origin = request.headers.get("Origin")
     if origin is None and site in ("none", "same-origin"):
@@ -198,7 +200,7 @@ def _refuse_cross_site(request: web.Request) -> None:
 
 @lru_cache(maxsize=256)
 def _place_in(url: str) -> str:
-    """Host and port of a URL; empty when it is none."""
+    """Host and port of a URL. Empty if it is no URL."""
     try:
         return urlsplit(url).netloc
     except ValueError:
@@ -207,7 +209,7 @@ def _place_in(url: str) -> str:
 
 @lru_cache(maxsize=256)
 def _name_in(url: str) -> str | None:
-    """The host of a URL, empty when it has none; None when it is no URL."""
+    """The host of a URL. Empty if it has none; None if it is no URL."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

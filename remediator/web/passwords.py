@@ -1,4 +1,5 @@
-"""Users with bcrypt passwords: hashing is slow by intent, so it is bounded, and proven passwords are remembered."""
+"""Users with bcrypt passwords. Hashing is slow by intent, so it is bounded, and passwords found right are
+remembered."""
 
 from __future__ import annotations
 
@@ -17,15 +18,18 @@ from remediator.web.threads import in_thread
 _CACHED = 100
 _WAITING = 100
 _OF_PEER = 10
-"""How many passwords of one address may wait to be checked."""
+"""Maximum number of passwords of one address that may wait for a check."""
 
 
 class Users:
-    """Names with bcrypt hashes. Checking is slow by intent, so passwords found right are remembered as exporter-toolkit
-    does: as a keyed hash of user, bcrypt hash and password, a bounded number of them."""
+    """Names with bcrypt hashes.
+
+    A check is slow by intent, so passwords found right are remembered, as exporter-toolkit does. The memory is bounded,
+    and holds a keyed hash of user, bcrypt hash and password.
+    """
 
     def __init__(self, hashes: Mapping[str, str], before: Users | None = None) -> None:
-        """`before` are the users of the file as it was: passwords found right stay so where the hash is the same."""
+        """`before` are the users of the earlier file. Passwords found right stay so if the hash is the same."""
         self._hashes = dict(hashes)
         self._key: bytes = before._key if before is not None else os.urandom(32)
         self._right: dict[bytes, None] = {} if before is None else dict(before._right)
@@ -37,14 +41,15 @@ class Users:
         return bool(self._hashes)
 
     def hash_of(self, name: str) -> str | None:
-        """A user's bcrypt hash; None when there is no such user."""
+        """A user's bcrypt hash. None if there is no such user."""
         return self._hashes.get(name)
 
     async def check(self, name: str, password: str, peer: str = "") -> bool:
-        """Whether this is a user's password. A name that is unknown takes as long as one that is known.
+        """Whether this is a user's password.
 
-        BusyError when too many others wait for an answer, or too many of the same peer, where it is known. What was found right before is
-        right without waiting, so that strangers who guess keep nobody out.
+        An unknown name takes as long as a known one. BusyError if too many others wait for an answer, or too many of
+        the same peer, where it is known. A password found right before needs no wait, so strangers who guess lock
+        nobody out.
         """
         if not name and not password:
             return False
@@ -59,7 +64,7 @@ class Users:
             raise BusyError("cannot check the password now: too many others are being checked")
         self._waiting[peer] += 1
         try:
-            # One at a time: guessing passwords must not use up the machine.
+            # One at a time: guesses of passwords must not use up the machine.
             async with self._turn:
                 right = await in_thread(_matches, password, hashed) and known is not None
         finally:
@@ -77,7 +82,7 @@ def _remember(proofs: dict[bytes, None], proof: bytes) -> None:
 
 
 def _matches(password: str, hashed: str) -> bool:
-    # bcrypt looks at 72 bytes; htpasswd and Go cut longer passwords there, and so do we.
+    # bcrypt uses 72 bytes. htpasswd and Go cut longer passwords there, and so does this.
     try:
         return bcrypt.checkpw(password.encode()[:72], hashed.encode())
     except (ValueError, UnicodeEncodeError):
@@ -85,5 +90,5 @@ def _matches(password: str, hashed: str) -> bool:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two texts are equal, in a time that does not tell how far."""
+    """Whether two texts are equal. The time that this takes does not reveal where they differ."""
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))

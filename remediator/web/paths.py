@@ -1,6 +1,6 @@
-"""Where the web lies on its server: the path that browsers see before every page, and the one before every route.
+"""The paths of the web on its server: the one that browsers see before every page, and the one before every route.
 
-They differ behind a proxy that takes the path away before it hands a request on.
+They differ behind a proxy that removes a path before it forwards a request.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _SEGMENTS = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 
 @dataclass(frozen=True)
 class WebPaths:
-    """`base` begins every link and is the path of cookies; `prefix` begins every route. Each is empty, or begins with a
-    slash and ends without."""
+    """The two paths. `base` begins every link and is the path of cookies; `prefix` begins every route. Each is empty,
+    or begins with a slash and ends without one."""
 
     base: str = ""
     prefix: str = ""
@@ -35,18 +35,18 @@ PATHS: web.AppKey[WebPaths] = web.AppKey("paths", WebPaths)
 
 
 def path_within(request: web.Request) -> str:
-    """The path that is asked for, as if the web lay at the server's root."""
+    """The requested path, relative to the root of the web."""
     return request.app[PATHS].within(request.path)
 
 
 def link(request: web.Request, path: str) -> str:
-    """What a browser has to ask for, to get the page at this path of the web."""
+    """The path that a browser has to request to get this page of the web."""
     return request.app[PATHS].base + path
 
 
 def web_paths(external_url: str, route_prefix: str | None) -> WebPaths:
-    """The paths by the flags: routes lie where people see them, unless told to lie elsewhere. RemediatorError when one of
-    them cannot be used."""
+    """The paths by the flags. Routes lie where people see them, unless a flag says so differently. RemediatorError if a
+    flag cannot be used."""
     base = None
     if external_url:
         check_external_url(external_url)
@@ -56,11 +56,11 @@ def web_paths(external_url: str, route_prefix: str | None) -> WebPaths:
 
 
 def check_external_url(url: str) -> None:
-    """Refuse, with RemediatorError, what is neither an http(s) URL nor a path."""
+    """Refuse, with RemediatorError, a value that is neither an http(s) URL nor a path."""
     try:
         place = urlsplit(url)
         known = place.scheme in ("http", "https") and bool(place.hostname)
-        # Reading the port refuses one that is no number.
+        # Reading the port raises an error if it is no number.
         plain = (known or url.startswith("/")) and place.port is not False and not (place.query or place.fragment)
     except ValueError:
         plain = False

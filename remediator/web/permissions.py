@@ -1,6 +1,6 @@
-"""Who may do what: roles, the permission each route needs, and principals. `ROUTES` is the whole table.
+"""Who may do what: roles, the permission that each route needs, and principals. `ROUTES` is the whole table.
 
-`make_app` refuses a route that the table does not have, so no route can be added without a permission.
+`make_app` refuses a route that is not in the table, so no route can be added without a permission.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from remediator.web.roles import Grant, Role
 
 
 class Permission(Enum):
-    """What a request needs."""
+    """The permission that a request needs."""
 
     OPEN = "open"
-    """Nothing: probes, and signing in."""
+    """No permission: probes, and signing in."""
     WEBHOOK = "webhook"
-    """To be a sender of notifications, who has credentials of its own."""
+    """Only for senders of notifications, who have credentials of their own."""
     METRICS = "metrics"
     VIEW = "view"
     ANSWER = "answer"
@@ -43,7 +43,7 @@ _ADDED = {
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     role: frozenset(list(_ADDED.values())[: number + 1]) for number, role in enumerate(_ADDED)
 }
-"""What each role may do."""
+"""The permissions of each role."""
 NEEDED: Mapping[Permission, Role] = {permission: role for role, permission in _ADDED.items()}
 """The least role that has a permission."""
 _OF_SERVICES = frozenset({Permission.ANSWER, Permission.OPERATE})
@@ -90,11 +90,12 @@ ROUTES: Mapping[tuple[str, str], Permission] = {
     ("POST", "/-/reload"): Permission.ADMINISTER,
     ("PUT", "/-/reload"): Permission.ADMINISTER,
 }
-"""The permission each route needs. `dismiss`, which shares a route with answers, needs OPERATE: its operation asks."""
+"""The permission that each route needs. `dismiss` shares a route with answers and needs OPERATE, which its operation
+checks."""
 
 
 def permission_of(request: web.Request) -> Permission:
-    """What a request needs; to learn that there is no such route needs VIEW."""
+    """The permission that a request needs. VIEW is needed to learn that a route does not exist."""
     resource = request.match_info.route.resource
     method = "GET" if request.method == "HEAD" else request.method
     return Permission.VIEW if resource is None else ROUTES[method, request.app[PATHS].within(resource.canonical)]
@@ -109,14 +110,15 @@ def check_routes(app: web.Application) -> None:
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks. `name` is empty where nobody has to say who they are; `known` says that credentials were shown."""
+    """The sender of a request. `name` is empty if nobody has to sign in. `known` says that credentials were shown."""
 
     name: str
     grants: tuple[Grant, ...]
     known: bool = False
 
     def may(self, permission: Permission, labels: Mapping[str, str] | None = None) -> bool:
-        """Whether this is allowed: for the service with these labels, or, without labels, for any service at all."""
+        """Whether the principal has this permission for the service with these labels, or, without labels, for any
+        service."""
         if permission in (Permission.OPEN, Permission.WEBHOOK):
             return True
         return any(
@@ -126,7 +128,7 @@ class Principal:
         )
 
     def may_operate_all(self, matchers: tuple[Matcher, ...]) -> bool:
-        """Whether every service that these matchers can select is one that this principal operates."""
+        """Whether the principal operates every service that these matchers can select."""
         return any(
             Permission.OPERATE in PERMISSIONS[grant.role] and set(grant.match) <= set(matchers) for grant in self.grants
         )
@@ -138,8 +140,8 @@ class Principal:
 
 
 NOBODY = Principal("", ())
-"""A request that has not shown who it comes from."""
+"""The principal of a request without credentials."""
 ADMIN = Principal("", (Grant(Role.ADMIN),))
-"""Everyone, where no credentials are asked for."""
+"""The principal of every request if no credentials are required."""
 VIEWER = Principal("", (Grant(Role.VIEWER),))
-"""Everyone on loopback, where only changes need a credential."""
+"""The principal of every request on loopback, if only changes need a credential."""

@@ -1,4 +1,4 @@
-"""What other machines ask of a running program: is it alive, is it ready, and what does it measure."""
+"""The probes for other machines: whether the program is alive, whether it is ready, and its metrics."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _generating: web.AppKey[asyncio.Lock] = web.AppKey("generating", asyncio.Lock)
 
 
 async def healthy(request: web.Request) -> web.Response:
-    """It answers, so it lives."""
+    """The process answers, so it is alive."""
     return web.Response(text="remediator is healthy.\n")
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Whether alerts are taken in and acted on; with the reasons when not."""
+    """Whether alerts are taken in and acted on. If not, the answer has the reasons."""
     reasons = request.app[CONTEXT].system.not_ready()
     if reasons:
         return web.Response(status=503, text="".join(f"remediator is not ready: {reason}\n" for reason in reasons))
@@ -37,14 +37,14 @@ def _who(leader: Leader) -> str:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """The metrics, as text or OpenMetrics, whichever the scraper prefers; one exposition is made at a time."""
+    """The metrics, as text or OpenMetrics, by the scraper's preference. Only one exposition is made at a time."""
     async with request.app[_generating]:
         body, content_type = await in_thread(request.app[CONTEXT].metrics.exposition, request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 def add_probes(app: web.Application) -> None:
-    """Give an application these answers."""
+    """Add these routes to an application."""
     app[_generating] = asyncio.Lock()
     prefix = app[PATHS].prefix
     app.router.add_get(f"{prefix}/-/healthy", healthy, name="healthy")

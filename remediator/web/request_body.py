@@ -19,7 +19,7 @@ _JSON_LIMIT = 1024 * 1024
 
 
 class ByteBudget:
-    """Bounds the bytes of bodies in memory, from the first byte read until the content is stored."""
+    """Limits the bytes of bodies in memory, from the first byte read until the content is stored."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -27,7 +27,7 @@ class ByteBudget:
 
     @contextlib.contextmanager
     def reserved(self) -> Iterator[Callable[[int], None]]:
-        """A function that reserves bytes until this context ends. BusyError when the budget is used up."""
+        """A function that reserves bytes until this context ends. BusyError if the budget is used up."""
         mine = 0
 
         def take(size: int) -> None:
@@ -46,9 +46,12 @@ class ByteBudget:
 async def read_body(
     request: web.Request, limit: int, seconds: float, take: Callable[[int], None] = lambda size: None
 ) -> bytes:
-    """The body, at most `limit` bytes that arrive within `seconds`. `take` is called with each size before it is kept.
-    PayloadError when the body is longer, later or broken. The connection is closed then: the rest of the body would
-    look like the next request."""
+    """The body: at most `limit` bytes that arrive within `seconds`. `take` is called with each size before the bytes
+    are kept.
+
+    PayloadError if the body is too long, too late or broken. The connection is then closed, because the rest of the
+    body could be taken for the next request.
+    """
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in _ENCODINGS:
         message = f"cannot read the body: nobody here knows the Content-Encoding {encoding[:40]!r}"
@@ -60,7 +63,7 @@ async def read_body(
     content = request.content
     try:
         if content.is_eof():
-            # All of it came with the head, so there is nothing to wait for.
+            # The whole body came with the head, so there is nothing to wait for.
             chunk = content.read_nowait()
             take(len(chunk))
             if len(chunk) > limit:
@@ -81,9 +84,9 @@ async def read_body(
 
 
 async def read_json(request: web.Request, shape: type[T], seconds: float) -> T:
-    """A JSON body of this shape; a missing body stands for an empty object. PayloadError when it is anything else.
+    """A JSON body of this shape. A missing body stands for an empty object. PayloadError if it is anything else.
 
-    Insisting on the content type keeps other sites' forms out: browsers send JSON to strangers only after asking.
+    The required content type keeps other sites' forms out: a browser asks before it sends JSON to another site.
     """
     body = await read_body(request, _JSON_LIMIT, seconds)
     if body and request.content_type != "application/json":

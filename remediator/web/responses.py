@@ -25,24 +25,24 @@ _TYPES = {
 
 
 def success(data: Any, status: int = 200) -> web.Response:
-    """What was asked for."""
+    """The answer with the requested data."""
     return web.Response(
         body=msgspec.json.encode({"status": "success", "data": data}), status=status, content_type="application/json"
     )
 
 
 async def success_list(shape: Callable[[T], object], items: Iterable[T]) -> web.Response:
-    """A list of objects, each serialized by a function; encoded in a thread."""
+    """A list of objects, each serialized by a function and encoded in a thread."""
 
     def encode() -> bytes:
-        # One by one, since the encoder keeps the interpreter, and so the event loop, for as long as it works.
+        # One by one: the encoder holds the interpreter, and so blocks the event loop, while it works.
         return b'{"status":"success","data":[' + b",".join(msgspec.json.encode(shape(item)) for item in items) + b"]}"
 
     return web.Response(body=await in_thread(encode), content_type="application/json")
 
 
 def failure(status: int, kind: str, message: str) -> web.Response:
-    """Why not. `kind` is a short word for programs, `message` a sentence for people."""
+    """The answer to a failed request. `kind` is a short word for programs, `message` a sentence for people."""
     body = {"status": "error", "errorType": kind or error_type(status), "error": message}
     return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
 

@@ -19,7 +19,7 @@ from remediator.model.matcher import Matcher
 
 
 class Role(StrEnum):
-    """Roles of users, each of which may do what those before it may."""
+    """Roles of users. Each may do what those before it may."""
 
     METRICS = "metrics"
     VIEWER = "viewer"
@@ -34,7 +34,7 @@ LIMITED = (Role.APPROVER, Role.OPERATOR)
 
 @dataclass(frozen=True)
 class Grant:
-    """A role, and the matchers of the services it is for; none of them means every service."""
+    """A role, and the matchers of its services. Without matchers it is for all services."""
 
     role: Role
     match: tuple[Matcher, ...] = ()
@@ -80,7 +80,7 @@ class ProxyDoc(msgspec.Struct, frozen=True):
 
 
 def is_within(address: str, networks: Iterable[str]) -> bool:
-    """Whether an address is one of these, or in one of these networks."""
+    """Whether an address is in one of these networks, or is one of these addresses."""
     try:
         peer = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -90,14 +90,14 @@ def is_within(address: str, networks: Iterable[str]) -> bool:
 
 
 def grant_of(given: Role | RoleDoc) -> Grant:
-    """A grant as the file writes it."""
+    """The grant that a value of the file describes."""
     return Grant(given.role, given.match) if isinstance(given, RoleDoc) else Grant(given)
 
 
 def grants_of(
     name: str, groups: Iterable[str], roles: Mapping[str, Role | RoleDoc], proxy: ProxyDoc
 ) -> Iterator[Grant]:
-    """The grants of someone whom a proxy names: their own, and those of their groups."""
+    """The grants of a user whom a proxy names: their own, and those of their groups."""
     if name in roles:
         yield grant_of(roles[name])
     for group in groups:

@@ -24,13 +24,13 @@ class _Session(msgspec.Struct, frozen=True):
 
 
 class Sessions:
-    """Issues and checks sessions. `secret` signs them: with one that is kept, sessions outlive a restart."""
+    """Issues and checks sessions. `secret` signs them. If the secret is kept, sessions outlive a restart."""
 
     def __init__(self, secret: str = "") -> None:
         self._key = hmac.digest(secret.encode(), b"remediator session", sha256) if secret else os.urandom(32)
         self._links: dict[str, tuple[str, float]] = {}
         self._revoked: dict[str, float] = {}
-        """Signatures of sessions that were signed out of, and when each would have expired."""
+        """Signatures of the sessions that were signed out, with the time at which each would have expired."""
 
     def issue(self, name: str, proof: str, now: float) -> str:
         """The cookie of a session of this user. It ends when `proof`, such as the hash of a password, changes."""
@@ -39,7 +39,7 @@ class Sessions:
         return f"{data}.{self._sign(data, proof)}"
 
     def name_in(self, cookie: str, now: float) -> str | None:
-        """The user a cookie claims to be of, unless it has expired; `valid` says whether it is so."""
+        """The user that a cookie names, unless it has expired. Only `valid` tells whether the claim is true."""
         try:
             session = msgspec.json.decode(base64.urlsafe_b64decode(cookie.partition(".")[0]), type=_Session)
         except (msgspec.MsgspecError, binascii.Error, ValueError):
@@ -54,7 +54,7 @@ class Sessions:
         return hmac.compare_digest(self._sign(data, proof).encode(), signature.encode("utf-8", "surrogatepass"))
 
     def revoke(self, cookie: str, now: float) -> None:
-        """Have this process take a valid cookie no more, wherever copies of it are."""
+        """Refuse a valid cookie from now on, in this process, and so every copy of it."""
         self._revoked = {signature: until for signature, until in self._revoked.items() if until > now}
         self._revoked[cookie.partition(".")[2]] = now + LIFETIME
 
@@ -68,7 +68,7 @@ class Sessions:
         return code
 
     def use_link(self, code: str, now: float) -> str | None:
-        """The user of a code that has not been used yet and is not too old."""
+        """The user of a code that is unused and not too old."""
         name, expires_at = self._links.pop(code, ("", 0.0))
         return name if expires_at > now else None
 

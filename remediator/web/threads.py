@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Threads of its own, so that slow queries elsewhere never delay the webhook.
+# A pool of its own, so that slow queries elsewhere never delay the webhook.
 _POOL = ThreadPoolExecutor(max_workers=3, thread_name_prefix="web")
 
 

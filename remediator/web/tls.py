@@ -16,7 +16,7 @@ _CLIENTS = {
 
 
 def tls_context(tls: TlsServer, present: ssl.SSLContext | None) -> ssl.SSLContext:
-    """The context for a config. One that is present already is given the new certificate, for new connections."""
+    """The context for a config. An existing context gets the new certificate, for new connections."""
     try:
         # Try a new context first: a wrong certificate must not damage the one in use.
         fresh = _fill(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tls)

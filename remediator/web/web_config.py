@@ -43,7 +43,7 @@ _PLAIN = re.compile(
 
 
 class ClientAuth(StrEnum):
-    """Whether clients show certificates, in the words of Go's crypto/tls."""
+    """Whether clients have to show certificates, in the words of Go's crypto/tls."""
 
     NONE = "NoClientCert"
     OPTIONAL = "VerifyClientCertIfGiven"
@@ -60,7 +60,7 @@ class ServerTlsVersion(StrEnum):
 def _hash(text: str) -> str:
     found = _HASH.fullmatch(text)
     if found is None or not 4 <= int(found[1]) <= 16:
-        # The text is left out: it may be a password, written by mistake.
+        # The text is left out, because it may be a password in the wrong place.
         raise ValueError("this is not a bcrypt hash, with a cost from 4 to 16")
     return text
 
@@ -121,7 +121,7 @@ class WebConfig(msgspec.Struct, frozen=True):
 
 
 def load_web_config(path: Path) -> WebConfig:
-    """Read the file. ConfigError with every problem in it; no user's line is shown."""
+    """Read the file. ConfigError with every problem in it. No message shows a user's line."""
     document = open_document(path)
     config = read_document(document, WebConfig) or WebConfig()
     tls = config.tls_server_config
@@ -173,7 +173,7 @@ def _check_roles(config: WebConfig, document: Document) -> None:
 
 
 def _masked(problem: Problem) -> Problem:
-    """The problem without what may be a password or a hash: only values that are known to be harmless are shown."""
+    """The problem without possible passwords and hashes: only values that are known to be harmless are shown."""
     place = problem.position
     if _PLAIN.match(place.source):
         return problem

@@ -1,7 +1,7 @@
 """`POST /webhook`: a notification is answered 200 when its alerts are committed, and not before.
 
-503 says "send it again soon", which Alertmanager does; 4xx says that sending it again cannot help. Each request is
-counted by its result, and each refusal logged with its reason and its peer.
+A 503 asks the sender to send it again soon, which Alertmanager does. A 4xx means that another attempt cannot help. Each
+request is counted by its result, and each refusal logged with its reason and its peer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _MOST_RECORDED = 1000
 _recorded: web.AppKey[dict[str, None]] = web.AppKey("recorded", dict)
-"""The sentences about unreadable alerts that are in the journal: a group is sent again and again."""
+"""The sentences about unreadable alerts that are already in the journal: senders repeat a group."""
 
 _INLINE = 64 * 1024
 """Bodies longer than this are decoded in a thread."""
@@ -49,7 +49,7 @@ async def receive(request: web.Request) -> web.Response:
         log.warning("refused a notification from %s (%s): %s", client_address(request), error.reason, error)
         if error.status != 408:
             return failure(error.status, error.reason, str(error))
-        # Alertmanager sends again soon after 5xx alone; a body that was slow once may be quick the next time.
+        # Alertmanager sends again soon only after 5xx. A body that was slow once may be quick the next time.
         response = failure(503, error.reason, str(error))
         response.headers["Retry-After"] = "1"
         return response
@@ -75,7 +75,7 @@ def add_webhook(app: web.Application) -> None:
 
 
 async def _record_unreadable(request: web.Request, notification: Notification) -> None:
-    """Count the alerts that were not taken, and journal each once."""
+    """Count the alerts that were not taken in, and write each to the journal once."""
     if not notification.unreadable:
         return
     context, recorded = request.app[CONTEXT], request.app[_recorded]

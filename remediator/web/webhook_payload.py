@@ -1,6 +1,6 @@
 """The webhook payloads of Alertmanager (version 4) and Grafana Alerting (version 1): bytes to a `Notification`.
 
-What is not known is ignored, since newer versions add fields. Alertmanager's Go structs are `notify/webhook` Message
+Unknown fields are ignored, because newer versions add fields. Alertmanager's Go structs are `notify/webhook` Message
 and `template` Alert; Grafana's `pkg/services/ngalert` webhook sends the same with fields of its own.
 """
 
@@ -20,7 +20,7 @@ MOST_ALERTS = 10_000
 MOST_LABELS = 256
 LONGEST_NAME = 1024
 LONGEST_VALUE = 16 * 1024
-"""Bounds on one notification, lengths in characters. Label values longer than a template takes are still accepted:
+"""Bounds on one notification, with lengths in characters. Label values longer than a template takes are still accepted:
 only the step that would use one is refused."""
 
 _LONGEST_ANNOTATION = 16 * 1024
@@ -43,7 +43,7 @@ class _PostedAlert(msgspec.Struct, rename="camel", gc=False):
 
 
 class _Titled(msgspec.Struct, gc=False):
-    """As much of an alert as names it, whatever else is in it."""
+    """The part of an alert that names it. The rest may be of any shape."""
 
     labels: dict[str, Any] = {}
 
@@ -62,18 +62,19 @@ _titles = msgspec.json.Decoder(_Titled)
 
 
 def decode_notification(body: bytes, now: float) -> Notification:
-    """The notification a body holds. `now` stands in for the end of a resolved alert that does not tell it.
+    """The notification in a body.
 
-    PayloadError when no repetition could make the body acceptable; its reason is one of not_utf8, not_json, too_deep,
-    over_limit, bad_shape, bad_version, bad_status.
+    `now` is the end of a resolved alert that does not state its end. PayloadError if the body can never be accepted,
+    however often it is sent. Its reason is one of not_utf8, not_json, too_deep, over_limit, bad_shape, bad_version,
+    bad_status.
     """
-    # Fields that are skipped are not looked at by the decoder, so the whole text is checked first.
+    # The decoder does not check fields that it skips, so the whole text is checked first.
     _check_text(body)
     payload = _decode(_payloads, body, "the notification")
     if payload.version not in _VERSIONS:
         message = f"cannot read the notification: its version is {payload.version[:20]!r}, not 4 (Grafana's: 1)"
         raise PayloadError("bad_version", message)
-    # The alerts are decoded one by one, since the decoder keeps the interpreter for as long as it works.
+    # The alerts are decoded one by one, because the decoder holds the interpreter while it works.
     alerts: list[Alert] = []
     refused: list[PayloadError] = []
     for raw in payload.alerts:
@@ -82,7 +83,7 @@ def decode_notification(body: bytes, now: float) -> Notification:
         except PayloadError as error:
             if error.reason == "not_json":
                 raise
-            # One alert must not keep the others of its group out.
+            # One alert must not block the others of its group.
             refused.append(error)
         except ValueError as error:
             refused.append(PayloadError("bad_shape", f"cannot read the alert {_title(raw)}: {error}"))
@@ -95,7 +96,7 @@ def decode_notification(body: bytes, now: float) -> Notification:
 
 
 def _title(raw: msgspec.Raw) -> str:
-    """How a sentence calls an alert that may be unreadable."""
+    """The name of an alert in a sentence. The alert may be unreadable."""
     try:
         labels = _titles.decode(raw).labels
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -126,7 +127,7 @@ def _decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, name: s
 def _alert(given: _PostedAlert, now: float, version: str) -> Alert:
     labels = given.labels
     if "" in labels.values():
-        # To Prometheus a label that is empty is a label that is not there.
+        # In Prometheus an empty label is the same as no label.
         labels = {name: value for name, value in labels.items() if value}
     return Alert(
         given.fingerprint or fingerprint(labels),
@@ -140,7 +141,7 @@ def _alert(given: _PostedAlert, now: float, version: str) -> Alert:
 
 
 def _end(given: _PostedAlert, now: float) -> float | None:
-    """When it ended, or None while it fires. Go writes a time that is not set as the first second of the year 1."""
+    """When the alert ended. None while it fires. Go writes an unset time as the first second of the year 1."""
     at = None if given.ends_at is None else parse_time(given.ends_at)
     end = None if at is None or at.year <= 1 else at.timestamp()
     if given.status == "firing":
@@ -154,7 +155,7 @@ def _end(given: _PostedAlert, now: float) -> float | None:
 
 
 def _annotations(given: dict[str, str]) -> dict[str, str]:
-    """Annotations are text for people, so a long one is cut rather than the whole notification refused."""
+    """Cut a long annotation. It is text for people, so the notification need not be refused for it."""
     if max(map(len, given.values())) <= _LONGEST_ANNOTATION:
         return given
     return {name: value[:_LONGEST_ANNOTATION] for name, value in given.items()}

@@ -1,1 +1,1 @@
-"""The HTTP API under /api/v1: its routes, what operators can do, and how each thing is written as JSON."""
+"""The HTTP API under /api/v1: its routes, the operations of operators, and the JSON form of each object."""

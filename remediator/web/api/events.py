@@ -13,16 +13,16 @@ from remediator.web.api.serialize import serialize_entry
 from remediator.web.context import CLOSING, CONTEXT, STREAMS
 
 _POLL = 5.0
-"""Seconds between reads of the journal without a broadcast; a broadcast only makes it sooner."""
+"""Maximum seconds between two reads of the journal. A broadcast only makes the next one sooner."""
 _WRITE_TIMEOUT = 20.0
 _MOST_STREAMS = 200
 _BATCH = 500
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Stream entries as they come: those after `Last-Event-ID` (or `?after=`), else those that are still to come.
+    """Stream the entries after `Last-Event-ID` (or `?after=`), or else only new ones.
 
-    A client that does not keep up is disconnected; it reconnects with the last id it saw.
+    A client that cannot keep up is disconnected. It reconnects with the last id that it received.
     """
     context, closing, streams = request.app[CONTEXT], request.app[CLOSING], request.app[STREAMS]
     if len(streams) >= _MOST_STREAMS:
@@ -31,7 +31,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     if after is None:
         after = await context.store.journal_end()
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
-    # A stream goes on for hours, so its connection is worth nothing afterwards.
+    # A stream lasts for hours, so its connection is useless afterwards.
     response.force_close()
     task = asyncio.current_task()
     streams.add(task)
@@ -49,7 +49,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
                 else:
                     await _first(woken, closing)
                     if not woken.is_set():
-                        # Nothing was committed: a comment shows both ends that the connection is alive.
+                        # Nothing was committed. A comment shows both ends that the connection is alive.
                         await _send(response, b":\n\n")
     except (ConnectionError, TimeoutError, StoreError):
         pass

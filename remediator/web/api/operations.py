@@ -21,7 +21,8 @@ _LONGEST_PAUSE = 366 * 86400.0
 
 
 def author_of(request: web.Request, given: str) -> str:
-    """Who acts: the user who was let in, or else the name given. PayloadError when there is neither."""
+    """The author of an action: the user of the credentials, or else the given name. PayloadError if there is
+    neither."""
     author = request[PRINCIPAL].name or _text(given, "author")
     if not author:
         raise PayloadError("bad_data", "cannot do that for nobody: give an author")
@@ -41,7 +42,7 @@ async def heal(request: web.Request, name: str, author: str, comment: str, force
 
 
 async def answer(request: web.Request, id: int, approved: bool, author: str, comment: str) -> Incident:
-    """Say yes or no to an incident that waits for approval."""
+    """Approve or deny an incident that waits for approval."""
     context = request.app[CONTEXT]
     approval = Approval(approved, author_of(request, author), _text(comment, "comment"), context.clock.now())
     asking = await _existing(request, id)
@@ -53,7 +54,8 @@ async def answer(request: web.Request, id: int, approved: bool, author: str, com
 
 
 async def dismiss(request: web.Request, id: int, author: str, comment: str) -> Incident:
-    """Close an incident by hand. Not while a step runs: what it does could not be verified any more."""
+    """Close an incident by hand. This is refused while a step runs, because its effect could not be verified any
+    more."""
     context = request.app[CONTEXT]
     author, comment = author_of(request, author), _text(comment, "comment")
     if not comment:
@@ -73,7 +75,7 @@ async def dismiss(request: web.Request, id: int, author: str, comment: str) -> I
 async def pause(
     request: web.Request, matchers: list[str], duration: str, ends_at: float | None, author: str, comment: str
 ) -> Pause:
-    """Pause the healing of the services that match, all of them when there are no matchers."""
+    """Pause the healing of the services that match. Without matchers these are all services."""
     context = request.app[CONTEXT]
     now = context.clock.now()
     author, comment = author_of(request, author), _text(comment, "comment")
@@ -112,13 +114,13 @@ def no_incident(id: int) -> web.HTTPNotFound:
 
 
 def labels_of(request: web.Request, incident: Incident) -> dict[str, str]:
-    """The labels of an incident's service: those it has now, or had when the incident opened."""
+    """The labels of an incident's service: the present ones, or those when the incident opened."""
     view = request.app[CONTEXT].system.service(incident.service)
     return incident.plan.service.labels if view is None else view.labels
 
 
 def _require(request: web.Request, permission: Permission, name: str) -> None:
-    """HTTPException unless this is allowed for the service of this name."""
+    """HTTPException unless the principal has this permission for the service of this name."""
     view = request.app[CONTEXT].system.service(name)
     if view is None:
         raise no_service(name)
@@ -132,8 +134,11 @@ def _require_of(request: web.Request, permission: Permission, incident: Incident
 
 
 def _require_asking(incident: Incident, what: str) -> None:
-    """ConflictError when an open incident does not wait for an answer: one that is given would be for what nobody has
-    seen, or for nothing. The store says what is wrong with one that is closed, or has its answer."""
+    """ConflictError if an open incident does not wait for an answer.
+
+    Such an answer would be to a question that nobody has seen, or to none. If the incident is closed, or has its
+    answer, the store raises the error.
+    """
     hold, running = incident.hold, incident.running
     if not incident.open or incident.approval is not None or (hold is not None and hold.gate is Gate.APPROVAL):
         return
@@ -146,7 +151,7 @@ def _require_asking(incident: Incident, what: str) -> None:
 
 
 def _require_all(request: web.Request, matchers: Sequence[Matcher]) -> None:
-    """HTTPException unless every service that these matchers can select is one that may be operated."""
+    """HTTPException unless the principal may operate every service that these matchers can select."""
     if not request[PRINCIPAL].may_operate_all(tuple(matchers)):
         raise not_allowed(request, Permission.OPERATE, ", ".join(map(str, matchers)) or "every service")
 

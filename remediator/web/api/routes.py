@@ -1,4 +1,4 @@
-"""The HTTP API: what is seen and was done, and what an operator can do, in the shape of Prometheus' answers."""
+"""The HTTP API: what was seen and done, and what an operator can do, in the shape of Prometheus' answers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class AnswerRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PauseRequest(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """Body of `POST /api/v1/pauses`. No matchers, said explicitly, means every service."""
+    """Body of `POST /api/v1/pauses`. An explicitly empty list of matchers means every service."""
 
     matchers: list[str]
     duration: str = ""
@@ -93,7 +93,7 @@ async def services(request: web.Request) -> web.Response:
 
 
 async def add_service(request: web.Request) -> web.Response:
-    """Remember a service, given as in a rule file."""
+    """Remember a service, given in the form of a rule file."""
     context = request.app[CONTEXT]
     document = await read_json(request, dict[str, Any], context.body_timeout)
     author = operations.author_of(request, request.query.get("author", ""))
@@ -111,7 +111,7 @@ async def remove_service(request: web.Request) -> web.Response:
     """Forget a service added at run time."""
     author = operations.author_of(request, request.query.get("author", ""))
     context, name = request.app[CONTEXT], request.match_info["name"]
-    # A stored service that is refused has no view, and can be removed all the same.
+    # A stored service that is refused has no view, but can be removed.
     if all(service.name != name for service in await context.store.added_services()):
         _service(request)
     await context.system.remove_service(name, author)
@@ -128,14 +128,14 @@ async def why(request: web.Request) -> web.Response:
 
 
 async def heal(request: web.Request) -> web.Response:
-    """Ask for a heal; answered when it is recorded, which is before anything is run."""
+    """Ask for a heal. It is answered when the request is recorded, which is before anything is run."""
     given = await read_json(request, HealRequest, request.app[CONTEXT].body_timeout)
     stored = await operations.heal(request, request.match_info["name"], given.author, given.comment, given.force)
     return success(serialize_alert(stored), 202)
 
 
 async def incidents(request: web.Request) -> web.Response:
-    """Incidents, newest first; `before` an id gives the next page."""
+    """Incidents, newest first. With the id `before`, the page has those below it."""
     query = request.query
     found = await request.app[CONTEXT].store.incidents(
         service=query.get("service", ""),
@@ -167,7 +167,7 @@ async def answer(request: web.Request) -> web.Response:
 
 
 async def history(request: web.Request) -> web.Response:
-    """The journal, newest first; `before` an id gives the next page."""
+    """The journal, newest first. With the id `before`, the page has those below it."""
     found = await request.app[CONTEXT].store.recent_journal(
         service=request.query.get("service", ""), before=_number(request, "before"), limit=_limit(request)
     )
@@ -175,7 +175,7 @@ async def history(request: web.Request) -> web.Response:
 
 
 async def alerts(request: web.Request) -> web.Response:
-    """Alerts with what became of them, newest change first; `before` a seq gives the next page."""
+    """Alerts with what became of them, newest change first. With the seq `before`, the page has those below it."""
     found = await request.app[CONTEXT].store.alerts(
         service=request.query.get("service", ""),
         firing_only=_flag(request, "firing"),
@@ -186,7 +186,7 @@ async def alerts(request: web.Request) -> web.Response:
 
 
 async def alert(request: web.Request) -> web.Response:
-    """What became of the alerts of one fingerprint, the newest first, and the account of the newest one's service."""
+    """What became of the alerts of one fingerprint, the newest first, and the account of the newest alert's service."""
     context, fingerprint = request.app[CONTEXT], request.match_info["fingerprint"]
     found = await context.store.alerts_with(fingerprint)
     if not found:
@@ -222,7 +222,8 @@ async def rules(request: web.Request) -> web.Response:
 
 
 async def reload(request: web.Request) -> web.Response:
-    """Reload config and rules. 500 when they are wrong, as Prometheus answers; the old ones stay in use."""
+    """Reload config and rules. If they are wrong, the answer is 500, as from Prometheus, and the old ones stay in
+    use."""
     try:
         await request.app[CONTEXT].system.reload()
     except ConfigError as error:

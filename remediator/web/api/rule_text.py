@@ -1,4 +1,4 @@
-"""Rules as they are loaded, written as in a rule file, without the secrets in them."""
+"""The loaded rules in the notation of a rule file, without the secrets in them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _SECRET = ("env", "headers")
 
 
 def rule_text(value: Any, key: str = "") -> Any:
-    """One value of a rule, and all in it, as JSON-able data.
+    """One value of a rule, with all its parts, as JSON-able data. Environments, headers and passwords in URLs are
+    masked.
 
-    Environments, headers and passwords in URLs are masked. Empty values are left out, and so are words, numbers and
-    switches that have their default; durations are always shown.
+    Empty values are left out, and so are words, numbers and switches that have their default. Durations are always
+    shown.
     """
     match value:
         case Matcher() | Comparison() | Rate() | Share():

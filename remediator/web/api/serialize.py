@@ -22,12 +22,12 @@ Json = dict[str, Any]
 
 
 def serialize_time(seconds: float | None) -> str | None:
-    """RFC 3339, or null for what has not happened."""
+    """A time in RFC 3339, or null for an event that has not happened."""
     return rfc3339(seconds) if seconds else None
 
 
 def serialize_value(value: float | None) -> float | str | None:
-    """A number, or the text Prometheus writes for one that JSON does not know."""
+    """A number, or the text that Prometheus writes for one that JSON does not know."""
     if value is None or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
@@ -54,7 +54,7 @@ def serialize_service(view: ServiceView) -> Json:
 
 
 def serialize_reading(reading: Reading) -> Json:
-    """What a threshold said of a service."""
+    """The reading of a threshold for a service."""
     return {
         "threshold": reading.threshold,
         "health": reading.health,
@@ -150,8 +150,8 @@ def _serialize_next(incident: Incident) -> Json | None:
 
 
 def serialize_run(run: StepRun, summary: str) -> Json:
-    """One execution of a step; `step` is null for the gathering of evidence, and for what puts something back. `summary`
-    says in words what it does."""
+    """One execution of a step. `step` is null for the gathering of evidence, and for an action that puts something
+    back. `summary` says in words what it does."""
     return {
         "id": run.id,
         "step": None if run.step < 0 else run.step,
@@ -171,7 +171,7 @@ def serialize_run(run: StepRun, summary: str) -> Json:
 
 
 def serialize_entry(entry: Entry) -> Json:
-    """A line of the journal."""
+    """An entry of the journal."""
     return {
         "id": entry.id,
         "at": serialize_time(entry.at),
@@ -196,7 +196,7 @@ def serialize_pause(pause: Pause) -> Json:
 
 
 def serialize_page_alert(page: PageAlert) -> Json:
-    """What people are being told."""
+    """A page to people that fires now."""
     return {
         "labels": page.labels,
         "annotations": page.annotations,

@@ -1,4 +1,4 @@
-"""How things are shown on pages: the templates' environment, and times, values and rules as text for people."""
+"""The environment of the templates, and filters that show times, values and rules as text for people."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def environment(base: str = "") -> Environment:
 
 
 def when(at: float | None, now: float) -> Markup:
-    """A time both ways: how long ago or ahead, and when in UTC, with the day where it is another."""
+    """A time in two ways: how long ago or ahead, and in UTC, with the day if it is another one."""
     if not at:
         return Markup('<span class="faint">never</span>')
     distance = abs(now - at)
@@ -59,7 +59,7 @@ def when(at: float | None, now: float) -> Markup:
 
 
 def until(at: float, now: float) -> Markup:
-    """A time ahead, for a sentence that says until when."""
+    """A future time, for a sentence that says until when."""
     text = Markup('<time datetime="{}">until {} <span class="exact">in {}</span></time>')
     return text.format(rfc3339(at), _clock(at, now), rough_duration(max(0.0, at - now)))
 
@@ -70,7 +70,7 @@ def exact(at: float) -> str:
 
 
 def fact(value: object, now: float) -> object:
-    """A fact of an account: numbers short, lists with commas."""
+    """A fact of an account. Numbers are short, and lists have commas."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float | int):
@@ -81,12 +81,12 @@ def fact(value: object, now: float) -> object:
 
 
 def span(seconds: float | None) -> str:
-    """A length of time, roughly."""
+    """A rough length of time."""
     return "–" if seconds is None else rough_duration(seconds)
 
 
 def number(value: float | None) -> str:
-    """A measured value with as many digits as are worth reading."""
+    """A measured value with as many digits as are useful."""
     if value is None:
         return "–"
     if not math.isfinite(value):
@@ -100,12 +100,12 @@ def words(name: object) -> str:
 
 
 def as_yaml(value: Any) -> str:
-    """Data in the notation rule files are written in."""
+    """Data in the notation of rule files."""
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100).rstrip()
 
 
 def _clock(at: float, now: float) -> str:
-    """The time of day, with the day where it is another."""
+    """The time of day, with the day if it is another one."""
     there, here = time.gmtime(at), time.gmtime(now)
     return time.strftime("%H:%M:%S UTC" if there[:3] == here[:3] else "%Y-%m-%d %H:%M UTC", there)
 

@@ -1,4 +1,4 @@
-"""The pages' forms: read within bounds, and believed only when they carry the token of the page they came from."""
+"""The pages' forms. They are read within bounds, and accepted only with the token of the page that they came from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TOKEN = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 class CookieOptions(TypedDict):
-    """What all cookies have in common."""
+    """The attributes that all cookies share."""
 
     path: str
     httponly: bool
@@ -42,7 +42,7 @@ def csrf_token(request: web.Request) -> str:
 
 
 def remembered_author(request: web.Request) -> str:
-    """The name last given in this browser."""
+    """The author's name that this browser gave last."""
     return request.cookies.get(_AUTHOR, "")[:200]
 
 
@@ -53,7 +53,7 @@ def set_token(request: web.Request, response: web.StreamResponse, token: str) ->
 
 
 async def read_form(request: web.Request) -> dict[str, str]:
-    """The fields of a form from one of these pages. PayloadError when it is not."""
+    """The fields of a form from one of these pages. PayloadError if it is from elsewhere, or no form."""
     if request.content_type != "application/x-www-form-urlencoded":
         raise PayloadError("media_type", "cannot read the form: it is not form data", 415)
     body = await read_body(request, _LIMIT, request.app[CONTEXT].body_timeout)
@@ -68,7 +68,7 @@ async def read_form(request: web.Request) -> dict[str, str]:
 
 
 def see_other(request: web.Request, path: str, fields: dict[str, str]) -> web.Response:
-    """Where to look, by a path of the web, after a form was carried out; remembers the author's name."""
+    """The redirect after a form was carried out, to a path of the web. It remembers the author's name."""
     response = web.Response(status=303, headers={"Location": link(request, path)})
     author = re.sub(r"[^\w .@+-]", "", fields.get("author", ""))[:200].strip()
     if author and author.isascii():

@@ -1,4 +1,5 @@
-"""The pages people read, at three in the morning on a phone too: rendered here, with forms for what they can do."""
+"""The pages for people, who may read them on a phone at three in the morning: rendered here, with forms for their
+actions."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ from remediator.web.ui.forms import csrf_token, read_form, remembered_author, se
 TEMPLATES: web.AppKey[Environment] = web.AppKey("templates", Environment)
 
 _SHOWN = 200
-"""Services shown at once; the filter finds the others."""
+"""Maximum number of services on the page. The filter finds the others."""
 _ROWS = 50
 _URGENT = (Health.FAILED, Health.DEGRADED, Health.RECOVERING, Health.UNKNOWN, Health.HEALTHY)
 _DONE = {
@@ -46,7 +47,7 @@ _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
 async def overview(request: web.Request) -> web.Response:
-    """Every service at a glance, the ones in trouble first."""
+    """Every service at a glance. Those in trouble come first."""
     context = request.app[CONTEXT]
     now = context.clock.now()
     views = context.system.services()
@@ -90,7 +91,7 @@ async def incidents(request: web.Request) -> web.Response:
 
 
 async def incident(request: web.Request) -> web.Response:
-    """One incident: what was seen, what was run, what came of it."""
+    """One incident: what was seen, what was run, and with which result."""
     store, id = request.app[CONTEXT].store, int(request.match_info["id"])
     found = await store.incident(id)
     if found is None:
@@ -104,7 +105,7 @@ async def incident(request: web.Request) -> web.Response:
 
 
 async def service(request: web.Request) -> web.Response:
-    """One service: why it is what it is, and why something is or is not done about it."""
+    """One service: why it has its health, and why something is or is not done about it."""
     context, name = request.app[CONTEXT], request.match_info["name"]
     account = await context.system.why(name)
     if account is None:
@@ -130,7 +131,7 @@ async def alerts(request: web.Request) -> web.Response:
 
 
 async def rules(request: web.Request) -> web.Response:
-    """The rules in use, in their own notation."""
+    """The rules in use, in the notation of rule files."""
     shown = await in_thread(rule_text, request.app[CONTEXT].system.rules())
     return await show_page(request, "rules.html", rules=shown)
 
@@ -186,7 +187,7 @@ async def static(request: web.Request) -> web.Response:
 
 
 async def error_page(request: web.Request, status: int, message: str) -> web.Response:
-    """What went wrong, for people. Says nothing of the system, for it is shown to strangers too."""
+    """What went wrong, for people. It reveals nothing of the system, because strangers see it too."""
     text = await in_thread(_render, request.app[TEMPLATES], "error.html", status=status, message=message)
     return web.Response(text=text, status=status, content_type="text/html")
 
@@ -209,7 +210,7 @@ ROUTES = (
 
 
 async def show_page(request: web.Request, template: str, **context: Any) -> web.Response:
-    """A page of a template, with what every page shows."""
+    """A page from a template, with the parts that every page shows."""
     token = csrf_token(request)
     text = await in_thread(
         _render,
@@ -243,7 +244,7 @@ def _static(name: str) -> str:
 
 
 def _choose(views: Sequence[ServiceView], wanted: str, health: str) -> tuple[list[ServiceView], int, Counter[Health]]:
-    """The services to show, how many fit the filter, and how many there are by health."""
+    """The services to show, the number that fit the filter, and the numbers by health."""
     counts = Counter(view.health for view in views)
     low = wanted.lower()
     fitting = [view for view in views if (not health or view.health == health) and _fits(view, low)]
@@ -256,7 +257,7 @@ def _fits(view: ServiceView, low: str) -> bool:
 
 
 def _timeline(found: Incident, entries: Sequence[Entry]) -> list[tuple[float, Entry | None, StepRun | None]]:
-    """What happened in order. A step run tells more than the entries about it, so it stands in their place."""
+    """What happened, in order. A step run shows more than its entries, so it replaces them."""
     ended = (EntryKind.STEP_STARTED, EntryKind.STEP_ENDED, EntryKind.PASSED_OVER)
     items: list[tuple[float, Entry | None, StepRun | None]] = [
         (entry.at, entry, None) for entry in entries if entry.kind not in ended

@@ -21,7 +21,7 @@ _WRONG_TAKES = 0.5
 
 
 async def sign_in_page(request: web.Request) -> web.Response:
-    """The form; with `?code=`, the browser is signed in by a link."""
+    """The form. With `?code=`, the link signs the browser in."""
     code = request.query.get("code", "")
     context = request.app[CONTEXT]
     if not code or request.method != "GET":
@@ -35,7 +35,7 @@ async def sign_in_page(request: web.Request) -> web.Response:
 
 
 async def sign_in(request: web.Request) -> web.Response:
-    """The form, sent."""
+    """The submitted form."""
     fields = await read_form(request)
     principal = request.app[CONTEXT].security.bearer(fields.get("credential", "").strip())
     if principal is None:
@@ -55,7 +55,7 @@ async def sign_out(request: web.Request) -> web.Response:
 
 
 async def make_link(request: web.Request) -> web.Response:
-    """A link for a browser, which works once; without a code where nobody has to sign in."""
+    """A link that signs a browser in once. It has no code if nobody has to sign in."""
     context, principal = request.app[CONTEXT], request[PRINCIPAL]
     if not principal.known and context.security.asks_token:
         raise not_allowed(request, Permission.ADMINISTER)
