@@ -507,7 +507,7 @@ def test_guards_of_services_that_series_and_alerts_name_are_evaluated_by_promtoo
     rules = RULES.replace("name: checkout", f"name: '{named}'\n    match: ['app!=\"\"']", 1)
     rules = rules.replace("labels: {namespace: shop, deployment: checkout}", "labels: {deployment: '{{ labels.app }}'}")
     rules = rules.replace("expr: error_ratio,", "expr: error_ratio, match: ['app!=\"mail\"'],")
-    (folder / "rules.yml").write_text(rules.replace("guard(recent_deploy)", 'busy{app="{{ labels.app }}"} > 0'))
+    (folder / "rules.yml").write_text(rules.replace("guard(recent_deploy)", 'busy{app="{{ labels.app }}"} > bool 0'))
     text = """
   - name: guarded
     promql:
@@ -518,6 +518,7 @@ def test_guards_of_services_that_series_and_alerts_name_are_evaluated_by_promtoo
         - {series: 'error_ratio{namespace="shop", app="reviews"}', values: '0x20'}
         - {series: 'error_ratio{namespace="shop", app="payments"}', values: '0x20'}
         - {series: 'busy{app="web"}', values: '1x20'}
+        - {series: 'busy{app="search"}', values: '0x20'}
         - {series: 'busy{app="mail"}', values: '1x20'}
     alerts: [{alertname: MailDown, labels: {namespace: shop, app: mail, severity: critical}}]
     expect:
