@@ -101,7 +101,10 @@ async def test_a_command_spawned_in_the_moment_its_owner_died_is_found(tmp_path:
     os.close(ours)
     await supervisor.close()
     os.close(theirs)
-    assert command.wait() == -signal.SIGTERM
+    try:
+        assert command.wait(30) == -signal.SIGTERM
+    finally:
+        command.kill()
 
 
 async def test_another_watchdog_takes_over_when_one_is_killed(tmp_path: Path, runner: Runner) -> None:

@@ -215,6 +215,8 @@ def test_what_is_only_observed_calls_nobody_and_holds_no_page_back(gate: Gate, w
     )
     waiting = at(the_case, incident=incident(observed, opened_at=NOW - 10_000, hold=hold))
     assert told(waiting) == []
+    healed = incident(None, run(), id=5, closed_at=NOW - 20_000, verdict=Verdict.RECOVERED)
+    assert told(at(waiting, previous=healed)) == []
     assert list(heal_silences([the_case])) == []
 
 
