@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -270,6 +271,35 @@ def test_a_well_known_alert_finds_its_service_and_runbook(
     stem, _, service = owner.partition(": ")
     assert claims == ({stem: (service, runbook)} if owner else {})
     assert found_by(rulebook(*FILES), labels) == ((service, runbook) if owner else None)
+
+
+PROGRAMS = yaml.safe_load((LIBRARY / "programs.yml").read_text())["services"]
+CARE = {"restart": "program-restart", "start": "program-start", "quorum": "program-quorum"}
+
+
+@pytest.mark.parametrize("entry", PROGRAMS, ids=lambda entry: entry["name"].partition(" {{")[0])
+def test_every_program_of_the_table_is_reached_by_its_metric_or_its_port(entry: dict[str, Any]) -> None:
+    """No other entry, and no other file, is before it."""
+    given, name = entry["labels"], entry["name"]
+    ports = next((re.findall(r"[0-9]+", one) for one in entry["match"] if one.startswith("instance=~")), ["9999"])
+    for port in ports:
+        labels = {"job": given["program"].removesuffix("-exporter"), "instance": f"web1:{port}"}
+        if "zk_host" in name:
+            labels["zk_host"] = "zk1:2181"
+        labels["alertname"] = {"up": "TargetDown", "node_timex_sync_status": "NodeClockNotSynchronising"}.get(
+            given["metric"], given["metric"]
+        )
+        owner = name.replace("{{ labels.instance }}", labels["instance"]).replace("{{ labels.zk_host }}", "zk1:2181")
+        assert found_by(rulebook(*FILES), labels) == (owner, CARE[given["care"]])
+        # That a scrape fails is no word about what another exporter watches.
+        if given["metric"] not in ("up", "node_timex_sync_status"):
+            away = rulebook(*FILES).service_for({**labels, "alertname": "TargetDown"})
+            assert away is None or away.name != owner
+
+
+def test_at_least_forty_programs_are_in_the_table() -> None:
+    watched = {entry["labels"]["program"] for entry in PROGRAMS if not entry["name"].startswith("exporter ")}
+    assert len(watched) >= 40
 
 
 WEB = {"tier": "web", "service": "shop", "instance": "web1:8000"}
