@@ -97,6 +97,8 @@ ALERTS: list[Row] = [
     ("HostOutOfMemory", NODE, "nodes: memory of web1:9100", "memory-restart"),
     ("NodeSystemdServiceFailed", NODE | {"name": "nginx.service", "state": "failed", "type": "notify"}, "systemd: nginx.service on web1:9100", "systemd-unit"),
     ("HostSystemdServiceCrashed", NODE | {"name": "postgresql@15-main.service", "state": "failed", "type": "forking"}, "systemd: postgresql@15-main.service on web1:9100", ""),
+    ("NodeSystemdServiceFailed", NODE | {"name": "ceph-mds@a.service", "state": "failed", "type": "simple"}, "systemd: ceph-mds@a.service on web1:9100", "systemd-start"),
+    ("NodeSystemdServiceFailed", NODE | {"name": "ceph-osd@3.service", "state": "failed", "type": "simple"}, "systemd: ceph-osd@3.service on web1:9100", ""),
     ("NodeSystemdServiceFailed", NODE | {"name": "etcd.service", "state": "failed", "type": "notify"}, "systemd: etcd.service on web1:9100", ""),
     ("HostSystemdServiceCrashed", NODE | {"name": "nginx.service", "state": "failed", "type": "simple"}, "systemd: nginx.service on web1:9100", "systemd-unit"),
     ("NodeSystemdServiceFailed", NODE | {"name": "backup.service", "state": "failed", "type": "oneshot"}, "cron: job backup.service on web1:9100", "job-rerun"),
@@ -289,7 +291,11 @@ def test_every_program_of_the_table_is_reached_by_its_metric_or_its_port(entry: 
         labels["alertname"] = {"up": "TargetDown", "node_timex_sync_status": "NodeClockNotSynchronising"}.get(
             given["metric"], given["metric"]
         )
-        owner = name.replace("{{ labels.instance }}", labels["instance"]).replace("{{ labels.zk_host }}", "zk1:2181")
+        if given["program"] == "solr":
+            labels["base_url"] = "http://solr1:8983/solr"
+        owner = name
+        for label in ("instance", "zk_host", "base_url"):
+            owner = owner.replace(f"{{{{ labels.{label} }}}}", labels.get(label, ""))
         assert found_by(rulebook(*FILES), labels) == (owner, CARE[given["care"]])
         # That a scrape fails is no word about what another exporter watches.
         if given["metric"] not in ("up", "node_timex_sync_status"):
