@@ -24,6 +24,7 @@ from remediator.engine.broadcast import Broadcast
 from remediator.engine.evaluator import Evaluator
 from remediator.engine.intake import Intake
 from remediator.engine.reconcile import Reconciler
+from remediator.engine.unrepeated import UnrepeatedAlerts
 from remediator.errors import StoreError
 from remediator.metrics import Metrics
 from remediator.model.action import Run
@@ -189,6 +190,15 @@ class Replica:
         """What only the leader does besides deciding."""
         resources, engine = self._resources, self.engine
         works: list[Awaitable[object]] = [_retain(resources.store, self._config.storage.retention, resources.clock)]
+        if self._config.global_.repeat_within:
+            unrepeated = UnrepeatedAlerts(
+                resources.store,
+                clock=resources.clock,
+                intake=resources.intake,
+                within=self._config.global_.repeat_within,
+                compared=resources.alertmanagers is not None,
+            )
+            works.append(unrepeated.run())
         if resources.alertmanagers is not None:
             self._reconciler = Reconciler(
                 resources.alertmanagers,

@@ -87,6 +87,13 @@ class Global(msgspec.Struct, frozen=True):
     service_label: Annotated[_LabelName, Meta(description="The label that names the service.")] = "service"
     query_timeout: Annotated[PositiveDuration, Meta(description="How long one PromQL query may take.")] = 5.0
     stale_after: Annotated[PositiveDuration, Meta(description="A health seen longer ago than this is unknown.")] = 30.0
+    repeat_within: Annotated[
+        Duration,
+        Meta(
+            description="Alerts that cannot be compared with an Alertmanager's (Grafana's, or without alertmanagers:) are over"
+            " when they have not been repeated for this long: twice the sender's repeat_interval. 0s: never."
+        ),
+    ] = 8 * 3600.0
     settle: Annotated[
         Duration,
         Meta(description="How long to look on before acting: after the start, an outage of Prometheus, or a panic."),

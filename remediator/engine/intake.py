@@ -8,7 +8,7 @@ import msgspec
 
 from remediator.engine.broadcast import Broadcast
 from remediator.metrics import Metrics
-from remediator.model.alert import Alert, Source, unseen_reason
+from remediator.model.alert import NOT_REPEATED, Alert, Source, unseen_reason
 from remediator.model.clock import Clock
 from remediator.model.incident import Disposition
 from remediator.model.paging import SENDER
@@ -24,6 +24,7 @@ REASONS = (
     "MissingSeries",
     "Updated",
     "KeepLast",
+    "NotRepeated",
 )
 """The reasons that the metric tells by name; any other is `other`."""
 
@@ -65,6 +66,8 @@ class Intake:
             return alert
         known = reason if reason in REASONS else "other"
         self._metrics.unseen_alerts.labels(known).inc()
+        if NOT_REPEATED in alert.annotations:
+            return alert
         return msgspec.structs.replace(
             alert, ends_at=alert.ends_at or now, annotations={**alert.annotations, "grafana_state_reason": reason}
         )

@@ -18,7 +18,7 @@ from remediator.engine.evaluations import Evaluations
 from remediator.engine.fleet import Fleet
 from remediator.engine.shadow import ShadowHeals
 from remediator.model.action import Outcome
-from remediator.model.alert import Alert, Source, unseen_reason
+from remediator.model.alert import Alert, Source, unseen_text
 from remediator.model.incident import Hold, Incident, IncidentSummary, Pause, Settlement, StepRun, StoredAlert, Verdict
 from remediator.model.rulebook import MOST_TEMPLATED, Rulebook
 from remediator.model.rules import Service
@@ -126,10 +126,8 @@ class EngineState:
         """Keep that the sender of an alert cannot see, until it tells something else of the same labels."""
         if alert.source is not Source.ALERTMANAGER:
             return
-        if reason := unseen_reason(alert):
-            self.unseen.setdefault(name, {})[alert.fingerprint] = (
-                f"the sender of alert {alert.name} cannot see: {reason}"
-            )
+        if text := unseen_text(alert):
+            self.unseen.setdefault(name, {})[alert.fingerprint] = text
             self._services.setdefault(name, service)
         elif alert.fingerprint in self.unseen.get(name, {}):
             del self.unseen[name][alert.fingerprint]

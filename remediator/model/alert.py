@@ -52,14 +52,28 @@ def unseen_reason(alert: Alert) -> str:
 
     Grafana's rules say so by the annotation `grafana_state_reason` (NoData, Error, Paused, RuleDeleted, MissingSeries and
     others), also when such an alert is resolved. It fires alerts named DatasourceError and DatasourceNoData of its own
-    where a query fails or gives nothing (pkg/services/ngalert/state).
+    where a query fails or gives nothing (pkg/services/ngalert/state). An alert that ended because it was not repeated is
+    one of which its sender says nothing any more.
     """
+    if not alert.firing and alert.annotations.get(NOT_REPEATED):
+        return "NotRepeated"
     reason = alert.annotations.get("grafana_state_reason", "").strip()
     if reason:
         return reason[:_LONGEST_REASON]
     return alert.name if alert.firing and alert.name in _DATASOURCE_ALERTS else ""
 
 
+def unseen_text(alert: Alert) -> str:
+    """The sentence for an alert whose sender cannot see; the empty string when it can."""
+    if not (reason := unseen_reason(alert)):
+        return ""
+    if reason == "NotRepeated":
+        return f"alert {alert.name} {alert.annotations[NOT_REPEATED]} by its sender, which is no recovery"
+    return f"the sender of alert {alert.name} cannot see: {reason}"
+
+
+NOT_REPEATED = "remediator_not_repeated"
+"""The annotation of an alert that ended because its sender did not repeat it: since when."""
 _DATASOURCE_ALERTS = ("DatasourceError", "DatasourceNoData")
 _LONGEST_REASON = 80
 

@@ -52,6 +52,7 @@ def test_defaults(tmp_path: Path) -> None:
     config = load(tmp_path, "prometheus: {url: 'http://localhost:9090'}")
     settings = config.global_
     assert (settings.evaluation_interval, settings.query_timeout, settings.stale_after) == (5.0, 5.0, 30.0)
+    assert settings.repeat_within == 8 * 3600
     assert (settings.auto_heal, settings.service_label, settings.external_url) == (True, "service", "")
     assert config.alertmanagers == config.rule_files == ()
     assert config.grafana is None

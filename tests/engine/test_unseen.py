@@ -106,3 +106,17 @@ async def test_an_alert_that_fires_and_then_cannot_be_seen_stops_being_trouble(t
         await w.intake([fires])
         await w.pass_time(120)
         assert w.commands == ["ctl restart checkout", "ctl rollback checkout"]
+
+
+async def test_an_end_that_is_told_after_one_of_what_was_not_seen_is_a_recovery(tmp_path: Path) -> None:
+    async with world(tmp_path, ALERTS_ALONE) as w:
+        fires = grafana(w, "Slow")
+        await w.intake([fires])
+        await w.pass_time(20)
+        over = msgspec.structs.replace(fires, ends_at=w.clock.now(), annotations={"grafana_state_reason": "NoData"})
+        await w.intake([over])
+        await w.pass_time(30)
+        await w.intake([msgspec.structs.replace(fires, ends_at=w.clock.now())])
+        await w.pass_time(600)
+        (incident,) = await w.incidents()
+        assert not incident.open

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from remediator.model.alert import Alert, Source
+from remediator.model.alert import NOT_REPEATED, Alert, Source
 from remediator.model.incident import Disposition, Settlement, StoredAlert
 from remediator.store.database import Database, Row
 from remediator.store.interface import Accepted
@@ -27,7 +27,11 @@ _PUT = """
         CASE WHEN CAST(value ->> 1 AS BIGINT) = 0 THEN 'was over when it was first heard of' ELSE '' END
     FROM json_each(:alerts) WHERE true
     ON CONFLICT (key) DO UPDATE SET
-        seq = CASE WHEN alerts.firing = excluded.firing THEN alerts.seq ELSE excluded.seq END,
+        seq = CASE
+            WHEN alerts.firing <> excluded.firing THEN excluded.seq
+            WHEN alerts.firing = 0 AND (alerts.alert LIKE :unseen OR alerts.alert LIKE :unrepeated)
+                AND NOT (excluded.alert LIKE :unseen OR excluded.alert LIKE :unrepeated) THEN excluded.seq
+            ELSE alerts.seq END,
         received_at = CASE WHEN alerts.firing < excluded.firing THEN excluded.received_at ELSE alerts.received_at END,
         disposition = CASE WHEN alerts.firing < excluded.firing THEN NULL ELSE alerts.disposition END,
         gate = CASE WHEN alerts.firing < excluded.firing THEN '' ELSE alerts.gate END,
@@ -173,7 +177,14 @@ def _write(db: Database, alerts: Sequence[tuple[str, Alert, float]]) -> list[tup
     rows = many(
         [(key, int(alert.firing), encode(alert), _without_nul(alert.fingerprint), now) for key, alert, now in alerts]
     )
-    written = db.execute(_PUT, {"first": first, "alerts": rows}).fetchall()
+    # An end of what was not seen is no recovery; what is told of it afterwards may be one.
+    values = {
+        "first": first,
+        "alerts": rows,
+        "unseen": '%"grafana_state_reason":%',
+        "unrepeated": f'%"{NOT_REPEATED}":%',
+    }
+    written = db.execute(_PUT, values).fetchall()
     return sorted((row["seq"] - first, row["firing"]) for row in written if row["seq"] >= first)
 
 
