@@ -73,6 +73,11 @@ class Alertmanagers:
         self._counted = counted
         self._unreadable: set[str] = set()
 
+    @property
+    def receivers(self) -> frozenset[str]:
+        """The names of the receivers whose alerts are wanted; none for all."""
+        return frozenset(receiver for _, receiver in self._members if receiver)
+
     async def alerts(self) -> Snapshot:
         """What fires now."""
 

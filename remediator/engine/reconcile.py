@@ -16,6 +16,7 @@ import msgspec
 import yaml
 
 from remediator.clients.alertmanager import Alertmanagers, Snapshot
+from remediator.engine.alertmanager_routes import DEFAULT_GROUP_WAIT, group_wait, read_routes
 from remediator.errors import RemoteError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Alert, Source
@@ -32,8 +33,6 @@ INTERVAL = 60.0
 """Seconds from one comparison of alerts to the next."""
 SILENCES = 15.0
 """Seconds from one look at the silences to the next."""
-_GROUP_WAIT = 30.0
-"""Alertmanager's default, in seconds."""
 YOUNG = 300.0
 """Seconds since an Alertmanager's start for which a missing alert says nothing. It keeps no alerts over a restart, and
 has them again only when Prometheus sends them anew: a minute later (`--rules.alert.resend-delay`), or at the next
@@ -133,11 +132,11 @@ class Reconciler:
         if missed:
             # Alertmanager lists an alert at once, and tells of it only after the group_wait of its route. A start in the
             # future, which it gives an alert that came without one, says nothing.
-            delivered_before = now - await self._group_wait()
+            wait_of = await self._group_wait()
             missed = [
                 alert
                 for alert in missed
-                if not delivered_before < alert.starts_at <= now and alert.fingerprint not in snapshot.unprocessed
+                if not now - wait_of(alert) < alert.starts_at <= now and alert.fingerprint not in snapshot.unprocessed
             ]
         missed = [alert for alert in missed if not await self._ended_since(alert, asked_at)]
         over = _over(snapshot, stored.values(), asked_at, now, self._seen_before(snapshot))
@@ -169,13 +168,21 @@ class Reconciler:
             self._suppressed = suppressed
             self._on_suppressed(suppressed)
 
-    async def _group_wait(self) -> float:
-        """The longest group_wait of any route, in seconds."""
+    async def _group_wait(self) -> Callable[[Alert], float]:
+        """The group_wait, in seconds, of an alert's own routes; the longest of any where the routes are not understood."""
+        config = await self._alertmanagers.config()
         try:
-            return longest_group_wait(await self._alertmanagers.config())
+            routes = read_routes(config)
+        except ValueError as error:
+            log.debug("takes the longest group_wait of any route: %s", error)
+        else:
+            return lambda alert: group_wait(routes, alert.labels, self._alertmanagers.receivers)
+        try:
+            longest = longest_group_wait(config)
         except (ValueError, yaml.YAMLError) as error:
             log.debug("takes the default group_wait: %s", error)
-            return _GROUP_WAIT
+            longest = DEFAULT_GROUP_WAIT
+        return lambda _: longest
 
     def _report_unpaged(self, alerts: Sequence[Alert]) -> None:
         """Log when there are other alerts than before that people are not sent. Their route is what has to change."""
@@ -200,7 +207,9 @@ def longest_group_wait(config: str) -> float:
     """The longest group_wait of any route in an Alertmanager configuration, in seconds. ValueError when it cannot be
     told. A route without one has its parent's."""
     document = yaml.safe_load(config)
-    routes: list[tuple[Any, float]] = [(document.get("route") if isinstance(document, dict) else None, _GROUP_WAIT)]
+    routes: list[tuple[Any, float]] = [
+        (document.get("route") if isinstance(document, dict) else None, DEFAULT_GROUP_WAIT)
+    ]
     waits = [0.0]
     while routes:
         route, inherited = routes.pop()

@@ -44,6 +44,7 @@ class Held:
     suppressed: dict[str, Suppression] = field(default_factory=dict)
     unprocessed: set[str] = field(default_factory=set)
     routes: str = "route: {receiver: team}"
+    receivers: frozenset[str] = frozenset()
 
     async def alerts(self) -> Snapshot:
         self.asked.append(self.clock.now() - START)
@@ -260,6 +261,22 @@ async def test_what_alertmanager_would_not_have_told_yet_is_not_taken_in(bench: 
     bench.held.unprocessed = {unrouted.fingerprint}
     await bench.reconciler.once()
     assert await bench.firing() == {"Old"}
+
+
+async def test_an_alert_waits_as_long_as_its_own_route(bench: Bench) -> None:
+    bench.held.receivers = frozenset({"remediator"})
+    bench.held.routes = """
+route:
+  receiver: team
+  group_wait: 10m
+  routes:
+    - {receiver: remediator, group_wait: 20s, match: {alertname: Quick}, continue: true}
+    - {receiver: remediator, group_wait: 5m, matchers: ['alertname=~"Slow|Quick.+"'], continue: true}
+    - {receiver: team}
+"""
+    bench.held.firing = [alert(name, at=START - 60) for name in ("Quick", "Slow", "Quicker", "Other")]
+    await bench.reconciler.once()
+    assert await bench.firing() == {"Quick"}
 
 
 async def test_our_own_silence_suppresses_nothing(bench: Bench) -> None:
