@@ -135,7 +135,7 @@ class Story:
                 await scenario.boot()
             case "rollout":
                 scenario.set("rollout", 1)
-                scenario.at(scenario.now + act.how_long, lambda: scenario.set("rollout", None))
+                scenario.at(scenario.now + act.how_long, lambda: scenario.set("rollout", 0))
 
     def dark(self) -> None:
         self.scenario.prometheus_down()

@@ -36,7 +36,7 @@ runbooks:
     steps:
       - restart
       - restart:
-        unless: up_to_now{service="{{ labels.service }}"} > 5
+        unless: up_to_now{service="{{ labels.service }}"} > bool 5
         if: absent(guard(node_under_pressure))  # remediator: allow missing-label
 """
 SEEN = [
