@@ -42,7 +42,7 @@ from remediator.watched_files import WatchedFiles, reload_when_changed
 from remediator.web.application import RUNNER_OPTIONS, WebContext, make_app
 from remediator.web.auth import Security, check_listen, load_security
 from remediator.web.connections import BoundedServer, most_connections, quiet_exhaustion, raise_limit
-from remediator.web.listen import Listener, inherited_listeners, listeners_at
+from remediator.web.listen import Listener, inherited_listeners, known_hosts, listeners_at
 from remediator.web.local_credential import credential_path, ensure_credential
 from remediator.web.paths import WebPaths, web_paths
 
@@ -221,6 +221,7 @@ async def _assemble(
         security=security,
         committed=committed,
         external_url=config.global_.external_url,
+        listen_hosts=known_hosts(listeners),
         paths=paths,
         started_at=clock.now(),
     )

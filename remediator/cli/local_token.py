@@ -6,7 +6,10 @@ listens there, and to hold a token of remediator.
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -36,7 +39,7 @@ def local_token(url: str, file: str) -> str:
             f"cannot show a credential to {url}: it asks for one of its own machine's files, and is not on this machine;"
             " give --http.config.file"
         )
-    owners = set(_listeners(port))
+    owners = set(_listeners(host, port))
     if len(owners) != 1:
         raise RemediatorError(
             f"cannot tell which user serves on port {port} of this machine; give --http.config.file with"
@@ -50,8 +53,13 @@ def local_token(url: str, file: str) -> str:
         ) from None
 
 
-def _listeners(port: int) -> Iterator[int]:
-    """The users whose processes listen on a port of this machine."""
+def _listeners(host: str, port: int) -> Iterator[int]:
+    """The users whose processes listen where a connection to this host and port goes."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return
+    asked = {ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in found}
     for table in ("tcp", "tcp6"):
         try:
             lines = Path(f"/proc/self/net/{table}").read_text(encoding="ascii").splitlines()[1:]
@@ -59,5 +67,16 @@ def _listeners(port: int) -> Iterator[int]:
             continue
         for line in lines:
             fields = line.split()
-            if fields[3] == _LISTENS and int(fields[1].rpartition(":")[2], 16) == port:
+            address, _, number = fields[1].rpartition(":")
+            if fields[3] != _LISTENS or int(number, 16) != port:
+                continue
+            place = _address(address)
+            if place in asked or place.is_unspecified:
                 yield int(fields[7])
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address as /proc/net/tcp has it: in words of this machine's byte order."""
+    words = [int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8)]
+    place = ipaddress.ip_address(b"".join(words))
+    return getattr(place, "ipv4_mapped", None) or place

@@ -12,8 +12,13 @@ from functools import lru_cache
 
 import re2
 
+from remediator.errors import RefusedError
+
 _LARGEST = 20_000
 """Maximum size of a compiled pattern, in instructions of RE2. Each may cost a step for every byte of the text."""
+
+_MOST_STEPS = 16_000_000
+"""Maximum product of a compiled pattern's size and the bytes of a text: a sixth of a second, at the worst."""
 
 _LITERAL = r"(?:[^\\.+*?()|\[\]{}^$]|\\[!-/:-@\[-`{-~ ])*"
 _ALTERNATIVES = re.compile(rf"\^?(?P<group>\((?:\?:)?)?(?P<list>{_LITERAL}(?:\|{_LITERAL})*)(?(group)\))\$?")
@@ -34,9 +39,14 @@ class RegexError(ValueError):
         super().__init__(message)
 
 
+class RegexCostError(RefusedError):
+    """A text is too long for a pattern so large."""
+
+
 @lru_cache(maxsize=4096)
 def compile_regex(pattern: str) -> Regex:
-    """Compile a pattern. RegexError, with a sentence, when RE2 refuses it."""
+    """Compile a pattern. RegexError, with a sentence, when RE2 refuses it. What it returns raises RegexCostError for a
+    text that would take too long."""
     if found := _ALTERNATIVES.fullmatch(pattern):
         return frozenset(_literals(found["list"])).__contains__
     if found := _AFFIXED.fullmatch(pattern):
@@ -78,12 +88,17 @@ def _compiled(pattern: str) -> Regex:
     except re2.error as error:
         reason, _, fragment = error.args[0].decode(errors="replace").partition(": ")
         raise _refused(pattern, reason, fragment) from None
-    if compiled.ProgramSize() > _LARGEST:
+    size = compiled.ProgramSize()
+    if size > _LARGEST:
         raise _refused(pattern, "it is too large", "")
     match, whole = compiled.Match, re2._Anchor.ANCHOR_BOTH
 
     def matches(value: str) -> bool:
         encoded = _encoded(value)
+        if size * len(encoded) > _MOST_STEPS:
+            raise RegexCostError(
+                f"cannot match a text of {len(encoded)} bytes against {pattern[:80]!r}: it would take too long"
+            )
         return bool(match(whole, encoded, 0, len(encoded))[0] != (-1, -1))
 
     return matches

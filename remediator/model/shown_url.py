@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 _USER = re.compile(r"^([a-z][a-z0-9+.-]*://)([^/?#]*)@", re.IGNORECASE)
-_QUERY = re.compile(
-    r"([?&;#][^=&;#]*(?:auth|code|cred|key|pass|pwd|secret|session|sig|token)[^=&;#]*=)[^&;#]+", re.IGNORECASE
-)
-_SEGMENT = re.compile(r"(?<=[/:])(?=[^/?#:]*[A-Za-z])(?=[^/?#:]*[0-9])[A-Za-z0-9_~-]{20,}(?=[/?#:]|$)")
-"""Part of a path that is long and mixes letters with digits, as tokens in the addresses of chat hooks do."""
+_SECRET_NAME = re.compile(r"auth|code|cred|key|pass|pwd|secret|session|sig|token", re.IGNORECASE)
+_SHORT = 6
+"""Characters of a value in a query that is shown. A longer one may be a password, under whatever name."""
+_TOKEN = re.compile(r"(?=[^A-Za-z]*[A-Za-z])(?=[^0-9]*[0-9])(?:[A-Za-z0-9_~.%-]{20,}|[A-Za-z0-9]{16,})|[A-Za-z]{20,}")
+"""A part of a path as tokens in the addresses of chat hooks are: long, and letters mixed with digits or without a break."""
 _SECRET = "<secret>"  # noqa: S105 - what stands for one
 
 
@@ -20,7 +20,18 @@ def shown_url(url: str) -> str:
         name, colon, _ = found[2].partition(":")
         return f"{found[1]}{name}:{_SECRET}@" if colon else f"{found[1]}{_SECRET}@"
 
-    masked = _QUERY.sub(rf"\1{_SECRET}", _USER.sub(user, url))
-    scheme, slashes, rest = masked.partition("://")
+    masked = _USER.sub(user, url)
+    before, mark, query = masked.partition("?")
+    scheme, slashes, rest = before.partition("://")
     host, slash, path = rest.partition("/")
-    return f"{scheme}{slashes}{host}" + _SEGMENT.sub(_SECRET, slash + path)
+    shown = "".join(_SECRET if _TOKEN.fullmatch(part) else part for part in re.split("([/:#])", slash + path))
+    return f"{scheme}{slashes}{host}{shown}{mark}" + "".join(map(_shown_part, re.split("([?&;#])", query)))
+
+
+def _shown_part(part: str) -> str:
+    """A part of a query, or a sign between two."""
+    name, equals, value = part.partition("=")
+    if not equals:
+        return part if len(part) <= _SHORT else _SECRET
+    shown = not value or (len(value) <= _SHORT and not _SECRET_NAME.search(name))
+    return part if shown else f"{name}={_SECRET}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from remediator.model.matcher import Labels, Matcher, matches_all
+from remediator.model.regex import RegexCostError
 
 
 class Silence(msgspec.Struct, frozen=True):
@@ -19,7 +20,13 @@ class Silence(msgspec.Struct, frozen=True):
 
     def covers(self, labels: Labels, now: float) -> bool:
         """Whether an alert with these labels is silenced by it at this time. One without matchers covers nothing."""
-        return self.starts_at <= now < self.ends_at and bool(self.matchers) and matches_all(self.matchers, labels)
+        if not self.starts_at <= now < self.ends_at or not self.matchers:
+            return False
+        try:
+            return matches_all(self.matchers, labels)
+        except RegexCostError:
+            # Somebody meant something to be left alone, and nobody can say that it is not this.
+            return True
 
 
 class Suppression(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ _RESERVED = {
     "docker": {"command"},
     "haproxy": {"socket"},
     "nomad": {"address", "ca_cert", "client_cert", "client_key", "token_file"},
+    "runit": {"dir"},
     "supervisor": {"config", "server"},
 }
 """Parameters of shipped targets that name programs, files with commands in them, or where credentials are sent."""
@@ -29,6 +30,20 @@ _COMMAND = (
     r"\b(?:command|do|else|env|eval|exec|if|nice|nohup|source|sudo|then|time|xargs)\s)\s*[\"']?"
 )
 """Where a shell expects the name of a program, or text to run."""
+_RUNS_ITS_ARGUMENTS = re.compile(
+    r"(?:.*/)?(?:(?:ba|da|z|k|a|c|tc|fi)?sh|env|sudo|doas|su|runuser|setpriv|chroot|unshare|nsenter|timeout|nice|ionice|chrt"
+    r"|taskset|nohup|setsid|stdbuf|time|watch|flock|xargs|parallel|find|script|strace|ssh|make|systemd-run|busybox|tclsh|php"
+    r"|python[\d.]*|perl|ruby|node|lua[\d.]*|awk|gawk|mawk|sed|expect|at|batch|source|exec|command|eval|\.)"
+)
+"""Programs that run what their arguments name, or the files that these name."""
+_AFTER_SUCH = re.compile(rf"(?:^|[;&|(`\n]|\$\(|\s)(?:{_RUNS_ITS_ARGUMENTS.pattern})\s[^;&|\n]*")
+"""In a shell's text, from such a program to the end of its command."""
+_CHANGED_DIRECTORY = re.compile(r"(?:^|[;&|(`\n]|\s)(?:cd|pushd)\s[^;&|\n]*")
+_STEERS = re.compile(
+    r"(?:LD_|DYLD_|PYTHON|PERL|RUBY|NODE_|LUA_|JAVA_|JDK_|_JAVA|GIT_|SSH_|BASH|ANSIBLE_|KUBE|DOCKER_|COMPOSE_|HELM_|NOMAD_).*"
+    r"|PATH|ENV|IFS|SHELL|EDITOR|VISUAL|PAGER|HOME|TMPDIR|.*_COMMAND"
+)
+"""Variables of the environment that name programs, libraries or configuration to programs."""
 _INTERPRETED = frozenset({"-c", "-e", "--eval", "--command", "-Command", "eval"})
 """Arguments after which a program expects text to run."""
 _PROGRAM_TEMPLATE = re.compile(_COMMAND + r"\{\{-?(.*?)-?\}\}", re.DOTALL)
@@ -93,11 +108,19 @@ def _program_words(spec: ActionSpec) -> set[str]:
     if spec.run:
         words |= _names(spec.run[0])
         for flag, text in pairwise(spec.run):
-            if flag in _INTERPRETED:
+            if flag in _INTERPRETED or re.fullmatch(r"-\w*[ce]", flag):
                 words |= _names(text)
+        if any(_RUNS_ITS_ARGUMENTS.fullmatch(word) for word in spec.run):
+            words |= {name for word in spec.run for name in _names(word)}
+    for variable, text in spec.env.items():
+        if _STEERS.fullmatch(variable):
+            words |= _names(text)
     if spec.http is not None:
         words |= _names(_HOST.match(spec.http.url)[0])  # type: ignore[index]
     if spec.shell:
+        for pattern in (_AFTER_SUCH, _CHANGED_DIRECTORY):
+            for command in pattern.finditer(spec.shell):
+                words |= _names(command[0])
         for found in _PROGRAM_TEMPLATE.finditer(spec.shell):
             words |= set(_WORD.findall(found[1]))
         for found in _PROGRAM_VARIABLE.finditer(spec.shell):

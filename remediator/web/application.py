@@ -27,8 +27,14 @@ from remediator.web.webhook import add_webhook
 _server_log = logging.getLogger("remediator.web.server")
 _server_log.addFilter(is_our_failure)
 
-RUNNER_OPTIONS: dict[str, Any] = {"keepalive_timeout": 75.0, "shutdown_timeout": 3.0, "logger": _server_log}
-"""Options of aiohttp's AppRunner. The first also limits how long a client may take to send a request's headers."""
+RUNNER_OPTIONS: dict[str, Any] = {
+    "keepalive_timeout": 75.0,
+    "shutdown_timeout": 3.0,
+    "auto_decompress": False,
+    "logger": _server_log,
+}
+"""For aiohttp's AppRunner. The first also bounds how long a client may take to send a request's headers. Bodies are
+unpacked where they are read: aiohttp would unpack the rest of one that was refused as well."""
 
 
 def make_app(context: WebContext) -> web.Application:

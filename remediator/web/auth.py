@@ -60,7 +60,30 @@ class Security:
         Whether TLS is used at all is decided at the start. Raises as `load_security`.
         """
         if self._path is not None:
-            self._use(load_web_config(self._path))
+            config = load_web_config(self._path)
+            self._refuse_opening(config)
+            self._use(config)
+
+    def _refuse_opening(self, config: WebConfig) -> None:
+        """What was decided at the start, where to listen and whether this machine's credential is asked, rests on these
+        being there. A file that has lost them, such as one that is half written, must not let everyone in."""
+        tls = config.tls_server_config
+        by_certificate = tls is not None and tls.client_auth_type is ClientAuth.REQUIRED
+        lost = [
+            key
+            for key, before, after in (
+                ("basic_auth_users", self.has_users, bool(config.basic_auth_users)),
+                ("webhook_users", self.has_senders, bool(config.webhook_users)),
+                ("proxy", self.has_proxy, config.proxy is not None),
+                ("client_auth_type", self.certificates, by_certificate),
+            )
+            if before and not after
+        ]
+        if lost:
+            raise RemediatorError(
+                f"cannot use {self._path}: it has no {' and no '.join(lost)} any more, and a reload lets nobody in who was"
+                " kept out; restart to change that"
+            )
 
     @property
     def has_users(self) -> bool:

@@ -10,7 +10,7 @@ import logging
 import resource
 import socket
 import ssl
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
 from aiohttp import web
@@ -30,8 +30,8 @@ RESERVE = 160
 _MOST = 2000
 _FEWEST = 16
 _AT_ONCE = 64
-"""How many connections are accepted before others are closed to make room."""
-_HANDSHAKE_WITHIN = 10.0
+"""How many connections are accepted before room is made for them."""
+_HANDSHAKE_WITHIN = 5.0
 _LOG_EVERY = 60.0
 
 
@@ -64,12 +64,16 @@ class BoundedServer:
         self._server = server
         self._most = most
         self._logged_at = -_LOG_EVERY
+        self._secured = False
+        self._accepted: deque[tuple[float, RequestHandler]] = deque()
+        """Connections with TLS that were accepted lately, with the time."""
 
     async def listen(
         self, host: str | None, port: int, context: ssl.SSLContext | None, passed: socket.socket | None = None
     ) -> asyncio.Server:
         """Begin to accept connections, at an address, or on a socket that already listens."""
         loop, timeout = asyncio.get_running_loop(), None if context is None else _HANDSHAKE_WITHIN
+        self._secured = context is not None
         if passed is not None:
             return await loop.create_server(
                 self, sock=passed, ssl=context, ssl_handshake_timeout=timeout, backlog=_AT_ONCE
@@ -77,10 +81,18 @@ class BoundedServer:
         return await loop.create_server(self, host, port, ssl=context, ssl_handshake_timeout=timeout, backlog=_AT_ONCE)
 
     def __call__(self) -> asyncio.BaseProtocol:
-        if len(self._open()) >= self._most and not self._make_room():
+        shaking = self._shaking_hands()
+        if shaking > self._most // 2:
+            # Refusing by an answer would take a handshake as well. The event loop closes the connection.
+            raise ConnectionAbortedError("too many TLS handshakes are under way")
+        if len(self._open()) + shaking >= self._most and not self._make_room():
+            if self._secured:
+                raise ConnectionAbortedError("too many connections are open")
             return _Refused()
         handler = self._server()
-        # aiohttp has no other way to set the answer to requests that its parser cannot read.
+        if self._secured:
+            self._accepted.append((asyncio.get_running_loop().time(), handler))
+        # aiohttp has no other way to say how requests are answered that its parser cannot read.
         handler.__class__ = _HttpProtocol
         return handler
 
@@ -90,13 +102,25 @@ class BoundedServer:
             handler for handler in connections if handler.transport is not None and not handler.transport.is_closing()
         ]
 
+    def _shaking_hands(self) -> int:
+        """How many connections are within their TLS handshake, which the server does not count yet. One that broke off
+        counts until its time would have been over."""
+        before = asyncio.get_running_loop().time() - _HANDSHAKE_WITHIN
+        while self._accepted and self._accepted[0][0] < before:
+            self._accepted.popleft()
+        return sum(handler.transport is None for _, handler in self._accepted)
+
     def _make_room(self) -> bool:
-        """Close the oldest idle connection of the peer with the most connections. Returns whether there was one."""
+        """Close the oldest connection on which nothing is asked, of the peer with most, or else the oldest one whose
+        request has not arrived as a whole. Whether there was one."""
         now = asyncio.get_running_loop().time()
         if now - self._logged_at >= _LOG_EVERY:
             self._logged_at = now
             log.warning("%d connections are open, which is all there may be: closes idle ones", self._most)
-        idle = [handler for handler in self._open() if getattr(handler, "_current_request", None) is None]
+        connections = self._open()
+        idle = [handler for handler in connections if _request(handler) is None]
+        if not idle:
+            idle = [handler for handler in connections if not _request(handler).content.is_eof()]
         if not idle:
             return False
         peers = Counter(map(_peer, idle))
@@ -133,6 +157,11 @@ class _Refused(asyncio.Protocol):
                 b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             )
             transport.close()
+
+
+def _request(handler: RequestHandler) -> Any:
+    """The request that a connection is asked, None while it is asked nothing."""
+    return getattr(handler, "_current_request", None)
 
 
 def _peer(handler: Any) -> str:

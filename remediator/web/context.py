@@ -118,6 +118,8 @@ class WebContext:
     security: Security = field(default_factory=Security)
     committed: Broadcast = field(default_factory=Broadcast)
     external_url: str = ""
+    listen_hosts: frozenset[str] = frozenset()
+    """The hosts of the listen addresses, if each has one."""
     paths: WebPaths = field(default_factory=WebPaths)
     started_at: float = 0.0
     body_limit: int = 10 * 1024 * 1024

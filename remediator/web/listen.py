@@ -60,6 +60,12 @@ def listeners_at(addresses: Iterable[str]) -> list[Listener]:
     return [Listener(address, *parse_listen(address)) for address in addresses]
 
 
+def known_hosts(listeners: Iterable[Listener]) -> frozenset[str]:
+    """The hosts that are listened at, in lower case; none where one stands for all addresses."""
+    hosts = frozenset(listener.host.lower() for listener in listeners)
+    return frozenset() if hosts & {"", "0.0.0.0", "::"} else hosts  # noqa: S104
+
+
 def inherited_listeners(environment: MutableMapping[str, str] = os.environ) -> list[Listener]:
     """The sockets that the service manager listens on for this process (sd_listen_fds(3)).
 

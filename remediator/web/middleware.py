@@ -165,9 +165,9 @@ def wants_page(request: web.Request) -> bool:
 def _refuse_rebinding(request: web.Request) -> None:
     """Refuse a strange name in `Host` on a request without credentials: another site had its own name point here.
 
-    On loopback every name is strange except those of loopback and of external_url. On other addresses, neighbours may
-    use names that are unknown here. So only browsers are refused there, and only if external_url says which name people
-    use.
+    On loopback every name is strange but those of loopback and of external_url. On other addresses, neighbours may use
+    names that are not known here; so only browsers are refused, and only where external_url or the listen addresses say
+    how people come.
     """
     host = request.headers.get("Host")
     if host is None or request.transport is None:
@@ -183,8 +183,13 @@ def _refuse_rebinding(request: web.Request) -> None:
             raise web.HTTPForbidden(
                 text=f"cannot answer as {host!r}: it is neither a loopback name nor the host of external_url"
             )
-    elif external and name != external and not _is_address(name) and _is_browser(request):
-        raise web.HTTPForbidden(text=f"cannot answer as {host!r}: it is not the host of external_url")
+        return
+    known = {external, *request.app[CONTEXT].listen_hosts} - {""}
+    if known and name not in known and not _is_address(name) and _is_browser(request):
+        what = (
+            "the host of external_url" if external else "a listen address; external_url says by which name people come"
+        )
+        raise web.HTTPForbidden(text=f"cannot answer as {host!r}: it is not {what}")
 
 
 def _refuse_cross_site(request: web.Request) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -60,27 +61,58 @@ async def read_body(
     if (request.content_length or 0) > limit:
         raise too_large
     body = bytearray()
+    unpack = _Unpacker(encoding, limit)
     content = request.content
+
+    def add(chunk: bytes) -> None:
+        nonlocal body
+        piece = unpack(chunk, len(body))
+        take(len(piece))
+        body += piece
+        if len(body) > limit:
+            raise too_large
+
     try:
         if content.is_eof():
-            # The whole body came with the head, so there is nothing to wait for.
-            chunk = content.read_nowait()
-            take(len(chunk))
-            if len(chunk) > limit:
-                raise too_large
-            return chunk
-        async with asyncio.timeout(seconds):
-            async for chunk in content.iter_any():
-                take(len(chunk))
-                body += chunk
-                if len(body) > limit:
-                    raise too_large
+            # All of it came with the head, so there is nothing to wait for.
+            add(content.read_nowait())
+        else:
+            async with asyncio.timeout(seconds):
+                async for chunk in content.iter_any():
+                    add(chunk)
+        unpack.end()
     except TimeoutError:
         message = f"cannot accept the body: it did not arrive within {seconds:g} s"
         raise PayloadError("too_slow", message, 408) from None
-    except (web.RequestPayloadError, HttpProcessingError) as error:
+    except (web.RequestPayloadError, HttpProcessingError, zlib.error) as error:
         raise PayloadError("broken", f"cannot read the body: {error}") from None
     return bytes(body)
+
+
+class _Unpacker:
+    """Unpacks a body, never further than one byte beyond the limit."""
+
+    def __init__(self, encoding: str, limit: int) -> None:
+        self._packed = encoding != "identity"
+        self._deflated = encoding == "deflate"
+        self._limit = limit
+        self._inner: Any = None
+
+    def __call__(self, chunk: bytes, size: int) -> bytes:
+        """What a chunk is unpacked, after `size` bytes."""
+        if not self._packed or not chunk:
+            return chunk
+        if self._inner is None:
+            # `deflate` comes with the header of zlib, as it should, or without.
+            bare = self._deflated and chunk[0] & 0x0F != 8
+            self._inner = zlib.decompressobj(-zlib.MAX_WBITS if bare else zlib.MAX_WBITS | 32)
+        unpacked: bytes = self._inner.decompress(chunk, self._limit + 1 - size)
+        return unpacked
+
+    def end(self) -> None:
+        """Nothing more comes. PayloadError when something is missing."""
+        if self._inner is not None and not self._inner.eof:
+            raise PayloadError("broken", "cannot read the body: what is packed in it ends too soon")
 
 
 async def read_json(request: web.Request, shape: type[T], seconds: float) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import urllib.error
 from pathlib import Path
@@ -61,6 +62,7 @@ def rules(folder: Path) -> Rulebook:
         {"ansible": {"playbook": "/tmp/mine.yml"}},
         {"ansible": {"playbook": "site.yml", "inventory": "/tmp/executable"}},
         {"supervisor": {"config": "/tmp/mine.conf"}},
+        {"runit": {"dir": "/tmp/mine"}},
         {"supervisor": {"server": "http://stranger:1"}},
         {"nomad": {"address": "http://stranger:1"}},
         {"nomad": {"token_file": "/etc/shadow"}},
@@ -94,6 +96,37 @@ def test_no_service_added_at_run_time_brings_a_command(tmp_path: Path, target: d
 def test_names_of_objects_and_values_of_the_rule_files_are_taken(tmp_path: Path, target: Any) -> None:
     rulebook = rules(tmp_path)
     assert refusal(service_from_document({"name": "x", "target": target}, rulebook), rulebook) == ""
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"run": ["bash", "-ec", "{{ x }}"]},
+        {"run": ["bash", "{{ x }}"]},
+        {"run": ["/usr/bin/env", "A=1", "{{ x }}", "y"]},
+        {"run": ["timeout", "5", "{{ x }}", "restart"]},
+        {"run": ["sudo", "{{ x }}"]},
+        {"run": ["nice", "-n", "5", "python3", "{{ x }}"]},
+        {"run": ["ssh", "host1", "{{ x }}"]},
+        {"run": ["make", "-f", "{{ x }}", "restart"]},
+        {"run": ["ctl", "restart"], "env": {"LD_PRELOAD": "{{ x }}"}},
+        {"run": ["ctl", "restart"], "env": {"PATH": "{{ x }}:/bin"}},
+        {"shell": "timeout 5 {{ x }}"},
+        {"shell": "bash {{ x }}"},
+        {"shell": ". {{ x }}"},
+        {"shell": "cd {{ x }} && ./run"},
+        {"shell": "true; sudo -n -- {{ x }} | cat"},
+    ],
+)
+def test_what_a_program_runs_for_another_is_no_parameter_either(tmp_path: Path, action: dict[str, Any]) -> None:
+    target = {"name": "own", "params": {"x": "a", "name": "b"}, "actions": {"restart": action}}
+    document = {"services": [{"name": "web", "target": {"own": {"x": "from-the-file"}}}], "targets": [target]}
+    (tmp_path / "rules.yml").write_text(json.dumps(document))
+    rulebook, _ = load_rules([tmp_path / "rules.yml"], service_label="service")
+    with pytest.raises(ConfigError, match="says what is run"):
+        service_from_document({"name": "x", "target": {"own": {"x": "/tmp/mine"}}}, rulebook)
+    taken = service_from_document({"name": "x", "target": {"own": {"x": "from-the-file", "name": "c"}}}, rulebook)
+    assert refusal(taken, rulebook) == ""
 
 
 def test_every_reserved_parameter_is_one_of_a_shipped_target() -> None:

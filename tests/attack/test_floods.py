@@ -7,11 +7,13 @@ import errno
 import os
 import resource
 import subprocess
+import sys
 from pathlib import Path
 
 import bcrypt
 import pytest
 from doubles.site import basic, serving
+from real.prometheus import part, until
 from real.remediator import RealRemediator
 
 from remediator.actions import command
@@ -118,13 +120,57 @@ async def test_idle_connections_neither_stop_answers_nor_commands(tmp_path: Path
                 writer.close()
 
 
+SMALL = ("prlimit", "--nofile=256:256", sys.executable, "-m", "remediator")
+HEALS = (
+    "services: [{name: shop, target: {command: {restart: [touch, done]}}}]\nrunbooks: [{name: any, steps: [restart]}]"
+)
+
+
+async def test_bodies_that_never_end_give_way(tmp_path: Path) -> None:
+    """A request whose body is under way is not idle, and yet one peer must not keep all others out by such."""
+    async with RealRemediator(tmp_path, prometheus="http://127.0.0.1:1", rules=HEALS, program=SMALL) as remediator:
+        slow = []
+        try:
+            for _ in range(130):
+                _, writer = await asyncio.open_connection("127.0.0.1", remediator.port)
+                writer.write(b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+                await writer.drain()
+                slow.append(writer)
+            assert await asyncio.to_thread(remediator.request, "/webhook", ALERTS) is not None
+            answer = await asyncio.to_thread(remediator.request, "/api/v1/health")
+            assert answer["version"]
+        finally:
+            for writer in slow:
+                writer.close()
+
+
+async def test_handshakes_that_never_end_leave_descriptors_for_commands(tmp_path: Path) -> None:
+    subject = ("-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.pem", "-days", "2", "-nodes")
+    argv = (part("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", *subject)
+    subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "web.yml").write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}")
+    flags = ["--web.config.file=web.yml"]
+    remediator = RealRemediator(tmp_path, prometheus="http://127.0.0.1:1", rules=HEALS, program=SMALL, flags=flags)
+    await asyncio.to_thread(remediator.start, ready=False)
+    silent = []
+    try:
+        await until(lambda: "serves on" in remediator.log)
+        for _ in range(300):
+            _, writer = await asyncio.open_connection("127.0.0.1", remediator.port)
+            silent.append(writer)
+        assert remediator.process is not None
+        assert len(os.listdir(f"/proc/{remediator.process.pid}/fd")) < 256 - 40
+    finally:
+        for writer in silent:
+            writer.close()
+        await asyncio.to_thread(remediator.stop)
+
+
 def test_the_soft_limit_is_raised() -> None:
     program = (
         "import resource; from remediator.web.connections import raise_limit;"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096)); print(raise_limit(), resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
-    import sys
-
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "4096 (4096, 4096)"
 

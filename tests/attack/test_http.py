@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import random
+import socket
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +15,7 @@ from doubles.site import Site, send_raw, serving
 
 from remediator.cli.client import clean, show_json
 from remediator.web.application import load_security
+from remediator.web.listen import known_hosts, listeners_at
 
 BODY = b'{"version":"4","alerts":[]}'
 
@@ -103,8 +105,6 @@ async def test_no_bytes_make_it_fail(site: Site, caplog: pytest.LogCaptureFixtur
 
 async def test_a_rebound_name_is_refused_wherever_the_own_name_is_known(tmp_path: Path) -> None:
     async with serving(tmp_path, host="0.0.0.0", external_url="https://heal.example/") as site:
-        import socket
-
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(("192.0.2.1", 9))
             address = probe.getsockname()[0]
@@ -121,6 +121,34 @@ async def test_a_rebound_name_is_refused_wherever_the_own_name_is_known(tmp_path
             ):
                 async with session.get(url, headers={"Host": f"{host}:{site.port}", **headers}) as answer:
                     assert answer.status == status, (host, headers)
+
+
+async def test_a_listen_address_says_how_people_come_where_no_external_url_does(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        address = probe.getsockname()[0]
+    if address.startswith("127."):
+        pytest.skip("this machine has only its loopback address")
+    browser = {"User-Agent": "Mozilla/5.0 (X11)"}
+    for hosts, expected in ((frozenset({address, "heal.internal"}), 403), (frozenset[str](), 200)):
+        (tmp_path / str(expected)).mkdir()
+        async with serving(tmp_path / str(expected), host="0.0.0.0", listen_hosts=hosts) as site:
+            url = f"http://{address}:{site.port}/api/v1/services"
+            async with aiohttp.ClientSession() as session:
+                for host, headers, status in (
+                    ("evil.example", browser, expected),
+                    ("heal.internal", browser, 200),
+                    (address, browser, 200),
+                    ("remediator.monitoring.svc", {"User-Agent": "Alertmanager/0.28.1"}, 200),
+                ):
+                    async with session.get(url, headers={"Host": f"{host}:{site.port}", **headers}) as answer:
+                        assert answer.status == status, (host, hosts)
+
+
+def test_known_hosts() -> None:
+    assert known_hosts(listeners_at(["192.0.2.2:1", "Heal.internal:1"])) == {"192.0.2.2", "heal.internal"}
+    assert known_hosts(listeners_at(["192.0.2.2:1", ":1"])) == frozenset()
+    assert known_hosts(listeners_at(["[::]:1"])) == frozenset()
 
 
 def test_json_for_programs_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

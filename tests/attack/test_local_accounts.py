@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -250,6 +251,28 @@ def test_the_command_line_shows_the_file_of_one_user_to_no_other(tmp_path: Path,
                 assert local_token(url, str(file)) == token
         finally:
             listener.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to listen as another user")
+def test_a_listener_at_another_address_changes_nothing(tmp_path: Path) -> None:
+    """Any account may take the same port of 127.0.0.2, or of the other protocol."""
+    file = tmp_path / "x.token"
+    token = ensure_credential(str(file))
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        port = own.getsockname()[1]
+        program = (
+            f"import socket, time; s = socket.create_server(('127.0.0.2', {port})); print(flush=True); time.sleep(60)"
+        )
+        command = ["/usr/bin/python3", "-c", program]
+        with subprocess.Popen(command, user=65534, cwd="/", stdout=subprocess.PIPE, text=True) as other:
+            try:
+                assert other.stdout is not None
+                other.stdout.readline()
+                assert local_token(f"http://127.0.0.1:{port}", str(file)) == token
+                with pytest.raises(RemediatorError, match="belongs to another user"):
+                    local_token(f"http://127.0.0.2:{port}", str(file))
+            finally:
+                other.kill()
 
 
 def test_the_command_line_shows_no_file_to_another_machine(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from real.prometheus import RealPrometheus
 
 from remediator.model.matcher import Matcher, MatcherError, parse_matcher
-from remediator.model.regex import RegexError, _compiled, compile_regex
+from remediator.model.regex import RegexCostError, RegexError, _compiled, compile_regex
+from remediator.model.silence import Silence
 
 LITERAL_LIKE = st.text(st.sampled_from("ab.*+|\\()?:^$-{}[]é_ \n"), max_size=12)
 VALUES = st.text(st.sampled_from("ab.*+|\\()?:^$-{}[]é_ \n"), max_size=8)
@@ -171,3 +172,16 @@ def test_a_position_inside_of_a_matcher_is_that_of_the_text_as_written() -> None
 def test_a_stored_matcher_that_cannot_be_read_holds() -> None:
     assert Matcher("a", "=~", "(?!b)").matches({"a": "b"})
     assert Matcher("a", "!~", "(?!b)").matches({"a": "b"})
+
+
+def test_a_text_too_long_for_a_large_pattern_is_refused_and_a_silence_holds_then() -> None:
+    """RE2 takes time linear in the text, and in the pattern: some seconds for a pattern and a text at their bounds."""
+    pattern = "(?:" + "|".join(f"[ab]*a[ab]{{{n}}}c" for n in range(985, 995)) + ")"
+    matches = compile_regex(pattern)
+    assert not matches("ab" * 100)
+    with pytest.raises(RegexCostError, match="cannot match a text of 16000 bytes"):
+        matches("ab" * 8000)
+    silence = Silence("x", (Matcher("note", "=~", pattern),), 0.0, 10.0, "ada")
+    assert silence.covers({"note": "ab" * 8000}, 5.0)
+    assert not silence.covers({"note": "ab" * 100}, 5.0)
+    assert not silence.covers({"note": "ab" * 8000}, 15.0)

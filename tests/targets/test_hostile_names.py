@@ -27,6 +27,7 @@ Do = Callable[..., Awaitable[Result]]
 
 HOSTILE = [
     "",
+    "ungrouped",
     " ",
     "web other",
     " web",

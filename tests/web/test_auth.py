@@ -110,8 +110,9 @@ async def test_a_flood_of_guesses_is_bounded() -> None:
 
 async def test_users_change_with_a_reload(tmp_path: Path) -> None:
     security = both(tmp_path)
+    senders = f"webhook_users: {{alertmanager: {hashed('sesame')}}}"
     async with serving(tmp_path, security=security) as site:
-        web_config(tmp_path, f"basic_auth_users: {{grace: {hashed('hopper')}}}")
+        web_config(tmp_path, f"basic_auth_users: {{grace: {hashed('hopper')}}}\n{senders}")
         security.reload()
         assert (await site.text("GET", "/api/v1/services", headers=basic("ada", "lovelace")))[0] == 401
         assert (await site.text("GET", "/api/v1/services", headers=basic("grace", "hopper")))[0] == 200
@@ -119,6 +120,18 @@ async def test_users_change_with_a_reload(tmp_path: Path) -> None:
         with pytest.raises(ConfigError):
             security.reload()
         assert (await site.text("GET", "/api/v1/services", headers=basic("grace", "hopper")))[0] == 200
+
+
+@pytest.mark.parametrize("left", ["", "webhook_users: {alertmanager: HASH}", "basic_auth_users: {ada: HASH}"])
+async def test_a_reload_lets_nobody_in_who_was_kept_out(tmp_path: Path, left: str) -> None:
+    """An empty or half-written file would: whether a credential is asked at all was decided at the start."""
+    security = both(tmp_path)
+    async with serving(tmp_path, security=security) as site:
+        web_config(tmp_path, left.replace("HASH", hashed("sesame")))
+        with pytest.raises(RemediatorError, match="a reload lets nobody in"):
+            security.reload()
+        assert (await site.text("GET", "/api/v1/services"))[0] == 401
+        assert (await site.ask("POST", "/webhook", json={"version": "4", "alerts": []}))[0] == 401
 
 
 # TLS.
