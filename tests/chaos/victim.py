@@ -31,7 +31,6 @@ OPERATIONS = (
     "begin_step",
     "end_step",
     "hold_incident",
-    "offer_step",
     "close_incident",
     "move_cursor",
     "put_annotation",
