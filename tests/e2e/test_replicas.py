@@ -177,6 +177,17 @@ async def test_every_replica_serves_and_one_leads(tmp_path: Path) -> None:
         shown = await until(in_thread(lambda: b.request("/api/v1/services/shop")["health"] == "healthy"))
         assert shown
 
+        # A sum over both counts each alert once: by who took it in, and by who decided on it.
+        def counted(name: str) -> float:
+            lines = f"{a.text('/metrics')}\n{b.text('/metrics')}".splitlines()
+            return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+        accepted = await in_thread(lambda: counted("remediator_alerts_accepted_total"))()
+        held = len(await in_thread(lambda: b.request("/api/v1/alerts"))())
+        assert accepted == held == 1
+        assert await until(in_thread(lambda: counted("remediator_alerts_total") == accepted))
+        assert await in_thread(lambda: counted("remediator_alerts_undecided"))() == 0
+
 
 async def test_a_leader_that_is_killed_is_followed_within_the_time_of_its_lease(tmp_path: Path) -> None:
     async with laboratory(tmp_path, takes=60) as lab:
