@@ -40,6 +40,7 @@ from remediator.store.tables import steps as step_table
 from remediator.store.tables.lease import Fence
 from remediator.store.writer import Writer
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -56,6 +57,10 @@ class SqlStore:
         self._writer = writer
         self._reader = reader
         self._fence = fence
+        # One function for each, so that the writer has what waits of one operation done at a stretch.
+        self._settle_many = self._fenced(alert_table.settle_many)
+        self._open_many = self._fenced(incident_table.open_many)
+        self._hold_many = self._fenced(incident_table.hold_many)
 
     async def close(self) -> None:
         await self._reader.close()
@@ -72,6 +77,18 @@ class SqlStore:
             return work(db)
 
         return await self._writer.submit(fenced, rows)
+
+    def _fenced(self, many: Callable[[Database, list[A]], list[T]]) -> Callable[[Database, list[A]], list[T]]:
+        """An operation for several arguments, which only the leader may do."""
+        fence = self._fence
+        if fence is None:
+            return many
+
+        def fenced(db: Database, arguments: list[A]) -> list[T]:
+            fence.check(db)
+            return many(db, arguments)
+
+        return fenced
 
     # Alerts.
 
@@ -102,16 +119,10 @@ class SqlStore:
     async def settle(self, settlements: Sequence[Settlement], now: float) -> None:
         await self._writer.submit_many(self._settle_many, (settlements, now), len(settlements))
 
-    def _settle_many(self, db: Database, batches: list[tuple[Sequence[Settlement], float]]) -> list[None]:
-        if self._fence is not None:
-            self._fence.check(db)
-        alert_table.settle_many(db, batches)
-        return [None] * len(batches)
-
     # Incidents.
 
     async def open_incident(self, new: NewIncident, settlements: Sequence[Settlement] = ()) -> Incident:
-        return await self._lead(lambda db: incident_table.open_new(db, new, settlements), 1 + len(settlements))
+        return await self._writer.submit_many(self._open_many, (new, settlements), 1 + len(settlements))
 
     async def begin_step(
         self,
@@ -132,7 +143,7 @@ class SqlStore:
         return await self._writer.submit(lambda db: step_table.end(db, run, result, now, call))
 
     async def hold_incident(self, incident: int, hold: Hold | None, now: float) -> None:
-        await self._lead(lambda db: incident_table.hold(db, incident, hold, now))
+        await self._writer.submit_many(self._hold_many, (incident, hold, now))
 
     async def offer_step(self, incident: int, step: int) -> None:
         await self._lead(lambda db: incident_table.offer_step(db, incident, step))

@@ -15,7 +15,7 @@ from remediator.model.alert import NOT_REPEATED, Alert, Source
 from remediator.model.incident import Disposition, Settlement, StoredAlert
 from remediator.store.database import Database, Row
 from remediator.store.interface import Accepted
-from remediator.store.tables.columns import encode, many
+from remediator.store.tables.columns import encode, few, many
 from remediator.store.tables.journal import TOP
 
 _TAKE_NUMBERS = "UPDATE counters SET value = value + ? WHERE name = 'alerts' RETURNING value"
@@ -80,8 +80,6 @@ _SETTLE_MANY = """
     FROM json_each(?) AS new
     WHERE alerts.key = new.value ->> 0
 """
-_FEW = 8
-"""Up to this number, alerts are settled one by one, which is quicker for them."""
 
 _ONE_FIRES = (Source.ALERTMANAGER, Source.THRESHOLD)
 _UNTOLD = (Disposition.OPENED, Disposition.JOINED, Disposition.RESOLVED)
@@ -219,24 +217,20 @@ def end_requests(db: Database, incident: int, now: float) -> None:
     _write(db, [(_key(alert.key), msgspec.structs.replace(alert, ends_at=now), now) for alert in requests])
 
 
-def settle_many(db: Database, batches: Sequence[tuple[Sequence[Settlement], float]]) -> None:
-    """Settle batches one after the other, each with its time.
-
-    Batches of one time that settle no alert twice are written together, because the decisions of a cycle come one by
-    one.
-    """
+def settle_many(db: Database, batches: Sequence[tuple[Sequence[Settlement], float]]) -> list[None]:
+    """Settle batches, each with its time, one after the other: at a stretch as long as they share the time and no alert."""
     together: list[Settlement] = []
-    keys: set[tuple[str, float]] = set()
-    at = 0.0
+    at, seen = 0.0, set[tuple[str, float]]()
     for settlements, now in batches:
-        if together and (now != at or not keys.isdisjoint(one.key for one in settlements)):
+        keys = {settlement.key for settlement in settlements}
+        if together and (now != at or not seen.isdisjoint(keys)):
             settle(db, together, at)
-            together, keys = [], set()
+            together, seen = [], set()
         together += settlements
-        keys.update(one.key for one in settlements)
         at = now
-    if together:
-        settle(db, together, at)
+        seen |= keys
+    settle(db, together, at)
+    return [None] * len(batches)
 
 
 def settle(db: Database, settlements: Sequence[Settlement], now: float) -> None:
@@ -260,7 +254,7 @@ def settle(db: Database, settlements: Sequence[Settlement], now: float) -> None:
             told.append((*row, encode(data)))
     if told:
         db.execute(_JOURNAL_SETTLED, {"now": now, "settlements": many(told)})
-    if len(rows) <= _FEW:
+    if few(rows):
         db.executemany(_SETTLE, rows)
     else:
         db.execute(_SETTLE_MANY, (many(rows),))

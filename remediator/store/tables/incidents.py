@@ -3,7 +3,9 @@ each function promises."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -16,18 +18,34 @@ from remediator.store.database import Database, Row
 from remediator.store.interface import NewIncident, Summary
 from remediator.store.tables import alerts as alert_table
 from remediator.store.tables import steps as step_table
-from remediator.store.tables.columns import encode
-from remediator.store.tables.journal import TOP, with_comment, write_entry
+from remediator.store.tables.columns import encode, few, has_nul, many
+from remediator.store.tables.journal import TOP, NewEntry, with_comment, write_entries, write_entry
 from remediator.store.tables.steps import dashboard, open_row
 
 _OPEN = """
     INSERT INTO incidents
-        (service, runbook, opened_at, health, text, plan, labels, annotations, source, thresholds, forced,
+        (opened_at, service, runbook, health, text, plan, labels, annotations, source, thresholds, forced,
         relapse_of, first_step, first_attempt, owes)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id
 """
+_OPEN_MANY = """
+    INSERT INTO incidents
+        (opened_at, service, runbook, health, text, plan, labels, annotations, source, thresholds, forced,
+        relapse_of, first_step, first_attempt, owes)
+    SELECT :at, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+        value ->> 8, CAST(value ->> 9 AS BIGINT), CAST(value ->> 10 AS BIGINT), CAST(value ->> 11 AS BIGINT),
+        CAST(value ->> 12 AS BIGINT), value ->> 13
+    FROM json_each(:incidents) WHERE true ORDER BY CAST(key AS BIGINT) ON CONFLICT DO NOTHING RETURNING id, service
+"""
 _OPEN_ID = "SELECT id FROM incidents WHERE service = ? AND closed_at IS NULL"
-_HOLD = "UPDATE incidents SET hold = ? WHERE id = ?"
+_OPEN_AMONG = """
+    SELECT id, service, hold FROM incidents
+    WHERE closed_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each(?))
+"""
+_HOLD = """
+    UPDATE incidents SET hold = new.value ->> 1 FROM json_each(?) AS new
+    WHERE incidents.id = CAST(new.value ->> 0 AS BIGINT)
+"""
 _OFFER = "UPDATE incidents SET offered = ? WHERE id = ?"
 _ANSWER = "UPDATE incidents SET approval = ? WHERE id = ? RETURNING *"
 _CLOSE = """
@@ -73,13 +91,50 @@ _decode_plan = msgspec.json.Decoder(Plan).decode
 _decode_texts = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def open_new(db: Database, new: NewIncident, settlements: Sequence[Settlement]) -> Incident:
-    row = db.execute(
-        _OPEN,
+def open_many(db: Database, given: Sequence[tuple[NewIncident, Sequence[Settlement]]]) -> list[Incident]:
+    """Open incidents in this order: at a stretch those that share the time."""
+    opened: list[Incident] = []
+    for at, alike in groupby(given, lambda one: one[0].opened_at):
+        opened += _open(db, at, list(alike))
+    return opened
+
+
+def _open(db: Database, at: float, given: Sequence[tuple[NewIncident, Sequence[Settlement]]]) -> list[Incident]:
+    ids = _insert(db, at, [new for new, _ in given])
+    incidents: list[Incident] = []
+    settlements: list[Settlement] = []
+    entries: list[NewEntry] = []
+    for new, settled in given:
+        id = ids.get(new.service)
+        if id is None:
+            open_id = db.execute(_OPEN_ID, (new.service,)).fetchone()["id"]
+            raise ConflictError(f"cannot open an incident of {new.service}: incident {open_id} of it is open")
+        incidents.append(Incident(id=id, **msgspec.structs.asdict(new)))
+        if new.relapse_of is not None:
+            db.execute(_REDEEM, (0, new.relapse_of))
+        settlements += [msgspec.structs.replace(one, incident=id) for one in settled]
+        data = {
+            "runbook": new.runbook,
+            "health": new.health,
+            "labels": new.labels,
+            "annotations": new.annotations,
+            "thresholds": new.thresholds,
+            "source": new.source,
+            "relapse_of": new.relapse_of,
+            **dashboard(new.plan),
+        }
+        entries.append(NewEntry(EntryKind.INCIDENT_OPENED, new.text, new.service, id, data))
+    alert_table.settle_many(db, [(settlements, at)])
+    write_entries(db, at, entries)
+    return incidents
+
+
+def _insert(db: Database, at: float, news: Sequence[NewIncident]) -> dict[str, int]:
+    """The numbers of new incidents by service, without those that one is open of."""
+    rows = [
         (
             new.service,
             new.runbook,
-            new.opened_at,
             new.health,
             new.text,
             encode(new.plan),
@@ -92,42 +147,55 @@ def open_new(db: Database, new: NewIncident, settlements: Sequence[Settlement]) 
             new.first_step,
             new.first_attempt,
             encode(new.owes),
-        ),
-    ).fetchone()
-    if row is None:
-        open_id = db.execute(_OPEN_ID, (new.service,)).fetchone()["id"]
-        raise ConflictError(f"cannot open an incident of {new.service}: incident {open_id} of it is open")
-    incident = Incident(id=row["id"], **msgspec.structs.asdict(new))
-    if new.relapse_of is not None:
-        db.execute(_REDEEM, (0, new.relapse_of))
-    if settlements:
-        alert_table.settle(
-            db, [msgspec.structs.replace(one, incident=incident.id) for one in settlements], new.opened_at
         )
-    data = {
-        "runbook": new.runbook,
-        "health": new.health,
-        "labels": new.labels,
-        "annotations": new.annotations,
-        "thresholds": new.thresholds,
-        "source": new.source,
-        "relapse_of": new.relapse_of,
-        **dashboard(new.plan),
-    }
-    write_entry(db, new.opened_at, EntryKind.INCIDENT_OPENED, new.text, data, new.service, incident.id)
-    return incident
+        for new in news
+    ]
+    if few(rows) or has_nul(text for new in news for text in (new.service, new.runbook, new.text)):
+        ids: dict[str, int] = {}
+        for row in rows:
+            opened = db.execute(_OPEN, (at, *row)).fetchone()
+            if opened is None:
+                ids.pop(row[0], None)
+            else:
+                ids[row[0]] = opened["id"]
+        return ids
+    opened = db.execute(_OPEN_MANY, {"at": at, "incidents": many(rows)})
+    numbers = {row["service"]: row["id"] for row in opened}
+    # Of two of one service the second is one too many, whichever it is.
+    twice = [name for name, count in Counter(row[0] for row in rows).items() if count > 1]
+    return {name: id for name, id in numbers.items() if name not in twice}
 
 
-def hold(db: Database, incident: int, hold: Hold | None, now: float) -> None:
-    opened = open_row(db, incident, "set a hold" if hold else "lift a hold")
-    held = "" if opened["hold"] is None else _decode_hold(opened["hold"]).gate
-    db.execute(_HOLD, (None if hold is None else encode(hold), incident))
-    if hold is not None and hold.gate != held:
-        data = {"gate": hold.gate, "until": hold.until}
-        write_entry(db, now, EntryKind.HELD, hold.text, data, opened["service"], incident)
-    elif hold is None and held:
-        text = f"{held} holds no more"
-        write_entry(db, now, EntryKind.RELEASED, text, {"gate": held}, opened["service"], incident)
+def hold_many(db: Database, given: Sequence[tuple[int, Hold | None, float]]) -> list[None]:
+    """Set or lift holds in this order: at a stretch those that share the time and no incident."""
+    for at, alike in groupby(given, lambda one: one[2]):
+        holds = [(incident, hold) for incident, hold, _ in alike]
+        if few(holds) or len(dict(holds)) < len(holds):
+            for one in holds:
+                _hold(db, [one], at)
+        else:
+            _hold(db, holds, at)
+    return [None] * len(given)
+
+
+def _hold(db: Database, holds: Sequence[tuple[int, Hold | None]], now: float) -> None:
+    """Set or lift holds of different incidents."""
+    opened = {row["id"]: row for row in db.execute(_OPEN_AMONG, (encode({incident: 0 for incident, _ in holds}),))}
+    entries: list[NewEntry] = []
+    for incident, hold in holds:
+        row = opened.get(incident)
+        if row is None:
+            purpose = "set a hold" if hold else "lift a hold"
+            raise ConflictError(f"cannot {purpose}: incident {incident} is not open")
+        held, service = "" if row["hold"] is None else _decode_hold(row["hold"]).gate, row["service"]
+        if hold is not None and hold.gate != held:
+            data = {"gate": hold.gate, "until": hold.until}
+            entries.append(NewEntry(EntryKind.HELD, hold.text, service, incident, data))
+        elif hold is None and held:
+            text = f"{held} holds no more"
+            entries.append(NewEntry(EntryKind.RELEASED, text, service, incident, {"gate": held}))
+    db.execute(_HOLD, (many([(incident, None if hold is None else encode(hold)) for incident, hold in holds]),))
+    write_entries(db, now, entries)
 
 
 def offer_step(db: Database, incident: int, step: int) -> None:

@@ -4,18 +4,23 @@ what each function promises."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from remediator.model.incident import Entry, EntryKind
 from remediator.store.database import Database, Row
-from remediator.store.tables.columns import encode
+from remediator.store.tables.columns import encode, few, has_nul, many
 
 TOP = 2**63 - 1
 """A number above every row number: the start of a page in descending order."""
 
 _NOTE = "INSERT INTO journal (at, kind, text, service, incident, run, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_NOTE_MANY = """
+    INSERT INTO journal (at, kind, text, service, incident, run, data)
+    SELECT :at, value ->> 0, value ->> 1, value ->> 2, CAST(value ->> 3 AS BIGINT), NULL, value ->> 4
+    FROM json_each(:entries) ORDER BY CAST(key AS BIGINT)
+"""
 _ENTRIES = "SELECT * FROM journal WHERE id > ? ORDER BY id LIMIT ?"
 _ENTRIES_OF_SERVICE = "SELECT * FROM journal WHERE service = ? AND id > ? ORDER BY id LIMIT ?"
 _ENTRIES_OF_INCIDENT = "SELECT * FROM journal WHERE incident = ? AND id > ? ORDER BY id LIMIT ?"
@@ -48,6 +53,26 @@ def write_entry(
 ) -> None:
     """Write an entry, in the transaction of the change that it describes."""
     db.execute(_NOTE, (at, kind, text, service, incident, run, encode(data)))
+
+
+class NewEntry(NamedTuple):
+    """What an entry of an incident is to say."""
+
+    kind: EntryKind
+    text: str
+    service: str
+    incident: int
+    data: dict[str, Any]
+
+
+def write_entries(db: Database, at: float, entries: Sequence[NewEntry]) -> None:
+    """Write entries in this order, in the transaction of what they tell."""
+    if few(entries) or has_nul(text for entry in entries for text in (entry.text, entry.service)):
+        for entry in entries:
+            write_entry(db, at, entry.kind, entry.text, entry.data, entry.service, entry.incident)
+    else:
+        # The time is no part of the JSON, since only Python reads a float back exactly as it wrote it.
+        db.execute(_NOTE_MANY, {"at": at, "entries": many([(*entry[:4], encode(entry.data)) for entry in entries])})
 
 
 def record_unreadable(db: Database, texts: Sequence[str], receiver: str, now: float) -> None:
