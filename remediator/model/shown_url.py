@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 _USER = re.compile(r"^([a-z][a-z0-9+.-]*://)([^/?#]*)@", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"auth|code|cred|key|pass|pwd|secret|session|sig|token", re.IGNORECASE)
 _SHORT = 6
 """Characters of a value in a query that is shown. A longer one may be a password, under whatever name."""
-_TOKEN = re.compile(r"(?=[^A-Za-z]*[A-Za-z])(?=[^0-9]*[0-9])(?:[A-Za-z0-9_~.%-]{20,}|[A-Za-z0-9]{16,})|[A-Za-z]{20,}")
+_TOKEN = re.compile(r"(?=[^A-Za-z]*[A-Za-z])(?=[^0-9]*[0-9])(?:[A-Za-z0-9_~.=-]{20,}|[A-Za-z0-9]{16,})|[A-Za-z]{20,}")
 """A part of a path as tokens in the addresses of chat hooks are: long, and letters mixed with digits or without a break."""
 _SECRET = "<secret>"  # noqa: S105 - what stands for one
 
@@ -24,7 +25,7 @@ def shown_url(url: str) -> str:
     before, mark, query = masked.partition("?")
     scheme, slashes, rest = before.partition("://")
     host, slash, path = rest.partition("/")
-    shown = "".join(_SECRET if _TOKEN.fullmatch(part) else part for part in re.split("([/:#])", slash + path))
+    shown = "".join(_SECRET if _TOKEN.fullmatch(unquote(part)) else part for part in re.split("([/:#])", slash + path))
     return f"{scheme}{slashes}{host}{shown}{mark}" + "".join(map(_shown_part, re.split("([?&;#])", query)))
 
 

@@ -31,6 +31,7 @@ from remediator.model.shown_url import shown_url
             "https://h.example/T000AAAA/abcdefghijklmnopqrstuvwx?t=hunter2",
             "https://h.example/T000AAAA/<secret>?t=<secret>",
         ),
+        ("https://h.example/hunter2hunter2hunter2%3D%3D", "https://h.example/<secret>"),
         ("https://h.example/x?hunter2hunter2", "https://h.example/x?<secret>"),
         ("https://h.example/eyJhb.hunter2hunter2.AbC", "https://h.example/<secret>"),
         (
