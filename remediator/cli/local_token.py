@@ -1,6 +1,6 @@
 """Finds this machine's credential: the file that a daemon on loopback names, once it is sure who names it.
 
-Whoever listens on the port could name any file and be sent its text. So the file has to belong to the user whose process
+Another account that listens on the port could name any file and get its text. So the file has to belong to the user whose process
 listens there, and to hold a token of remediator.
 """
 

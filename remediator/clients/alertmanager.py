@@ -56,8 +56,8 @@ class Snapshot(NamedTuple):
 
 
 class Alertmanagers:
-    """The members of one cluster. Every method raises RemoteError when no member did what was asked; `counted` is
-    told of every request what it was for and whether it was `done`."""
+    """The members of one cluster. Every method raises RemoteError when no member did what was asked. `counted` is
+    called for every request with its purpose and whether it was `done`."""
 
     def __init__(
         self,

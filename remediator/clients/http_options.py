@@ -119,7 +119,7 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OAuth2(Proxy, frozen=True, kw_only=True):
-    """A token by OAuth 2.0's client credentials, fetched anew when it expires."""
+    """A token by OAuth 2.0's client credentials, fetched again when it expires."""
 
     hints: ClassVar[dict[str, str]] = {
         "client_secret_ref": _NO_PROVIDER,

@@ -1,4 +1,4 @@
-"""The service manager that started this process: it is told of readiness, and its watchdog is fed (sd_notify(3)).
+"""The service manager that started this process: it gets readiness, and its watchdog is fed (sd_notify(3)).
 
 Without `NOTIFY_SOCKET` in the environment, as outside of systemd, nothing is sent.
 """

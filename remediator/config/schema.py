@@ -36,7 +36,7 @@ class AdditionalKeys:
 
 @dataclass(frozen=True)
 class PartialOf:
-    """Marks a list of overrides: structs of this class of which only the name and some other keys are written."""
+    """Marks a list of overrides: structs of this class with their name and some of their other keys."""
 
     cls: type[msgspec.Struct]
 

@@ -150,7 +150,7 @@ class Partial(NamedTuple):
 
 
 class PartialSchema:
-    """A struct of which only some keys are written; with `named`, its name says which one is meant."""
+    """A struct with only some of its keys; with `named`, its name says which one is meant."""
 
     node: type[yaml.Node] = yaml.MappingNode
     noun = "a mapping"

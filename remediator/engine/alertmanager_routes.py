@@ -51,7 +51,7 @@ def read_routes(config: str) -> Route:
 
 
 def group_wait(root: Route, labels: Labels, receivers: Collection[str]) -> float:
-    """How many seconds after its start one of these receivers is told of an alert, at the latest; where it is sent to none
+    """How many seconds after its start one of these receivers gets an alert, at the latest; where it is sent to none
     of them, or none is known, any receiver that gets it."""
     routes = list(root.of(labels))
     own = [route for route in routes if route.receiver in receivers]

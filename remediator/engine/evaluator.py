@@ -153,8 +153,8 @@ class Evaluator:
         """What a service is by its thresholds; one without thresholds has no readings, and nothing is said of it.
 
         Trouble seen by any threshold wins; then what could not be seen; healthy only when all are. A threshold that has
-        never had a series for the service is left out, unless that is so of all of them. One that has not yet seen
-        everything may have one.
+        never had a series for the service is left out, unless none of them has had one. One whose first answer was not
+        complete may have a series, and counts as unknown.
         """
         thresholds = self._rulebook.thresholds_for(service)
         if not thresholds:

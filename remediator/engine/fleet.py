@@ -73,9 +73,9 @@ class Fleet:
     def panic(
         self, share: Share, services: Callable[[], Collection[str]], now: float, source: str = ""
     ) -> Panic | None:
-        """Whether more than this share of the services is bad and turned so within a minute. It is looked at once for
-        each time and whenever another service is judged bad or well. It lasts as long as they are bad, and needs no
-        memory: after a restart it is there again. `services` are those that a Prometheus sees, `source` its name."""
+        """Whether more than this share of the services is bad and turned so within a minute. The result is
+        kept for one time, until another service is judged bad or well. A panic lasts as long as they are bad, and needs
+        no memory: after a restart it is found again. `services` are those that a Prometheus sees, `source` its name."""
         looked_at, panic = self._panics.get(source, (-math.inf, None))
         if looked_at != now:
             panic = self._at_once(share, services)

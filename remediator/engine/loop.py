@@ -104,7 +104,7 @@ class Engine:
         )
         self._woken = asyncio.Event()
         self.turned_at = time.monotonic()
-        """When the loop last turned, on the machine's own clock: a watchdog looks at it."""
+        """When the loop last turned, on the machine's own clock. A watchdog reads it."""
         self._loaded_at = clock.now()
         self._panic_written = float("-inf")
         self._requests: dict[tuple[str, float], asyncio.Future[str]] = {}

@@ -32,10 +32,10 @@ log = logging.getLogger(__name__)
 INTERVAL = 60.0
 """Seconds from one comparison of alerts to the next."""
 SILENCES = 15.0
-"""Seconds from one look at the silences to the next."""
+"""Seconds from one read of the silences to the next."""
 YOUNG = 300.0
 """Seconds since an Alertmanager's start for which a missing alert says nothing. It keeps no alerts over a restart, and
-has them again only when Prometheus sends them anew: a minute later (`--rules.alert.resend-delay`), or at the next
+has them again only when Prometheus sends them again: a minute later (`--rules.alert.resend-delay`), or at the next
 evaluation where that is longer."""
 
 
@@ -80,7 +80,7 @@ class Reconciler:
         self._woken.set()
 
     async def run(self) -> None:
-        """Compare at once, every minute and when woken; look at the silences more often. Until cancelled."""
+        """Compare at once, every minute and when woken; read the silences more often. Until cancelled."""
         while True:
             self._woken.clear()
             await self.once()

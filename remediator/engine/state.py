@@ -292,8 +292,8 @@ class EngineState:
         return self.policy.heeds(stored.alert) or bool(self.rulebook.thresholds_for(service))
 
     def wants_evaluation(self, service: Service, now: float) -> bool:
-        """Whether a decision on new alerts of a service has to wait for an evaluation: what alerts say of one without thresholds
-        stands by itself, as long as Prometheus is there to verify by."""
+        """Whether a decision on new alerts of a service has to wait for an evaluation. What alerts say of a service without
+        thresholds counts by itself, if Prometheus can verify the result."""
         if self.rulebook.thresholds_for(service):
             return True
         prometheus_status = self._evaluations.status_for(service)

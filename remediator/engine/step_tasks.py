@@ -210,7 +210,7 @@ def _source(plan: Plan, step: Step) -> str:
 
 
 def _sources(case: Case, expr: str) -> set[str]:
-    """The names of the Prometheis of which a guard is asked."""
+    """The names of the Prometheus servers that answer a guard."""
     plan = case.plan
     steps = plan.runbook.steps if plan is not None else ()
     return {_source(plan, step) for step in steps if plan is not None and expr in (step.if_, step.unless)}

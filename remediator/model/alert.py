@@ -52,8 +52,8 @@ def unseen_reason(alert: Alert) -> str:
 
     Grafana's rules say so by the annotation `grafana_state_reason` (NoData, Error, Paused, RuleDeleted, MissingSeries and
     others), also when such an alert is resolved. It fires alerts named DatasourceError and DatasourceNoData of its own
-    where a query fails or gives nothing (pkg/services/ngalert/state). An alert that ended because it was not repeated is
-    one of which its sender says nothing any more.
+    where a query fails or gives nothing (pkg/services/ngalert/state). Of an alert that ended because it was not repeated, the
+    sender says nothing any more.
     """
     if not alert.firing and alert.annotations.get(NOT_REPEATED):
         return "NotRepeated"

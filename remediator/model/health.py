@@ -94,7 +94,7 @@ class Reading(msgspec.Struct, frozen=True):
     """One threshold's view of one service at one time.
 
     `value` is that of the worst series, whose labels are `series`. `health` is what the service is by this threshold
-    after `for` and `keep_for`; `since` is when it became that, `at` when it was last looked at.
+    after `for` and `keep_for`; `since` is when it became that, `at` when it was last evaluated.
     """
 
     threshold: str

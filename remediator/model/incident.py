@@ -132,9 +132,9 @@ class Incident(msgspec.Struct, frozen=True):
     """One episode of one service being unhealthy. Open while `closed_at` is None.
 
     `labels` are the merged labels of the service and the alert that opened it; `thresholds` the names of those that
-    were breached, all of which have to be seen healthy before it counts as recovered. `forced` says that an operator
-    asked for it: cooldown and mode do not hold it. `relapse_of` is the incident whose recovery did not last; the ladder
-    then begins at `first_step`, with `first_attempt`. `owes` names the actions that take back what earlier incidents
+    were breached: each has to be seen healthy before it counts as recovered. `forced` says that an operator
+    asked for it: cooldown and mode do not hold it. `relapse_of` is the incident whose recovery did not last; its steps
+    then begin at `first_step`, with `first_attempt`. `owes` names the actions that take back what earlier incidents
     left behind.
     """
 

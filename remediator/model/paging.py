@@ -1,5 +1,5 @@
 """What people are to hear through Alertmanager, as the state it should be in: which alerts are to fire, and which
-silences to be there while healing. Whoever keeps Alertmanager in that state compares, and needs no memory of its own."""
+silences to be there while healing. The code that keeps Alertmanager in that state compares, and needs no memory of its own."""
 
 from __future__ import annotations
 

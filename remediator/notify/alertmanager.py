@@ -1,5 +1,5 @@
-"""What people hear through Alertmanager: pages are kept firing while they are true, and the alerts of a service that is
-being healed are silenced for as long as that is so.
+"""What people hear through Alertmanager: pages fire while they are true, and the alerts of a service are silenced while it
+is being healed.
 
 Both are states that Alertmanager is kept in, not messages: what there should be is compared with what there is, so a
 restart, an outage and a lost answer need no memory to be made good for. A process that dies leaves pages that end four

@@ -1,6 +1,6 @@
 """Grafana annotations: a region for each incident and a point for each step run, neither lost nor doubled.
 
-An annotation is made anew from what the store knows of its incident or run, so telling it again does no harm, and late
+An annotation is made again from what the store knows of its incident or run, so telling it again does no harm, and late
 is as good as in time. What keeps it from being doubled is its `key:` tag, which no other annotation in the world has:
 wherever an earlier creation may have succeeded unheard, it is looked for before it is created.
 """

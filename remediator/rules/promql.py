@@ -124,7 +124,7 @@ def _text_of(node: Node) -> SeriesLabels:
 
 
 def _reach(node: Node, worse: int) -> list[float]:
-    """How far each part that looks at the present looks back."""
+    """How far back each part reads that reads the present."""
     match node:
         case Constant() | Past():
             return []

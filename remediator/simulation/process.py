@@ -108,7 +108,7 @@ class Process:
         await self.engine.stop(grace=0)
 
     async def count(self) -> None:
-        """Bring the metrics up to date with the journal. Nothing follows it in between: a look at it costs time."""
+        """Bring the metrics up to date with the journal. Nothing follows it in between, since a read costs time."""
         await self._counting.catch_up()
 
     async def annotate(self) -> None:

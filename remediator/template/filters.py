@@ -63,7 +63,7 @@ def _name(value: object, allowed: str = "", *words: str, parts: int = 1, empty: 
     """The value if it is one plain name: ASCII letters, digits, `_`, `.` and `-`, with `allowed` signs only in between.
 
     Anything else is refused, and so are `words`: the program behind may read it as several names, a pattern, an option
-    or another name. With `parts` it is so many names with a `/` in between. With `empty` it may be no name at all.
+    or another name. With `parts` it is as many names with a `/` between each. With `empty` it may be no name at all.
     """
     text = text_of(value)
     if empty and not text:

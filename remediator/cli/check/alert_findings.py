@@ -28,7 +28,7 @@ from remediator.model.rules import Service
 
 _TIMEOUT = 30.0
 _EXAMPLES = 50
-"""Maximum number of label sets that are looked at for one alert."""
+"""Maximum number of label sets that are examined for one alert."""
 _TOKEN = re.compile(
     r"""(?P<skip>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`|\{(?:[^}"'`]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)*\}|\#.*)
     |(?P<op>>=|<=|==|!=|>|<)(?!\s*bool\b)\s*""",
@@ -39,7 +39,7 @@ _TOKEN = re.compile(
 class AlertFinding(msgspec.Struct, frozen=True):
     """One alert of Prometheus and what would be done. `state` is firing, pending or inactive, by Prometheus.
 
-    `services` is the number of services that the label sets looked at belong to; the plan is that of one example.
+    `services` is the number of services that the examined label sets belong to; the plan is that of one example.
     """
 
     alert: str

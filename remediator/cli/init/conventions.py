@@ -45,7 +45,7 @@ IDENTITY: dict[SeriesKind, tuple[str, ...]] = {
 class Convention:
     """One question about a service that a metric answers.
 
-    `metrics` are regular expressions of metric names, all of which must exist. Each name that matches the first one
+    `metrics` are regular expressions of metric names, and each must exist. Each name that matches the first one
     is `<metric>` in `expr`. Other marks in `expr` are `<service>`, the service label, and `<errors>`, the rate of the
     metric's series with a 5xx status. With `<errors>`, metrics without a status label are skipped.
     Only the first convention that answers a service's question is used for it. `for_` is in seconds.

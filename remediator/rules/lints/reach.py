@@ -1,4 +1,4 @@
-"""Lints of which services rules reach: thresholds and runbooks for no service, and runbooks that are never chosen."""
+"""Lints about the services that rules reach: thresholds and runbooks for no service, and runbooks that are never chosen."""
 
 from __future__ import annotations
 

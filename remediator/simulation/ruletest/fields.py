@@ -152,7 +152,7 @@ class AnnotationDoc(msgspec.Struct, frozen=True):
 
 
 class ExpectDoc(msgspec.Struct, frozen=True):
-    """How things are to be at a time. What is not given is not looked at."""
+    """The expected state at a time. Keys that are not given are not compared."""
 
     hints: ClassVar[dict[str, str]] = {"gate": "write held:", "alerts": "write pages:, for alerts to people"}
     at: Annotated[Duration, Meta(description="When.")]

@@ -175,7 +175,7 @@ def _write(db: Database, alerts: Sequence[tuple[str, Alert, float]]) -> list[tup
     rows = many(
         [(key, int(alert.firing), encode(alert), _without_nul(alert.fingerprint), now) for key, alert, now in alerts]
     )
-    # An end of what was not seen is no recovery; what is told of it afterwards may be one.
+    # An end of what was not seen is no recovery; what is said of it afterwards may be one.
     values = {
         "first": first,
         "alerts": rows,
