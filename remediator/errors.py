@@ -49,11 +49,13 @@ class RefusedError(RemediatorError):
 
 
 class PayloadError(RemediatorError):
-    """A request body that can never be accepted. `reason` is a short word for metrics."""
+    """A request body that can never be accepted. `reason` is a short word for metrics. `unreadable` has a sentence for
+    each alert in it, if none of them can be read."""
 
-    def __init__(self, reason: str, message: str, status: int = 400) -> None:
+    def __init__(self, reason: str, message: str, status: int = 400, unreadable: tuple[str, ...] = ()) -> None:
         self.reason = reason
         self.status = status
+        self.unreadable = unreadable
         super().__init__(message)
 
 

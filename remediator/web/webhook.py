@@ -6,12 +6,13 @@ request is counted by its result, and each refusal logged with its reason and it
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from remediator.errors import BusyError, PayloadError, StoreError
-from remediator.model.alert import Notification
 from remediator.web.context import CONTEXT
 from remediator.web.forwarded import client_address
 from remediator.web.paths import PATHS
@@ -43,10 +44,12 @@ async def receive(request: web.Request) -> web.Response:
             else:
                 notification = await in_thread(decode_notification, body, now)
             accepted = await context.intake(notification)
-            await _record_unreadable(request, notification)
+            await _record_unreadable(request, notification.unreadable, notification.receiver)
     except PayloadError as error:
         metrics.notifications.labels(error.reason).inc()
         log.warning("refused a notification from %s (%s): %s", client_address(request), error.reason, error)
+        with contextlib.suppress(StoreError):
+            await _record_unreadable(request, error.unreadable, "")
         if error.status != 408:
             return failure(error.status, error.reason, str(error))
         # Alertmanager sends again soon only after 5xx. A body that was slow once may be quick the next time.
@@ -74,17 +77,17 @@ def add_webhook(app: web.Application) -> None:
     app.router.add_post(f"{app[PATHS].prefix}/webhook", receive, name="webhook")
 
 
-async def _record_unreadable(request: web.Request, notification: Notification) -> None:
+async def _record_unreadable(request: web.Request, unreadable: Sequence[str], receiver: str) -> None:
     """Count the alerts that were not taken in, and write each to the journal once."""
-    if not notification.unreadable:
+    if not unreadable:
         return
     context, recorded = request.app[CONTEXT], request.app[_recorded]
-    context.metrics.unreadable.inc(len(notification.unreadable))
-    new = [text for text in dict.fromkeys(notification.unreadable) if text not in recorded]
+    context.metrics.unreadable.inc(len(unreadable))
+    new = [text for text in dict.fromkeys(unreadable) if text not in recorded]
     for text in new:
         log.warning("an alert of a notification from %s was not taken: %s", client_address(request), text)
     if new:
-        await context.store.record_unreadable(new, notification.receiver, context.clock.now())
+        await context.store.record_unreadable(new, receiver, context.clock.now())
     recorded.update(dict.fromkeys(new))
     while len(recorded) > _MOST_RECORDED:
         del recorded[next(iter(recorded))]

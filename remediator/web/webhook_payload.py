@@ -81,15 +81,14 @@ def decode_notification(body: bytes, now: float) -> Notification:
         try:
             alerts.append(_alert(_decode(_alerts, raw, f"the alert {_title(raw)}"), now, payload.version))
         except PayloadError as error:
-            if error.reason == "not_json":
-                raise
             # One alert must not block the others of its group.
             refused.append(error)
         except ValueError as error:
             refused.append(PayloadError("bad_shape", f"cannot read the alert {_title(raw)}: {error}"))
-    if refused and not alerts:
-        raise refused[0]
     unreadable = tuple(map(str, refused))
+    if refused and not alerts:
+        first = refused[0]
+        raise PayloadError(first.reason, str(first), unreadable=unreadable)
     return Notification(
         tuple(alerts), payload.receiver, payload.group_key, max(0, payload.truncated_alerts), unreadable
     )

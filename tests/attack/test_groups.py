@@ -52,5 +52,9 @@ async def test_one_alert_does_not_spoil_its_group(site: Site, bad: Any, at: int)
 
 
 async def test_all_of_a_group_of_unreadable_alerts_are_refused(site: Site) -> None:
-    status, answer = await site.ask("POST", "/webhook", json={"version": "4", "alerts": BAD[:2]})
-    assert (status, answer["errorType"]) == (400, "over_limit")
+    for _ in range(2):
+        status, answer = await site.ask("POST", "/webhook", json={"version": "4", "alerts": BAD[:2]})
+        assert (status, answer["errorType"]) == (400, "over_limit")
+    entries = [entry for entry in await site.store.journal() if entry.kind is EntryKind.ALERT_REFUSED]
+    assert len(entries) == 2
+    assert site.metrics.registry.get_sample_value("remediator_unreadable_alerts_total") == 4
