@@ -46,6 +46,16 @@ import pytest
 import yaml
 
 T = TypeVar("T")
+
+
+def _state(task: Path) -> str:
+    """The state of a thread, one letter; Z when it has ended."""
+    try:
+        return (task / "stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return "Z"
+
+
 HANGS = 120.0
 """Seconds after which what a test waits for counts as hanging. No machine is so slow."""
 _GIVEN: set[int] = set()
@@ -219,6 +229,11 @@ class _Server:
         """SIGSTOP: the process accepts connections but answers nothing; `resume` undoes it."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        # Each thread stops when it next has its turn, and one may answer until then.
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        deadline = time.monotonic() + HANGS
+        while any(_state(task) not in "TZX" for task in tasks.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def resume(self) -> None:
         """SIGCONT."""

@@ -33,7 +33,7 @@ async def test_values_and_errors(tmp_path):
         assert (await client.query("vector(1) / 0")).series[0].value == math.inf
         assert (await client.query("vector(-1) / 0")).series[0].value == -math.inf
         empty = await client.query("no_such_metric")
-        assert (empty.query_status, empty.series, empty.condition()) == (QueryStatus.SEEN, [], False)
+        assert (empty.query_status, empty.series, empty.condition()) == (QueryStatus.SEEN, [], None)
         scalar = await client.query("1 + 1")
         assert (scalar.kind, scalar.series, scalar.condition()) == ("scalar", [Series({}, 2.0)], True)
 

@@ -146,7 +146,7 @@ async def test_the_contract(server, tmp_path):
         assert {series.labels["service"]: series.value for series in answer.series} == {"checkout": 0.25, "search": 3.0}
 
         empty = await client.query("no_such_metric")
-        assert (empty.query_status, empty.series, empty.condition()) == (QueryStatus.SEEN, [], False)
+        assert (empty.query_status, empty.series, empty.condition()) == (QueryStatus.SEEN, [], None)
 
         two = await client.query("1 + 1")
         # VictoriaMetrics makes a vector of a number; both are true.
