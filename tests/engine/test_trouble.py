@@ -832,6 +832,7 @@ async def test_what_would_have_been_run_costs_what_is_really_run_nothing(tmp_pat
         assert w.commands == ["ctl restart s1"]
 
 
+@pytest.mark.slow
 async def test_a_panic_in_a_fleet_that_only_observes_calls_nobody(tmp_path: Path) -> None:
     async with world(tmp_path, fleet(10) + "    mode: observe\n", NO_BREACH) as w:
         w.set("error_ratio", **{f"s{n}": 0.5 for n in range(6)})

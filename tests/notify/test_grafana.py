@@ -567,6 +567,7 @@ async def spawn() -> AsyncIterator[Callable[..., Any]]:
         await process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", range(4))
 async def test_killed_between_grafanas_commit_and_ours(
     tmp_path: Path, double: GrafanaDouble, spawn: Callable[..., Any], before: int

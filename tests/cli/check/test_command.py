@@ -95,6 +95,7 @@ def test_json(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+@pytest.mark.slow
 def test_colour_on_a_terminal_alone(in_folder: Path) -> None:
     (in_folder / "x.yml").write_text("services: [{nme: '[red]a'}]\n")
     command = [sys.executable, "-m", "remediator", "check", "x.yml"]
