@@ -74,6 +74,7 @@ class Security:
             for key, before, after in (
                 ("basic_auth_users", self.has_users, bool(config.basic_auth_users)),
                 ("webhook_users", self.has_senders, bool(config.webhook_users)),
+                ("roles", bool(self._roles), bool(config.roles)),
                 ("proxy", self.has_proxy, config.proxy is not None),
                 ("client_auth_type", self.certificates, by_certificate),
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import socket
 import ssl
@@ -81,13 +82,10 @@ class BoundedServer:
         return await loop.create_server(self, host, port, ssl=context, ssl_handshake_timeout=timeout, backlog=_AT_ONCE)
 
     def __call__(self) -> asyncio.BaseProtocol:
-        shaking = self._shaking_hands()
-        if shaking > self._most // 2:
+        if self._shaking_hands() > self._most // 2 and _few_descriptors_left():
             # Refusing by an answer would take a handshake as well. The event loop closes the connection.
             raise ConnectionAbortedError("too many TLS handshakes are under way")
-        if len(self._open()) + shaking >= self._most and not self._make_room():
-            if self._secured:
-                raise ConnectionAbortedError("too many connections are open")
+        if len(self._open()) >= self._most and not self._make_room():
             return _Refused()
         handler = self._server()
         if self._secured:
@@ -103,24 +101,22 @@ class BoundedServer:
         ]
 
     def _shaking_hands(self) -> int:
-        """How many connections are within their TLS handshake, which the server does not count yet. One that broke off
-        counts until its time would have been over."""
+        """How many connections are within their TLS handshake, which the server does not count yet, at most: one that
+        broke off counts until its time would have been over."""
         before = asyncio.get_running_loop().time() - _HANDSHAKE_WITHIN
         while self._accepted and self._accepted[0][0] < before:
             self._accepted.popleft()
         return sum(handler.transport is None for _, handler in self._accepted)
 
     def _make_room(self) -> bool:
-        """Close the oldest connection on which nothing is asked, of the peer with most, or else the oldest one whose
-        request has not arrived as a whole. Whether there was one."""
+        """Close a connection on which nothing is asked, or whose request has not arrived as a whole: the oldest of the
+        peer with most of these. Whether there was one."""
         now = asyncio.get_running_loop().time()
         if now - self._logged_at >= _LOG_EVERY:
             self._logged_at = now
             log.warning("%d connections are open, which is all there may be: closes idle ones", self._most)
         connections = self._open()
-        idle = [handler for handler in connections if _request(handler) is None]
-        if not idle:
-            idle = [handler for handler in connections if not _request(handler).content.is_eof()]
+        idle = [handler for handler in connections if _waits(handler)]
         if not idle:
             return False
         peers = Counter(map(_peer, idle))
@@ -159,9 +155,20 @@ class _Refused(asyncio.Protocol):
             transport.close()
 
 
-def _request(handler: RequestHandler) -> Any:
-    """The request that a connection is asked, None while it is asked nothing."""
-    return getattr(handler, "_current_request", None)
+def _waits(handler: RequestHandler) -> bool:
+    """Whether nothing is asked on a connection, or the end of a request has yet to come."""
+    request = getattr(handler, "_current_request", None)
+    return request is None or not request.content.is_eof()
+
+
+def _few_descriptors_left() -> bool:
+    """Whether half of the reserve is used up."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        used = len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return True
+    return soft != resource.RLIM_INFINITY and used > soft - RESERVE // 2
 
 
 def _peer(handler: Any) -> str:

@@ -108,8 +108,9 @@ async def test_idle_connections_neither_stop_answers_nor_commands(tmp_path: Path
                 writer.write(b"POST /webhook HTTP/1.1\r\nHost: localhost\r\n")
                 idle.append(writer)
             assert remediator.process is not None
-            descriptors = len(os.listdir(f"/proc/{remediator.process.pid}/fd"))
-            assert descriptors < 256 - 40
+            folder = f"/proc/{remediator.process.pid}/fd"
+            # Up to 64 are accepted at once, before others are closed.
+            await until(lambda: len(os.listdir(folder)) < 256 - 40)
             answer = await asyncio.to_thread(remediator.request, "/api/v1/health")
             assert answer["version"]
             body = {"author": "ada", "comment": "c", "force": True}
@@ -155,11 +156,15 @@ async def test_handshakes_that_never_end_leave_descriptors_for_commands(tmp_path
     silent = []
     try:
         await until(lambda: "serves on" in remediator.log)
+        assert remediator.process is not None
+        folder = f"/proc/{remediator.process.pid}/fd"
+        most = 0
         for _ in range(300):
             _, writer = await asyncio.open_connection("127.0.0.1", remediator.port)
             silent.append(writer)
-        assert remediator.process is not None
-        assert len(os.listdir(f"/proc/{remediator.process.pid}/fd")) < 256 - 40
+            most = max(most, len(os.listdir(folder)))
+        # Up to 64 are accepted at once, before the last ones are refused; some are left for commands all the same.
+        assert 100 < most < 256 - 8
     finally:
         for writer in silent:
             writer.close()

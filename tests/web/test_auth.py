@@ -134,6 +134,17 @@ async def test_a_reload_lets_nobody_in_who_was_kept_out(tmp_path: Path, left: st
         assert (await site.ask("POST", "/webhook", json={"version": "4", "alerts": []}))[0] == 401
 
 
+async def test_a_reload_gives_nobody_more_because_the_roles_are_gone(tmp_path: Path) -> None:
+    """Without any, every user may do everything: a file that is cut off loses them first."""
+    users = f"basic_auth_users: {{ada: {hashed('lovelace')}}}\n"
+    security = load_security(web_config(tmp_path, users + "roles: {ada: viewer}"))
+    async with serving(tmp_path, security=security) as site:
+        web_config(tmp_path, users)
+        with pytest.raises(RemediatorError, match="it has no roles any more"):
+            security.reload()
+        assert (await site.ask("POST", "/-/reload", headers=basic("ada", "lovelace")))[0] == 403
+
+
 # TLS.
 
 
