@@ -7,7 +7,7 @@ The functions run in worker threads: they change no argument, and the caller rep
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
@@ -328,17 +328,19 @@ def _alert(
     )
 
 
-def _absent(results: Iterable[ThresholdEvaluation]) -> dict[str, float]:
+def _absent(results: Collection[ThresholdEvaluation]) -> dict[str, float]:
     """Services without a series in any threshold's answers, and since when the last series is gone."""
     absent: dict[str, float] = {}
-    present: set[str] = set()
     for result in results:
         for name, track in result.tracks.items():
-            if track.absent is None:
-                present.add(name)
-            else:
+            if track.absent is not None:
                 absent[name] = max(absent.get(name, track.absent), track.absent)
-    return {name: since for name, since in absent.items() if name not in present}
+    # Nearly all services are there, so the few others are looked up, and not all of them remembered.
+    return {
+        name: since
+        for name, since in absent.items()
+        if not any(name in result.tracks and result.tracks[name].absent is None for result in results)
+    }
 
 
 def _without(

@@ -42,12 +42,7 @@ class Route(NamedTuple):
 
 def read_routes(config: str) -> Route:
     """The tree of an Alertmanager configuration. ValueError when it has none, or a part of it is not understood."""
-    try:
-        document = yaml.safe_load(config)
-    except yaml.YAMLError as error:
-        raise ValueError(f"it is not YAML: {error}") from None
-    route = document.get("route") if isinstance(document, dict) else None
-    return _read(route, "", DEFAULT_GROUP_WAIT)
+    return _read(_root(config), "", DEFAULT_GROUP_WAIT)
 
 
 def group_wait(root: Route, labels: Labels, receivers: Collection[str]) -> float:
@@ -58,11 +53,38 @@ def group_wait(root: Route, labels: Labels, receivers: Collection[str]) -> float
     return max(route.group_wait for route in own or routes)
 
 
+def longest_group_wait(config: str) -> float:
+    """The longest group_wait of any route in an Alertmanager configuration, in seconds. ValueError when it cannot be
+    told. A route without one has its parent's."""
+    routes: list[tuple[Any, float]] = [(_root(config), DEFAULT_GROUP_WAIT)]
+    waits = [0.0]
+    while routes:
+        route, inherited = routes.pop()
+        if isinstance(route, dict):
+            wait = _group_wait(route, inherited)
+            waits.append(wait)
+            routes += [(child, wait) for child in route.get("routes") or []]
+    return max(waits)
+
+
+def _root(config: str) -> Any:
+    """What a configuration has as its route, whatever that is."""
+    try:
+        document = yaml.safe_load(config)
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is not YAML: {error}") from None
+    return document.get("route") if isinstance(document, dict) else None
+
+
+def _group_wait(route: dict[str, Any], inherited: float) -> float:
+    return parse_duration(str(route["group_wait"])) if route.get("group_wait") else inherited
+
+
 def _read(route: Any, receiver: str, wait: float) -> Route:
     if not isinstance(route, dict):
         raise ValueError("a route is not a mapping")  # noqa: TRY004
     receiver = str(route.get("receiver") or receiver)
-    wait = parse_duration(str(route["group_wait"])) if route.get("group_wait") else wait
+    wait = _group_wait(route, wait)
     children = route.get("routes") or []
     if not isinstance(children, list):
         raise ValueError("routes is not a list")  # noqa: TRY004

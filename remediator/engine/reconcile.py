@@ -10,18 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import msgspec
-import yaml
 
 from remediator.clients.alertmanager import Alertmanagers, Snapshot
-from remediator.engine.alertmanager_routes import DEFAULT_GROUP_WAIT, group_wait, read_routes
+from remediator.engine.alertmanager_routes import DEFAULT_GROUP_WAIT, group_wait, longest_group_wait, read_routes
 from remediator.errors import RemoteError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Alert, Source
 from remediator.model.clock import Clock
-from remediator.model.durations import parse_duration
 from remediator.model.incident import StoredAlert
 from remediator.model.paging import AUTHOR, SENDER
 from remediator.model.silence import Silence, Suppression
@@ -179,7 +176,7 @@ class Reconciler:
             return lambda alert: group_wait(routes, alert.labels, self._alertmanagers.receivers)
         try:
             longest = longest_group_wait(config)
-        except (ValueError, yaml.YAMLError) as error:
+        except ValueError as error:
             log.debug("takes the default group_wait: %s", error)
             longest = DEFAULT_GROUP_WAIT
         return lambda _: longest
@@ -201,23 +198,6 @@ class Reconciler:
         """Whether the end of an alert came in by webhook while Alertmanager was being asked."""
         known = await self._store.alerts_with(alert.fingerprint)
         return any(one.alert.key == alert.key and one.updated_at >= asked_at for one in known)
-
-
-def longest_group_wait(config: str) -> float:
-    """The longest group_wait of any route in an Alertmanager configuration, in seconds. ValueError when it cannot be
-    told. A route without one has its parent's."""
-    document = yaml.safe_load(config)
-    routes: list[tuple[Any, float]] = [
-        (document.get("route") if isinstance(document, dict) else None, DEFAULT_GROUP_WAIT)
-    ]
-    waits = [0.0]
-    while routes:
-        route, inherited = routes.pop()
-        if isinstance(route, dict):
-            wait = parse_duration(str(route["group_wait"])) if route.get("group_wait") else inherited
-            waits.append(wait)
-            routes += [(child, wait) for child in route.get("routes") or []]
-    return max(waits)
 
 
 def _foreign(alert: Alert) -> bool:

@@ -67,8 +67,6 @@ class Security:
     def _refuse_opening(self, config: WebConfig) -> None:
         """What was decided at the start, where to listen and whether this machine's credential is asked, rests on these
         being there. A file that has lost them, such as one that is half written, must not let everyone in."""
-        tls = config.tls_server_config
-        by_certificate = tls is not None and tls.client_auth_type is ClientAuth.REQUIRED
         lost = [
             key
             for key, before, after in (
@@ -76,7 +74,7 @@ class Security:
                 ("webhook_users", self.has_senders, bool(config.webhook_users)),
                 ("roles", bool(self._roles), bool(config.roles)),
                 ("proxy", self.has_proxy, config.proxy is not None),
-                ("client_auth_type", self.certificates, by_certificate),
+                ("client_auth_type", self.certificates, _asks_certificates(config)),
             )
             if before and not after
         ]
@@ -180,12 +178,18 @@ class Security:
         tls = config.tls_server_config
         if tls is not None:
             self._tls = tls_context(tls, self._tls)
-        self.certificates = tls is not None and tls.client_auth_type is ClientAuth.REQUIRED
+        self.certificates = _asks_certificates(config)
         self._operators = Users(config.basic_auth_users, self._operators)
         self._senders = Users(config.webhook_users, self._senders)
         self._roles, self._proxy = config.roles, config.proxy
         self._forwarders = (*config.trusted_proxies, *(config.proxy.trusted if config.proxy is not None else ()))
         self._headers = dict(config.http_server_config.headers)
+
+
+def _asks_certificates(config: WebConfig) -> bool:
+    """Whether clients have to show a certificate."""
+    tls = config.tls_server_config
+    return tls is not None and tls.client_auth_type is ClientAuth.REQUIRED
 
 
 _HOLDER = Principal("", (Grant(Role.ADMIN),), known=True)

@@ -10,9 +10,10 @@ import pytest
 from virtual import VirtualClock
 
 from remediator.clients.alertmanager import Snapshot
+from remediator.engine.alertmanager_routes import longest_group_wait
 from remediator.engine.broadcast import Broadcast
 from remediator.engine.intake import Intake
-from remediator.engine.reconcile import INTERVAL, SILENCES, YOUNG, Reconciler, longest_group_wait
+from remediator.engine.reconcile import INTERVAL, SILENCES, YOUNG, Reconciler
 from remediator.errors import RemoteError, StoreError
 from remediator.metrics import Metrics
 from remediator.model.alert import Alert, Source, fingerprint
